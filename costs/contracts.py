@@ -1,0 +1,104 @@
+"""What the other apps hand to money and get back: frozen, integer nano-dollars, no Django."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+UsageSource = Literal["reported", "estimated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one upstream attempt used. Token counts are units, accelerator time nanoseconds."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached_tokens_in: int = 0
+    reasoning_tokens: int = 0
+    calls: int = 1
+    accelerator_ns: int = 0
+    source: UsageSource = "reported"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSheet:
+    """An external deployment's price in force: nano-dollars per million units (calls: per million calls)."""
+
+    version: str
+    input_nusd_per_munit: int = 0
+    cached_input_nusd_per_munit: int | None = None
+    output_nusd_per_munit: int = 0
+    reasoning_nusd_per_munit: int | None = None
+    call_nusd_per_munit: int = 0
+    minimum_nusd: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRate:
+    """A private deployment's standard rate: node cost per hour ÷ planned utilisation."""
+
+    version: str
+    node: str
+    nusd_per_hour: int
+    planned_utilisation_ppm: int = 1_000_000  # parts per million of an hour that is planned to be used
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLimit:
+    """A budget on a request's path. `key` names its counter; period start and end are nanoseconds (end 0: never)."""
+
+    id: int
+    scope: str  # organisation | lob:<slug> | application:<slug> | key:<id>
+    limit_nusd: int
+    period: str  # day | week | month | total
+    timezone: str
+    action: str  # warn | throttle | stop
+    on_outage: str = ""  # "" or "allow"
+    warn_pct: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """One scope's limits; None = none."""
+
+    scope: str
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionAsk:
+    """One request's worst case, reserved in every budget on its path in one call."""
+
+    request_id: str
+    worst_case_nusd: int
+    tokens: int
+    budgets: tuple[BudgetLimit, ...] = ()
+    limits: tuple[RateLimit, ...] = ()
+    breakers: tuple[str, ...] = ()  # deployments in the order wished; the first whose breaker admits is named
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What admission gave. `degraded` is true when the counters could not be reached and the request goes on."""
+
+    request_id: str
+    reserved_nusd: int
+    deployment: str | None = None
+    open_breakers: frozenset[str] = frozenset()
+    budget_used_ppm: Mapping[str, int] = field(default_factory=dict)
+    rate_headers: Mapping[str, str] = field(default_factory=dict)
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of a request: what it really cost, and its self-contained event for the stream."""
+
+    request_id: str
+    cost_nusd: int
+    tokens: int
+    event: Mapping[str, Any]
+    outcomes: tuple[tuple[str, bool], ...] = ()  # (deployment, went well) for the breakers

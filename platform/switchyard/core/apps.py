@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SwitchyardCoreConfig(AppConfig):
+    name = "switchyard.core"
+    label = "core"

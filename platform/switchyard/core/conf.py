@@ -1,0 +1,45 @@
+"""Switchyard's own settings: every default with its unit in its name and a reason beside it."""
+
+import os
+from typing import Any
+
+SWITCHYARD_DEFAULTS: dict[str, Any] = {
+    # Secrets: development values; prod.py refuses to start without real ones.
+    "KEY_PEPPER": os.environ.get("SWITCHYARD_KEY_PEPPER", "development-only-pepper"),
+    "SECRETS_KEYS": [k for k in os.environ.get("SWITCHYARD_SECRETS_KEYS", "").split(",") if k],
+    # Snapshot: a publish must be seen in every process within 2 s, so look four times in that span.
+    "SNAPSHOT_POLL_S": 0.5,
+    "SNAPSHOT_STALE_S": 10.0,
+    # Upstream deadlines.
+    "CONNECT_TIMEOUT_S": 3.0,
+    "FIRST_TOKEN_TIMEOUT_S": 30.0,
+    "IDLE_TIMEOUT_S": 20.0,
+    "REQUEST_DEADLINE_S": 120.0,
+    # Limits of a request body.
+    "BODY_MAX_BYTES": 10 * 1024 * 1024,
+    "BODY_MAX_DEPTH": 64,
+    "BATCH_MAX_ITEMS": 2048,
+    # Admission.
+    "RESERVATION_LEASE_S": 180,
+    # Guard: how long a verdict may take before the guard counts as unavailable.
+    "GUARD_TIMEOUT_MS": 50,
+    # Graceful stop.
+    "DRAIN_S": 8.0,
+    # Jobs.
+    "JOB_HEARTBEAT_S": 10,
+    "JOB_LEASE_S": 60,
+    "JOB_MAX_ATTEMPTS": 3,
+    # CIDRs of private networks that upstream URLs may name; empty refuses loopback and private addresses.
+    "UPSTREAM_CIDRS": [],
+    # Answers kept (sealed) so that feedback by label can be judged later; never for restricted work.
+    "SEALED_ANSWER_DAYS": 30,
+    # A verdict on fewer rows than this is "not_enough_data".
+    "MIN_EVALUATED_ROWS": 30,
+}
+
+
+def conf(name: str) -> Any:
+    """The value of one of our settings; an unknown name raises KeyError at once."""
+    from django.conf import settings
+
+    return settings.SWITCHYARD[name]

@@ -1,0 +1,76 @@
+"""Long work. A message is only a wake-up; the job row (state, lease, attempt, fence) is the truth."""
+
+from django.conf import settings
+from django.db import models
+
+from switchyard.core.clock import now
+from switchyard.tenancy.querysets import TenantQuerySet
+
+STATES = ["queued", "running", "paused", "succeeded", "failed", "cancelled", "quarantined"]
+FINAL = {"succeeded", "failed", "cancelled", "quarantined"}
+
+
+class Job(models.Model):
+    KINDS = ["fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch"]
+
+    id = models.CharField(primary_key=True, max_length=40)
+    organisation = models.ForeignKey("tenancy.Organisation", on_delete=models.CASCADE, related_name="jobs")
+    lob = models.ForeignKey(
+        "tenancy.LineOfBusiness", null=True, blank=True, on_delete=models.CASCADE, related_name="jobs"
+    )
+    kind = models.CharField(max_length=20, choices=[(k, k) for k in KINDS])
+    queue = models.CharField(max_length=20, default="default")
+    state = models.CharField(max_length=12, choices=[(s, s) for s in STATES], default="queued")
+    params = models.JSONField(default=dict)
+    result = models.JSONField(default=dict)
+    error = models.TextField(blank=True)
+    progress = models.FloatField(default=0.0, help_text="0..1")
+    message = models.CharField(max_length=300, blank=True)
+    device = models.CharField(max_length=120, blank=True, help_text="What really ran: device and provider.")
+    attempt = models.PositiveIntegerField(default=0)
+    fence = models.PositiveIntegerField(default=0, help_text="Every write of a runner is WHERE fence = mine.")
+    lease_until = models.DateTimeField(null=True)
+    cancel_requested = models.BooleanField(default=False)
+    pause_requested = models.BooleanField(default=False)
+    unique_key = models.CharField(
+        max_length=200, blank=True, help_text="Two live jobs never share a non-empty key."
+    )
+    cost_nusd = models.BigIntegerField(default=0)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = TenantQuerySet.as_manager()
+    tenant_path = "lob"
+    tenant_organisation = "organisation_id"  # jobs of the whole organisation have no LOB
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["state", "lease_until"], name="job_state_lease")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["unique_key"],
+                name="one_live_job_a_key",
+                condition=models.Q(state__in=["queued", "running", "paused"]) & ~models.Q(unique_key=""),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.kind} {self.state}"
+
+
+class JobEvent(models.Model):
+    """A line of a job's log: a state change, a metric, a message."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=now)
+    level = models.CharField(max_length=10, default="info")
+    message = models.CharField(max_length=500)
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.message

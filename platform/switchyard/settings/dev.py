@@ -1,0 +1,3 @@
+"""One machine, plain http, the published development secret."""
+
+from switchyard.settings.base import *  # noqa: F403

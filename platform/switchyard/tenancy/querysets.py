@@ -1,0 +1,67 @@
+"""for_tenant(): the one way to reach rows that belong to somebody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+if TYPE_CHECKING:
+    from switchyard.tenancy.models import User
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What somebody may see: an organisation, and in it all lines of business or the named ones."""
+
+    organisation_id: int | None
+    lob_ids: frozenset[int] | None  # None: every LOB of the organisation
+    lob_slugs: frozenset[str] | None
+    roles: frozenset[str]
+
+    def allows_lob(self, slug: str) -> bool:
+        return self.organisation_id is not None and (self.lob_slugs is None or slug in self.lob_slugs)
+
+    def has_role(self, *roles: str) -> bool:
+        return "admin" in self.roles or bool(self.roles.intersection(roles))
+
+
+NOBODY = Scope(None, frozenset(), frozenset(), frozenset())
+
+
+def scope_of(user: User) -> Scope:
+    """The union of somebody's memberships in their (first) organisation. Anonymous users get nothing."""
+    if not getattr(user, "is_authenticated", False):
+        return NOBODY
+    memberships = list(user.memberships.select_related("organisation").prefetch_related("lobs"))
+    if not memberships:
+        return NOBODY
+    organisation_id = memberships[0].organisation_id
+    memberships = [m for m in memberships if m.organisation_id == organisation_id]
+    roles = frozenset(m.role for m in memberships)
+    lobs = [list(m.lobs.all()) for m in memberships]
+    if any(not of_one for of_one in lobs):
+        return Scope(organisation_id, None, None, roles)
+    flat = [lob for of_one in lobs for lob in of_one]
+    return Scope(organisation_id, frozenset(x.pk for x in flat), frozenset(x.slug for x in flat), roles)
+
+
+class TenantQuerySet(models.QuerySet):
+    """Models declare `tenant_path`: the lookup that leads to their LineOfBusiness ("" is the LOB itself),
+    or `tenant_lob_field`: a field that holds the LOB's slug (rows that keep names as they were)."""
+
+    def for_tenant(self, scope: Scope) -> Any:
+        if scope.organisation_id is None:
+            return self.none()
+        slug_field = getattr(self.model, "tenant_lob_field", None)
+        if slug_field is not None:
+            rows = self.filter(organisation_id=scope.organisation_id)
+            return rows if scope.lob_slugs is None else rows.filter(**{f"{slug_field}__in": scope.lob_slugs})
+        path = self.model.tenant_path
+        prefix = f"{path}__" if path else ""
+        organisation = getattr(self.model, "tenant_organisation", f"{prefix}organisation_id")
+        rows = self.filter(**{organisation: scope.organisation_id})
+        if scope.lob_ids is None:
+            return rows
+        return rows.filter(**{f"{path}__in" if path else "pk__in": scope.lob_ids})

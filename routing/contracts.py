@@ -1,0 +1,233 @@
+"""What travels along a request's path: frozen, free of Django and of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from costs.contracts import (
+    AdmissionAsk,
+    BudgetLimit,
+    Grant,
+    NodeRate,
+    PriceSheet,
+    RateLimit,
+    Settlement,
+    Usage,
+)
+
+Side = Literal["private", "external"]
+Sensitivity = Literal["public", "internal", "confidential", "restricted"]
+Hop = Literal["first", "fallback", "retry", "shadow", "judge", "cache", "log", "training"]
+SENSITIVITIES: tuple[Sensitivity, ...] = ("public", "internal", "confidential", "restricted")
+RANK: Mapping[str, int] = {name: i for i, name in enumerate(SENSITIVITIES)}
+
+
+def strictest(*classes: str) -> str:
+    """The highest of some sensitivity classes; an unknown one counts as restricted."""
+    return SENSITIVITIES[max((RANK.get(c, 3) for c in classes), default=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key of /v1 as the gateway holds it."""
+
+    id: str
+    digest: str
+    organisation: str
+    organisation_id: int
+    lob: str
+    application: str
+    expires_ns: int  # 0: never
+    limits: tuple[RateLimit, ...] = ()  # organisation → LOB → application → key
+    budgets: tuple[BudgetLimit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LobInfo:
+    slug: str
+    organisation_id: int
+    guard_mode: str
+    guard_threshold: float
+    keep_text: bool
+    highest_sensitivity: str  # of its workloads: what a request without workload counts as
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadInfo:
+    name: str
+    organisation_id: int
+    lob: str
+    task: str
+    tier: str
+    sensitivity: str
+    metric: str
+    correct_rule: Mapping[str, Any]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentInfo:
+    """A candidate. `upstream_models` maps workload → the name its server is asked for (else `model`)."""
+
+    name: str
+    organisation_id: int
+    side: Side
+    base_url: str
+    api_key: str = field(repr=False)
+    model: str
+    tasks: frozenset[str]
+    lobs: frozenset[str]  # empty: every LOB
+    region: str
+    max_output_tokens: int
+    max_concurrency: int
+    heads: bool
+    prices: PriceSheet | None = None  # external
+    rate: NodeRate | None = None  # private
+    upstream_models: Mapping[str, str] = field(default_factory=dict)
+    quality: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # workload → (accuracy, rows)
+    usual_accelerator_ns: Mapping[str, int] = field(
+        default_factory=dict
+    )  # workload → per answer, for worst cases
+
+    @property
+    def billable(self) -> bool:
+        """An external one without prices, or a private one without node, is refused traffic."""
+        return (self.prices if self.side == "external" else self.rate) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRequest:
+    """One authenticated, parsed request. `body` is the decoded JSON, `raw` the bytes as they came."""
+
+    request_id: str
+    decision_id: str
+    key: KeyInfo
+    endpoint: str  # chat/completions, completions, embeddings, classifications, predictions
+    task: str
+    body: Mapping[str, Any]
+    raw: bytes
+    received_ns: int
+    workload: WorkloadInfo | None = None
+    wish: str = ""
+    stream: bool = False
+    include_usage: bool = False
+    declared_sensitivity: str = ""
+    max_cost_nusd: int | None = None
+    origin: str = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a rule may test. Always whole: what is unknown is empty, zero or false."""
+
+    values: Mapping[str, Any]  # {"request": {...}, "workload": {...}, "lob": {...}, "data": {...}, …}
+
+    @property
+    def sensitivity(self) -> str:
+        return self.values["data"]["sensitivity"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTrace:
+    rule: str
+    matched: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateView:
+    """Why a deployment was or wasn't eligible, and what this request would cost there at worst."""
+
+    deployment: str
+    side: Side
+    eligible: bool
+    reasons: tuple[str, ...]
+    cost_nusd: int | None  # worst case
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedHop:
+    deployment: str
+    hop: Hop
+    worst_case_nusd: int
+    until_confidence: float | None = None  # cascade: accept the answer at or above this
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An ordered list of permitted hops. No hops = refused, with the reason in `refusal`."""
+
+    hops: tuple[PlannedHop, ...]
+    shadows: tuple[str, ...]
+    trace: tuple[RuleTrace, ...]
+    candidates: tuple[CandidateView, ...]
+    policy_version: str
+    policy_hash: str
+    rule: str = ""
+    refusal: str = ""  # "" | denied | no_deployment | residency
+    max_cost_nusd: int | None = None
+    guards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One upstream attempt that ended, well or not."""
+
+    deployment: str
+    side: Side
+    model: str
+    attempt: int
+    status: str  # ok | error | cut
+    error: str
+    started_ns: int
+    duration_ms: float
+    usage: Usage
+    cost_nusd: int
+    price_version: str
+    http_status: int = 0
+
+
+class Policies(Protocol):
+    """The live policies of an organisation and of its LOBs, compiled (routing.policy.engine)."""
+
+    def decide(
+        self,
+        facts: Facts,
+        candidates: Sequence[DeploymentInfo],
+        *,
+        lob: str,
+        worst_case: Mapping[str, int],
+        sticky: str = "",
+    ) -> Decision:
+        """Organisation's invariants, then the LOB's rules, then the organisation's. Pure; never raises on a rule's error:
+        in a residency rule an error excludes the candidate, in a preference rule the rule is skipped and counted."""
+        ...
+
+    def permits(self, facts: Facts, target: DeploymentInfo, hop: Hop) -> bool:
+        """Whether no invariant forbids this hop: asked again at each one."""
+        ...
+
+
+class Admission(Protocol):
+    """Limits, breakers and budget reservations in one call (costs.admission)."""
+
+    async def reserve(self, ask: AdmissionAsk) -> Grant: ...
+
+    async def settle(self, settlement: Settlement) -> None: ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The in-memory world: immutable, replaced as a whole when the configuration's version moves."""
+
+    version: int
+    loaded_ns: int
+    keys: Mapping[str, KeyInfo]  # by digest
+    lobs: Mapping[str, LobInfo]
+    workloads: Mapping[str, WorkloadInfo]  # by name
+    deployments: Mapping[str, DeploymentInfo]  # by name
+    policies: Policies
+    organisation: str = ""
+    organisation_id: int = 0
