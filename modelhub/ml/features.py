@@ -19,7 +19,7 @@ WIDE_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Per text: the trunk's pooled states (N, 384) float32 and its token ids (up to 512) for the wide channel."""
+    """Per text: the trunk's pooled states (N, 384) float32 and its token ids (up to 512)."""
 
     pooled: np.ndarray
     ids: list[np.ndarray]

@@ -1,4 +1,4 @@
-"""Writing ONNX graphs by hand: a small builder that names things, and the blocks that several models share."""
+"""Writing ONNX graphs by hand: a small builder that names things, and the blocks that models share."""
 
 from __future__ import annotations
 
