@@ -140,7 +140,7 @@ class Workload(models.Model):
     correct_rule = models.JSONField(
         default=dict,
         blank=True,
-        help_text='How feedback is judged: {"kind": "label"} | {"kind": "within", "absolute": 20} | {"kind": "within", "relative": 0.15}',
+        help_text='How feedback is judged: {"kind": "label"}, or {"kind": "within"} with "absolute" or "relative".',
     )
     data_set = models.CharField(max_length=100, blank=True)
     note = models.CharField(max_length=300, blank=True)
