@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20
+CONTRIB = "com.microsoft"  # operators that ONNX Runtime adds to the standard
 _TYPES = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": TensorProto.INT32}
 
 
@@ -61,6 +62,8 @@ class GraphBuilder:
         """The finished model, checked by ONNX. Raises onnx.checker.ValidationError."""
         made = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._constants)
         imports = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == CONTRIB for node in self._nodes):
+            imports.append(helper.make_opsetid(CONTRIB, 1))
         model = helper.make_model(made, opset_imports=imports, producer_name="switchyard", ir_version=10)
         onnx.checker.check_model(model)
         return model

