@@ -1,0 +1,65 @@
+"""A document's parts after parsing: invariants and rules with their routes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from routing.policy.cel import Node
+from routing.policy.compile import Closure
+
+Kind = Literal["prefer", "choose", "split", "cascade", "deny"]
+Choice = Literal["cheapest", "fastest", "best"]
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    name: str
+    source: str
+    tree: Node
+    forbids: Closure
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a matched rule picks: `targets` in order, then `fallback`."""
+
+    kind: Kind
+    targets: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
+    shadow: tuple[str, ...] = ()
+    choose: Choice = "cheapest"
+    quality_floor: float | None = None
+    floor_is_absolute: bool = False
+    weights: tuple[tuple[str, float], ...] = ()
+    until_confidence: float | None = None
+    max_cost_nusd: int | None = None
+    guards: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every deployment this route may send data to."""
+        return tuple(dict.fromkeys((*self.targets, *self.fallback, *self.shadow)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    source: str
+    tree: Node
+    matches: Closure
+    route: Route
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A policy document that parsed and type-checked."""
+
+    rules: tuple[Rule, ...]
+    invariants: tuple[Invariant, ...] = ()
+    default: Route | None = None  # None: an LOB's document, which has none
+    hash: str = ""
+    label: str = ""  # org@3
+    positions: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False)
