@@ -46,7 +46,7 @@ class NodeRate:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimit:
-    """A budget on a request's path. `key` names its counter; period start and end are nanoseconds (end 0: never)."""
+    """A budget on a request's path. `lob` is the line of business its scope lies in ("" for the organisation)."""
 
     id: int
     scope: str  # organisation | lob:<slug> | application:<slug> | key:<id>
@@ -56,6 +56,8 @@ class BudgetLimit:
     action: str  # warn | throttle | stop
     on_outage: str = ""  # "" or "allow"
     warn_pct: int = 80
+    lob: str = ""
+    organisation_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +80,29 @@ class AdmissionAsk:
     budgets: tuple[BudgetLimit, ...] = ()
     limits: tuple[RateLimit, ...] = ()
     breakers: tuple[str, ...] = ()  # deployments in the order wished; the first whose breaker admits is named
+    checkpoint: Mapping[str, Any] | None = None  # the estimated usage event, should nobody live to settle
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What admission gave. `degraded` is true when the counters could not be reached and the request goes on."""
+    """What admission gave. `degraded` is true when the counters could not be reached and the request goes on.
+
+    When breakers were asked for and none admits, `deployment` is None, `open_breakers` names them all and nothing is
+    reserved.
+    """
 
     request_id: str
     reserved_nusd: int
     deployment: str | None = None
     open_breakers: frozenset[str] = frozenset()
-    budget_used_ppm: Mapping[str, int] = field(default_factory=dict)
+    budget_used_ppm: Mapping[str, int] = field(default_factory=dict)  # scope → spent + reserved, of its limit
     rate_headers: Mapping[str, str] = field(default_factory=dict)
     degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of a request: what it really cost, and its self-contained event for the stream."""
+    """The end of a request: what it really cost, and its self-contained event for the stream (empty: none)."""
 
     request_id: str
     cost_nusd: int

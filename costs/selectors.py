@@ -1,0 +1,96 @@
+"""Reads for the gateway's snapshot: prices in force, node rates, budgets. Plain contracts, no querysets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db.models import Q
+
+from costs.contracts import BudgetLimit, NodeRate, PriceSheet
+from costs.models import Budget, Node, Price
+from costs.pricing import PPM, Unpriced, node_nusd_per_hour
+from switchyard.core.clock import now
+
+
+def sheet_of(price: Price) -> PriceSheet:
+    return PriceSheet(
+        version=price.version,
+        input_nusd_per_munit=price.input_nusd_per_munit,
+        cached_input_nusd_per_munit=price.cached_input_nusd_per_munit,
+        output_nusd_per_munit=price.output_nusd_per_munit,
+        reasoning_nusd_per_munit=price.reasoning_nusd_per_munit,
+        call_nusd_per_munit=price.call_nusd_per_munit,
+        minimum_nusd=price.minimum_nusd,
+        source=price.source,
+    )
+
+
+def price_sheets(organisation_id: int, at: datetime | None = None) -> dict[str, PriceSheet]:
+    """Deployment → the sheet in force at `at` (now)."""
+    at = at or now()
+    rows = Price.objects.filter(organisation_id=organisation_id, valid_from__lte=at)
+    rows = rows.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=at)).order_by("valid_from")
+    return {row.deployment: sheet_of(row) for row in rows}
+
+
+def hourly_nusd(node: Node) -> int:
+    """Raises Unpriced."""
+    return node_nusd_per_hour(
+        usd_per_hour=node.usd_per_hour,
+        capex_usd=node.capex_usd,
+        life_months=node.life_months,
+        watts=node.watts,
+        pue=node.pue,
+        usd_per_kwh=node.usd_per_kwh,
+        operations_usd_per_month=node.operations_usd_per_month,
+    )
+
+
+def rate_of(node: Node) -> NodeRate:
+    """The node's standard rate; its version changes whenever what it costs changes. Raises Unpriced."""
+    hourly = hourly_nusd(node)
+    planned = int(node.planned_utilisation * PPM)
+    digest = hashlib.sha256(f"{hourly}/{planned}".encode()).hexdigest()[:8]
+    return NodeRate(f"node:{node.pk}@{digest}", node.name, hourly, planned)
+
+
+def node_rates(organisation_id: int) -> dict[str, NodeRate]:
+    """Node name → rate. Nodes that say nothing of their cost are left out, so their deployments get no traffic."""
+    rates = {}
+    for node in Node.objects.filter(organisation_id=organisation_id):
+        try:
+            rates[node.name] = rate_of(node)
+        except Unpriced:
+            continue
+    return rates
+
+
+def limit_of(budget: Budget) -> BudgetLimit:
+    return BudgetLimit(
+        id=budget.pk,
+        scope=budget.scope,
+        limit_nusd=budget.limit_nusd,
+        period=budget.period,
+        timezone=budget.timezone,
+        action=budget.action,
+        on_outage=budget.on_outage,
+        warn_pct=budget.warn_pct,
+        lob=budget.lob.slug if budget.lob else "",
+        organisation_id=budget.organisation_id,
+    )
+
+
+def budget_limits(organisation_id: int) -> list[BudgetLimit]:
+    rows = Budget.objects.filter(organisation_id=organisation_id).select_related("lob").order_by("pk")
+    return [limit_of(row) for row in rows]
+
+
+def budgets_on_path(
+    limits: Iterable[BudgetLimit], *, lob: str, application: str, key_id: str
+) -> tuple[BudgetLimit, ...]:
+    """Those that a request of this key must fit into, widest first: organisation → LOB → application → key."""
+    order = {"organisation": 0, f"lob:{lob}": 1, f"application:{application}": 2, f"key:{key_id}": 3}
+    on_path = [b for b in limits if b.scope in order and b.lob in ("", lob)]
+    return tuple(sorted(on_path, key=lambda b: (order[b.scope], b.id)))
