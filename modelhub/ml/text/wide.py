@@ -58,11 +58,13 @@ def weigh(counts: sparse.csr_matrix, idf: np.ndarray) -> sparse.csr_matrix:
 
 @dataclass(frozen=True, slots=True)
 class WideTable:
-    """A linear map from hashed n-grams to labels, with 8-bit weights.
+    """A linear map from hashed n-grams to labels, with 8-bit weights for the buckets that training met.
 
-    Shapes: idf (V,) float16, weight (V, L) int8, scale (L,) float32, bias (L,) float32.
+    Shapes: row (V,) uint16, where a bucket's weights lie, 0 for none; idf (R,) float16; weight (R, L) int8;
+    scale (L,) float32; bias (L,) float32. Row 0 is all zero.
     """
 
+    row: np.ndarray
     idf: np.ndarray
     weight: np.ndarray
     scale: np.ndarray
@@ -70,35 +72,64 @@ class WideTable:
 
     @property
     def buckets(self) -> int:
-        return len(self.idf)
+        return len(self.row)
 
     def logits(self, rows: list[np.ndarray]) -> np.ndarray:
         """What the graph computes, in numpy. Gives (N, L) float32."""
-        features = weigh(count_matrix(rows, self.buckets), self.idf.astype(np.float32))
+        features = weigh(compact(count_matrix(rows, self.buckets), self.row), self.idf.astype(np.float32))
         return np.asarray(features @ self.weight.astype(np.float32)) * self.scale + self.bias
 
 
-def quantise(weight: np.ndarray, bias: np.ndarray, idf: np.ndarray) -> WideTable:
-    """Round a float table to 8 bits with one scale per label. Shapes: weight (V, L), bias (L,), idf (V,)."""
+@dataclass(frozen=True, slots=True)
+class WideConfig:
+    """Size and fit of a head's wide channel; `strength` is the regression's inverse regularisation, C."""
+
+    buckets: int = 1 << 17
+    least_texts: int = 1
+    strength: float = 10.0
+
+
+def choose_rows(counts: sparse.csr_matrix, least_texts: int) -> np.ndarray:
+    """Number the buckets that at least so many texts hold, from 1; the rest get 0. Gives (V,) uint16."""
+    seen = np.bincount(counts.indices, minlength=counts.shape[1])
+    while (seen >= least_texts).sum() >= np.iinfo(np.uint16).max:
+        least_texts += 1
+    row = np.zeros(counts.shape[1], np.uint16)
+    kept = np.flatnonzero(seen >= least_texts)
+    row[kept] = np.arange(1, len(kept) + 1)
+    return row
+
+
+def compact(counts: sparse.csr_matrix, row: np.ndarray) -> sparse.csr_matrix:
+    """Move counts from buckets to rows; what has no row goes to row 0. Shapes: (N, V) -> (N, R)."""
+    shape = (counts.shape[0], int(row.max()) + 1)
+    moved = sparse.csr_matrix((counts.data, row[counts.indices].astype(np.int64), counts.indptr), shape=shape)
+    moved.sum_duplicates()
+    return moved
+
+
+def quantise(weight: np.ndarray, bias: np.ndarray, idf: np.ndarray, row: np.ndarray) -> WideTable:
+    """Round a float table to 8 bits with one scale per label. Shapes: weight (R, L), bias (L,), idf (R,)."""
     scale = np.maximum(np.abs(weight).max(axis=0), 1e-8) / 127
     rounded = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
-    return WideTable(idf.astype(np.float16), rounded, scale.astype(np.float32), bias.astype(np.float32))
+    return WideTable(row, idf.astype(np.float16), rounded, scale.astype(np.float32), bias.astype(np.float32))
 
 
-def fit(
-    rows: list[np.ndarray], labels: np.ndarray, n_labels: int, *, buckets: int, strength: float
-) -> WideTable:
-    """Fit the logistic regression (`strength` is its inverse regularisation, C) and round it to 8 bits.
+def fit(rows: list[np.ndarray], labels: np.ndarray, n_labels: int, config: WideConfig) -> WideTable:
+    """Fit the logistic regression and round it to 8 bits.
 
     A label that no row carries keeps zero weights and a bias under every other, so it is never chosen.
     """
     from sklearn.linear_model import LogisticRegression
 
-    counts = count_matrix(rows, buckets)
+    counts = count_matrix(rows, config.buckets)
+    row = choose_rows(counts, config.least_texts)
+    counts = compact(counts, row)
     idf = inverse_frequency(counts).astype(np.float16)
+    idf[0] = 0
     features = weigh(counts, idf.astype(np.float32))
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(features, labels)
-    weight = np.zeros((buckets, n_labels), np.float32)
+    model = LogisticRegression(C=config.strength, max_iter=300, tol=1e-3).fit(features, labels)
+    weight = np.zeros((len(idf), n_labels), np.float32)
     bias = np.full(n_labels, float(model.intercept_.min()) - 10.0, np.float32)
     if len(model.classes_) == 2:
         negative, positive = model.classes_
@@ -107,19 +138,22 @@ def fit(
     else:
         weight[:, model.classes_] = model.coef_.T
         bias[model.classes_] = model.intercept_
-    return quantise(weight, bias, idf)
+    weight[0] = 0
+    return quantise(weight, bias, idf, row)
 
 
 def write_nodes(g: GraphBuilder, table: WideTable, ids: str, mask: str) -> str:
     """Add the channel to a graph. Shapes: ids, mask (B, T) int64 -> logits (B, L) float."""
     single, pair, pair_mask = _hash_nodes(g, ids, mask, table.buckets)
-    parts = [_weights_of(g, table, single, mask), _weights_of(g, table, pair, pair_mask)]
-    buckets = g.op("Concat", single, pair, axis=1)
+    rows_of = g.const(table.row, "row")
+    rows = [g.op("Cast", g.op("Gather", rows_of, hashed), to=7) for hashed in (single, pair)]
+    parts = [_weights_of(g, table, *three) for three in ((single, rows[0], mask), (pair, rows[1], pair_mask))]
+    where = g.op("Concat", *rows, axis=1)
     weights = g.op("Concat", *(weight for weight, _ in parts), axis=1)
     squares = g.op("Add", *(square for _, square in parts))
     norm = g.op("Max", g.op("Sqrt", squares), g.const(np.float32(1e-12)))
-    rows = g.op("Cast", g.op("Gather", g.const(table.weight, "wide"), buckets), to=1)
-    mixed = g.op("MatMul", g.op("Unsqueeze", g.op("Div", weights, norm), g.const(np.array([1]))), rows)
+    found = g.op("Cast", g.op("Gather", g.const(table.weight, "wide"), where), to=1)
+    mixed = g.op("MatMul", g.op("Unsqueeze", g.op("Div", weights, norm), g.const(np.array([1]))), found)
     flat = g.op("Squeeze", mixed, g.const(np.array([1])))
     return g.op("Add", g.op("Mul", flat, g.const(table.scale)), g.const(table.bias))
 
@@ -142,7 +176,7 @@ def _hash_nodes(g: GraphBuilder, ids: str, mask: str, buckets: int) -> tuple[str
     return hashed[0], hashed[1], g.op("Slice", mask, one, far, axis)
 
 
-def _weights_of(g: GraphBuilder, table: WideTable, hashed: str, mask: str) -> tuple[str, str]:
+def _weights_of(g: GraphBuilder, table: WideTable, hashed: str, row: str, mask: str) -> tuple[str, str]:
     """Each position's share of its bucket's weight, and the sum of squared weights over distinct buckets.
 
     A bucket met c times weighs (1 + log c)·idf in all, so each of its positions carries that over c.
@@ -154,7 +188,7 @@ def _weights_of(g: GraphBuilder, table: WideTable, hashed: str, mask: str) -> tu
         g.op("Unsqueeze", masked, g.const(np.array([1]))),
     )
     count = g.op("ReduceSum", g.op("Cast", same, to=1), g.const(np.array([2])), keepdims=0)
-    idf = g.op("Cast", g.op("Gather", g.const(table.idf, "idf"), hashed), to=1)
+    idf = g.op("Cast", g.op("Gather", g.const(table.idf, "idf"), row), to=1)
     damped = g.op("Add", g.op("Log", count), g.const(np.float32(1)))
     whole = g.op("Mul", g.op("Mul", damped, idf), g.op("Cast", mask, to=1))
     share = g.op("Div", whole, count)

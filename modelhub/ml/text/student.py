@@ -1,0 +1,130 @@
+"""The student in torch: token embeddings, one small encoder layer, and a trainable wide channel per head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from modelhub.ml.text import wide
+
+VOCABULARY, MOST_TOKENS = 30_522, 256
+
+
+@dataclass(frozen=True, slots=True)
+class StudentShape:
+    """Width of the encoder, its attention heads and inner width."""
+
+    width: int = 64
+    attention_heads: int = 4
+    hidden: int = 192
+    dropout: float = 0.1
+
+
+class StudentEncoder(nn.Module):
+    """Token ids to one vector per text: embed, attend once, feed forward, mean over tokens."""
+
+    def __init__(self, shape: StudentShape) -> None:
+        super().__init__()
+        d = shape.width
+        self.shape = shape
+        self.words = nn.Embedding(VOCABULARY, d, sparse=True)
+        self.places = nn.Embedding(MOST_TOKENS, d)
+        nn.init.normal_(self.words.weight, std=0.3)
+        nn.init.normal_(self.places.weight, std=0.02)
+        self.before = nn.LayerNorm(d)
+        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.middle = nn.LayerNorm(d)
+        self.up, self.down = nn.Linear(d, shape.hidden), nn.Linear(shape.hidden, d)
+        self.after = nn.LayerNorm(d)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Shapes: ids, mask (N, T) int64, T at most 256 -> (N, D)."""
+        n, t = ids.shape
+        x = self.dropout(self.words(ids) + self.places.weight[:t])
+        y = self.before(x)
+        split = self.qkv(y).view(n, t, 3, self.shape.attention_heads, -1).permute(2, 0, 3, 1, 4)
+        keep = mask[:, None, None, :].bool()
+        mixed = F.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=keep)
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(n, t, -1)))
+        x = x + self.dropout(self.down(F.silu(self.up(self.middle(x)))))
+        weight = mask.to(x.dtype)[..., None]
+        return self.after((x * weight).sum(dim=1) / weight.sum(dim=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """Wide features of N texts, ready for one head: rows of its table and their weights."""
+
+    rows: Tensor
+    weights: Tensor
+    starts: Tensor
+
+
+class WideHead(nn.Module):
+    """A head's trainable wide channel, started from the teacher's table. Shapes: weight (R, L), bias (L,)."""
+
+    def __init__(self, table: wide.WideTable, share: float) -> None:
+        super().__init__()
+        self.table = table
+        start = table.weight.astype(np.float32) * table.scale * share
+        self.weight = nn.Parameter(torch.from_numpy(start))
+        self.bias = nn.Parameter(torch.from_numpy(table.bias * share))
+
+    def bags(self, ids: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and weights of each text."""
+        counts = wide.compact(wide.count_matrix(ids, self.table.buckets), self.table.row)
+        weighed = wide.weigh(counts, self.table.idf.astype(np.float32)).tocsr()
+        spans = zip(weighed.indptr[:-1], weighed.indptr[1:], strict=True)
+        return [
+            (weighed.indices[a:b].astype(np.int64), weighed.data[a:b].astype(np.float32)) for a, b in spans
+        ]
+
+    def forward(self, bag: Bag) -> Tensor:
+        """Shapes: a bag of N texts -> (N, L)."""
+        mixed = F.embedding_bag(
+            bag.rows, self.weight, bag.starts, mode="sum", per_sample_weights=bag.weights, sparse=True
+        )
+        return mixed + self.bias
+
+    def quantised(self) -> wide.WideTable:
+        """The table as it is served, in 8 bits."""
+        weight, bias = self.weight.detach().numpy().copy(), self.bias.detach().numpy()
+        weight[0] = 0
+        return wide.quantise(weight, bias, self.table.idf, self.table.row)
+
+
+def make_bag(bags: list[tuple[np.ndarray, np.ndarray]], drop: float, rng: np.random.Generator | None) -> Bag:
+    """Join texts' wide features into one bag, leaving out a share `drop` of the n-grams of each."""
+    rows, weights, starts, place = [], [], [], 0
+    for own_rows, own_weights in bags:
+        if rng is not None and drop > 0:
+            kept = rng.random(len(own_rows)) >= drop
+            own_rows, own_weights = own_rows[kept], own_weights[kept]
+        starts.append(place)
+        place += len(own_rows)
+        rows.append(own_rows)
+        weights.append(own_weights)
+    return Bag(*(torch.from_numpy(np.concatenate(x)) for x in (rows, weights)), torch.tensor(starts))
+
+
+class Student(nn.Module):
+    """One encoder; per workload a linear head on its vector plus the wide channel."""
+
+    def __init__(self, shape: StudentShape, tables: dict[str, tuple[wide.WideTable, float]]) -> None:
+        super().__init__()
+        self.encoder = StudentEncoder(shape)
+        self.names = list(tables)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(shape.width, len(table.bias)) for name, (table, _) in tables.items()}
+        )
+        self.wides = nn.ModuleDict({name: WideHead(table, share) for name, (table, share) in tables.items()})
+
+    def parameters_of(self, sparse: bool) -> list[nn.Parameter]:
+        """Wide weights get sparse gradients and an optimiser of their own; the rest is `sparse=False`."""
+        wides = {id(head.weight) for head in self.wides.values()}
+        return [p for p in self.parameters() if (id(p) in wides) is sparse]
