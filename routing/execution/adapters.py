@@ -1,0 +1,216 @@
+"""Chat, completions and embeddings pass through; classifications and predictions have shapes of their own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from costs.contracts import Usage
+from routing.contracts import DeploymentInfo, GatewayRequest
+from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
+from switchyard.core.errors import UpstreamFailure
+
+
+def garbage(target: DeploymentInfo, what: str) -> AttemptFailed:
+    return AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with {what}."), http_status=200)
+
+
+def read_usage(usage: Any, *, accelerator_ns: int = 0) -> Usage:
+    """Both spellings of token counts; absent counts make it `estimated`."""
+    if not isinstance(usage, dict):
+        return Usage(accelerator_ns=accelerator_ns, source="estimated")
+    details = usage.get("prompt_tokens_details") or {}
+    out_details = usage.get("completion_tokens_details") or {}
+    return Usage(
+        tokens_in=int(usage.get("prompt_tokens") or usage.get("input_tokens") or 0),
+        tokens_out=int(usage.get("completion_tokens") or usage.get("output_tokens") or 0),
+        cached_tokens_in=int(details.get("cached_tokens") or 0),
+        reasoning_tokens=int(out_details.get("reasoning_tokens") or 0),
+        accelerator_ns=int(usage.get("accelerator_ns") or accelerator_ns),
+    )
+
+
+def public_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """Usage without our own meter."""
+    return {name: value for name, value in usage.items() if name != "accelerator_ns"}
+
+
+def output_cap(request: GatewayRequest, target: DeploymentInfo) -> int:
+    body = request.body
+    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    return int(asked) if asked else target.max_output_tokens
+
+
+class PassThrough:
+    """OpenAI's own endpoints: unknown fields pass, the cap is always explicit, the model is the server's."""
+
+    def __init__(self, path: str, *, chat: bool) -> None:
+        self.path, self.chat = path, chat
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        body = dict(request.body) | {"model": upstream_model(request, target)}
+        if "max_completion_tokens" not in body or body["max_completion_tokens"] is None:
+            body.pop("max_completion_tokens", None)
+            body["max_tokens"] = output_cap(request, target)
+        body["stream"] = stream
+        if stream:
+            body["stream_options"] = dict(body.get("stream_options") or {}) | {"include_usage": True}
+        else:
+            body.pop("stream_options", None)
+        return body
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        choices = reply.get("choices")
+        if not isinstance(choices, list) or not choices or not all(isinstance(c, dict) for c in choices):
+            raise garbage(target, "no choices")
+        usage = read_usage(reply.get("usage"))
+        payload = dict(reply) | {"model": shown_model(request)}
+        if isinstance(reply.get("usage"), dict):
+            payload["usage"] = public_usage(reply["usage"])
+        return Completion(payload, usage, texts=[self._text(choice) for choice in choices])
+
+    def _text(self, choice: dict[str, Any]) -> str:
+        if not self.chat:
+            return choice.get("text") or ""
+        message = choice.get("message") or {}
+        calls = [((c.get("function") or {}).get("arguments") or "") for c in message.get("tool_calls") or []]
+        return "\n".join([message.get("content") or "", *calls]).strip("\n")
+
+
+class Embeddings:
+    path = "/embeddings"
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        return dict(request.body) | {"model": target.model}
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        if not isinstance(reply.get("data"), list):
+            raise garbage(target, "no embeddings")
+        payload = dict(reply) | {
+            "model": shown_model(request),
+            "usage": public_usage(reply.get("usage") or {}),
+        }
+        return Completion(payload, read_usage(reply.get("usage")))
+
+
+class Classify:
+    """Servers of ours: label and scores for a list of texts."""
+
+    path = "/classifications"
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        return {"model": upstream_model(request, target), "input": request.body["input"]}
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        rows = reply.get("data")
+        if not isinstance(rows, list) or len(rows) != len(request.body["input"]):
+            raise garbage(target, "another number of labels than inputs")
+        try:
+            labels = [row["label"] for row in rows]
+            confidence = min(max(score["score"] for score in row["scores"]) for row in rows)
+        except (KeyError, TypeError, ValueError):
+            raise garbage(target, "rows without label or scores") from None
+        usage = reply.get("usage") or {}
+        payload = {
+            "object": "list",
+            "model": shown_model(request),
+            "data": rows,
+            "usage": public_usage(usage),
+        }
+        return Completion(payload, read_usage(usage), answers=labels, confidence=confidence)
+
+
+class Predict:
+    """Servers of ours: a value for each record."""
+
+    path = "/predictions"
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        return {"model": upstream_model(request, target), "records": request.body["records"]}
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        rows = reply.get("data")
+        if not isinstance(rows, list) or len(rows) != len(request.body["records"]):
+            raise garbage(target, "another number of predictions than records")
+        if not all(isinstance(row, dict) and "prediction" in row for row in rows):
+            raise garbage(target, "rows without prediction")
+        usage = reply.get("usage") or {}
+        payload = {
+            "object": "list",
+            "model": shown_model(request),
+            "data": rows,
+            "usage": public_usage(usage),
+        }
+        probabilities = [row["probability"] for row in rows if isinstance(row.get("probability"), float)]
+        confidence = min((max(p, 1 - p) for p in probabilities), default=None)
+        return Completion(
+            payload, read_usage(usage), answers=[row["prediction"] for row in rows], confidence=confidence
+        )
+
+
+class ClassifyByPrompt:
+    """A chat deployment as classifier: the label list in the prompt, a JSON schema on the answer, one text a call."""
+
+    path = "/chat/completions"
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        labels = list(request.workload.labels) if request.workload else []
+        texts = request.body["input"]
+        instruction = (
+            'Classify each numbered text. Answer with JSON only: {"labels": [one label per text, in order]}. '
+            "Allowed labels: " + json.dumps(labels, ensure_ascii=False)
+        )
+        listing = "\n".join(f"{i + 1}. {text}" for i, text in enumerate(texts))
+        item = {"type": "string", "enum": labels}
+        count = len(texts)
+        schema = {
+            "type": "object", "additionalProperties": False, "required": ["labels"],
+            "properties": {"labels": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
+        }  # fmt: skip
+        return {
+            "model": target.model,
+            "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": listing}],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "labels", "strict": True, "schema": schema},
+            },
+            "max_tokens": min(target.max_output_tokens, 64 + 48 * count),
+            "temperature": 0,
+        }
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        allowed = set(request.workload.labels) if request.workload else set()
+        try:
+            labels = orjson.loads(reply["choices"][0]["message"]["content"])["labels"]
+        except (KeyError, IndexError, TypeError, orjson.JSONDecodeError):
+            raise garbage(target, "text that is not the JSON asked for") from None
+        texts = request.body["input"]
+        if (
+            not isinstance(labels, list)
+            or len(labels) != len(texts)
+            or not all(isinstance(x, str) and x in allowed for x in labels)
+        ):
+            raise garbage(target, "something that is none of the labels")
+        usage = read_usage(reply.get("usage"))
+        rows = [
+            {"index": i, "label": label, "scores": [{"label": label, "score": 1.0}]}
+            for i, label in enumerate(labels)
+        ]
+        counts = {"input_tokens": usage.tokens_in, "output_tokens": usage.tokens_out}
+        counts["total_tokens"] = usage.tokens_in + usage.tokens_out
+        payload = {"object": "list", "model": shown_model(request), "data": rows, "usage": counts}
+        return Completion(payload, usage, answers=labels)
+
+
+CHAT = PassThrough("/chat/completions", chat=True)
+COMPLETION = PassThrough("/completions", chat=False)
+EMBEDDINGS, CLASSIFY, PREDICT, BY_PROMPT = Embeddings(), Classify(), Predict(), ClassifyByPrompt()
+
+
+def adapter_for(task: str, target: DeploymentInfo) -> Adapter:
+    """The adapter by which `target` does `task`."""
+    if task == "classification":
+        return CLASSIFY if "classification" in target.tasks else BY_PROMPT
+    return {"chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDINGS, "prediction": PREDICT}[task]

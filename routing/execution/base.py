@@ -1,0 +1,81 @@
+"""What an attempt takes and gives, whichever server answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from costs.contracts import Usage
+from routing.contracts import DeploymentInfo, GatewayRequest
+from switchyard.core.errors import SwitchyardError
+
+
+@dataclass(slots=True)
+class Completion:
+    """A whole answer in the client's shape, and what the later steps need to know of it.
+
+    `texts`: what the guard reads; `answers`: labels or values by index, for feedback; `confidence` in [0, 1].
+    """
+
+    payload: dict[str, Any]
+    usage: Usage
+    texts: list[str] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
+    confidence: float | None = None
+
+
+class AttemptFailed(Exception):
+    """One attempt ended badly.
+
+    `kind`: connect | timeout | status | busy | rejected | misconfigured | garbage. `error` is what the caller
+    gets when nobody else answers. A rejected request is the caller's own fault: nobody else is asked.
+    """
+
+    FALLBACK = frozenset({"connect", "timeout", "status", "busy", "misconfigured", "garbage"})
+    RETRY = frozenset({"connect", "status"})
+    BREAKER = frozenset({"connect", "timeout", "status", "garbage"})  # 429 is not a failure
+
+    def __init__(
+        self, kind: str, error: SwitchyardError, *, http_status: int = 0, usage: Usage | None = None
+    ) -> None:
+        super().__init__(error.message)
+        self.kind, self.error, self.http_status, self.usage = kind, error, http_status, usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP answer of a server."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Adapter(Protocol):
+    """Translates one kind of work to a server's endpoint and back."""
+
+    path: str
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        """What is sent upstream."""
+        ...
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        """The client's answer. Raises AttemptFailed `garbage` when the server's makes no sense."""
+        ...
+
+
+def upstream_model(request: GatewayRequest, target: DeploymentInfo) -> str:
+    """What the server is asked for: the live version's name, or the model's own."""
+    if request.workload is None:
+        return target.model
+    name = target.upstream_models.get(request.workload.name)
+    if name:
+        return name
+    return f"{target.model}/{request.workload.name}" if target.heads else target.model
+
+
+def shown_model(request: GatewayRequest) -> str:
+    """The `model` of the answer: what the caller asked for."""
+    return request.workload.name if request.workload else request.wish

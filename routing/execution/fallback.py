@@ -1,0 +1,135 @@
+"""Carry a decision out: hop by hop, policy asked again at each, one retry layer, everything metered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from costs.contracts import Usage
+from routing.contracts import DeploymentInfo, PlannedHop
+from routing.execution.adapters import adapter_for, read_usage
+from routing.execution.base import AttemptFailed, Completion, upstream_model
+from routing.execution.breaker import Load, RetryBudget
+from routing.execution.openai_http import Upstream, decode
+from routing.run import Run
+from switchyard.core.clock import now_ns
+from switchyard.core.errors import ResidencyUnavailable, SwitchyardError, Unavailable
+
+JITTER_S = (0.05, 0.25)
+
+
+@dataclass(slots=True)
+class Executor:
+    """What execution needs of its process."""
+
+    upstream: Upstream
+    load: Load
+    retries: RetryBudget
+
+    async def hops(self, run: Run) -> AsyncIterator[tuple[PlannedHop, DeploymentInfo, bool]]:
+        """(hop, target, is it the last chance) in order: permitted now, breaker closed, not full, time left."""
+        assert run.decision is not None and run.facts is not None
+        opened = run.grant.open_breakers if run.grant else frozenset()
+        plan = [hop for hop in run.decision.hops if hop.deployment not in opened]
+        for i, hop in enumerate(plan):
+            target = run.target(hop)
+            if run.deadline.passed:
+                return
+            if not run.world.policies.permits(run.facts, target, hop.hop):
+                continue
+            if self.load.full(target.name, target.max_concurrency) and i + 1 < len(plan):
+                continue
+            yield hop, target, i + 1 == len(plan)
+
+    async def whole(self, run: Run) -> Completion:
+        """The first acceptable whole answer. Raises SwitchyardError when nobody gave one."""
+        self.retries.request()
+        failure: AttemptFailed | None = None
+        unsure: tuple[DeploymentInfo, Completion] | None = None
+        async for hop, target, last in self.hops(run):
+            try:
+                completion = await self._with_retry(run, target, last)
+            except AttemptFailed as error:
+                failure = error
+                if error.kind not in AttemptFailed.FALLBACK:
+                    raise error.error from None
+                continue
+            if hop.until_confidence is not None and (completion.confidence or 0.0) < hop.until_confidence:
+                unsure = (target, completion)  # cascade: the next one is asked, this one is metered
+                continue
+            run.accept(target, completion)
+            return completion
+        if unsure is not None:
+            run.accept(*unsure)
+            return unsure[1]
+        raise nobody(run, failure)
+
+    async def _with_retry(self, run: Run, target: DeploymentInfo, last: bool) -> Completion:
+        try:
+            return await self._attempt(run, target)
+        except AttemptFailed as error:
+            again = last and error.kind in AttemptFailed.RETRY and self.retries.take()
+            if not again or run.facts is None or not run.world.policies.permits(run.facts, target, "retry"):
+                raise
+        await asyncio.sleep(run.deadline.within(random.uniform(*JITTER_S)))
+        return await self._attempt(run, target)
+
+    async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
+        request = run.request
+        adapter = adapter_for(request.task, target)
+        model = upstream_model(request, target)
+        began, began_ns = time.perf_counter(), now_ns()
+        self.load.in_flight[target.name] += 1
+        try:
+            reply = await self.upstream.whole(
+                target, adapter.path, adapter.body(request, target, stream=False), request_id=request.request_id,
+                deadline=run.deadline,
+            )  # fmt: skip
+            payload = decode(target, reply)
+            try:
+                completion = adapter.read(request, target, payload)
+            except AttemptFailed as error:
+                # It answered, so it will bill, though nobody can use it.
+                error.usage = read_usage(payload.get("usage"))
+                raise
+        except AttemptFailed as error:
+            usage = error.usage or Usage(calls=0)
+            run.attempted(target, began=began, began_ns=began_ns, usage=usage, model=model, failure=error)
+            raise
+        finally:
+            self.load.in_flight[target.name] -= 1
+        completion.usage = timed(completion.usage, target, reply.headers.get("x-accelerator-ns"), began)
+        run.attempted(target, began=began, began_ns=began_ns, usage=completion.usage, model=model)
+        return completion
+
+
+def timed(usage: Usage, target: DeploymentInfo, header: str | None, began: float) -> Usage:
+    """Private answers need accelerator time: the server's own figure, else the wall clock, marked estimated."""
+    if target.side == "external" or usage.accelerator_ns:
+        return usage
+    source = usage.source
+    if header and header.isdigit():
+        measured = int(header)
+    else:
+        measured, source = int((time.perf_counter() - began) * 1e9), "estimated"
+    return Usage(
+        tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, cached_tokens_in=usage.cached_tokens_in,
+        reasoning_tokens=usage.reasoning_tokens, calls=usage.calls, accelerator_ns=measured, source=source,
+    )  # fmt: skip
+
+
+def nobody(run: Run, failure: AttemptFailed | None) -> SwitchyardError:
+    """The error when nobody is left: residency first, since that is what the caller must know."""
+    assert run.decision is not None
+    bound = any(any(r.startswith("invariant") for r in c.reasons) for c in run.decision.candidates)
+    if bound and (failure is None or failure.kind in ("connect", "timeout", "status", "busy")):
+        return ResidencyUnavailable(
+            "Nobody who may see this data can answer now. It is not sent to anybody else; try again later.",
+            retry_after_s=5,
+        )
+    if failure is not None:
+        return failure.error
+    return Unavailable("No deployment that the policy allows can take the request now.", retry_after_s=2)

@@ -1,0 +1,184 @@
+"""Both sides over HTTP with one aiohttp session: whole answers and streams, each failure with its name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from routing.contracts import DeploymentInfo
+from routing.execution.base import AttemptFailed, Reply
+from routing.execution.deadlines import Deadline
+from switchyard.core.errors import (
+    UpstreamBusy,
+    UpstreamFailure,
+    UpstreamMisconfigured,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+
+ANSWER_MAX_BYTES = 32 * 1024 * 1024
+CONNECTIONS = 512
+
+
+class Upstream:
+    """One session for all upstreams: pooled connections, no cookies, no redirects, bytes as they come."""
+
+    def __init__(self, *, connect_s: float, first_byte_s: float, idle_s: float) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=idle_s)
+        self.first_byte_s = first_byte_s
+        self._session: aiohttp.ClientSession | None = None
+        self._urls: dict[tuple[str, str], URL] = {}
+        self._headers: dict[str, dict[str, str]] = {}
+
+    async def open(self) -> None:
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=60)
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout,
+            auto_decompress=True, trust_env=False, skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _url(self, target: DeploymentInfo, path: str) -> URL:
+        key = (target.base_url, path)
+        if key not in self._urls:
+            self._urls[key] = URL(target.base_url.rstrip("/") + path)
+        return self._urls[key]
+
+    @asynccontextmanager
+    async def _post(
+        self, target: DeploymentInfo, path: str, body: Mapping[str, Any], request_id: str, deadline: Deadline
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The open response, its status checked; every failure leaves as AttemptFailed."""
+        assert self._session is not None, "Upstream.open() was not called"
+        headers = {
+            "authorization": f"Bearer {target.api_key}", "content-type": "application/json", "x-request-id": request_id,
+        }  # fmt: skip
+        try:
+            async with asyncio.timeout(deadline.within(self.first_byte_s)) as clock:
+                response = await self._session.post(
+                    self._url(target, path), data=orjson.dumps(body), headers=headers, allow_redirects=False
+                )
+                clock.reschedule(None)
+        except TimeoutError:
+            raise slow(target) from None
+        except aiohttp.ClientError as error:
+            raise refused(target, error) from None
+        try:
+            if response.status != 200:
+                raise await _failure(target, response)
+            yield response
+        except TimeoutError:
+            raise slow(target) from None
+        except aiohttp.ClientError as error:
+            raise broken(target, error) from None
+        finally:
+            response.release() if response.content.is_eof() else response.close()
+
+    async def whole(
+        self,
+        target: DeploymentInfo,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        request_id: str,
+        deadline: Deadline,
+    ) -> Reply:
+        async with self._post(target, path, body, request_id, deadline) as response:
+            async with asyncio.timeout(deadline.left()):
+                payload = await response.content.read(-1)
+            if len(payload) > ANSWER_MAX_BYTES:
+                raise AttemptFailed(
+                    "garbage", UpstreamFailure(f"{target.name} answered with more than 32 MiB.")
+                )
+            return Reply(response.status, response.headers, payload)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        target: DeploymentInfo,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        request_id: str,
+        deadline: Deadline,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Chunks of bytes as they come. Leaving early closes the connection, which tells the server to stop."""
+        async with self._post(target, path, body, request_id, deadline) as response:
+            yield response.content.iter_any()
+
+
+def slow(target: DeploymentInfo) -> AttemptFailed:
+    return AttemptFailed("timeout", UpstreamTimeout(f"{target.name} did not answer in time."))
+
+
+def refused(target: DeploymentInfo, error: Exception) -> AttemptFailed:
+    return AttemptFailed(
+        "connect", UpstreamFailure(f"{target.name} can't be reached ({type(error).__name__}).")
+    )
+
+
+def broken(target: DeploymentInfo, error: Exception) -> AttemptFailed:
+    return AttemptFailed(
+        "status", UpstreamFailure(f"{target.name} broke off its answer ({type(error).__name__}).")
+    )
+
+
+async def _failure(target: DeploymentInfo, response: aiohttp.ClientResponse) -> AttemptFailed:
+    """The server's refusal in our words; its own message only where the caller can mend something by it."""
+    status = response.status
+    text = await response.content.read(20_000)
+    if status in (400, 413, 422):
+        message = _message(text) or f"{target.name} refused the request."
+        return AttemptFailed("rejected", UpstreamRejected(message, status=status), http_status=status)
+    if status in (401, 403, 404):
+        error: Any = UpstreamMisconfigured(f"{target.name} is misconfigured: its server answered {status}.")
+        return AttemptFailed("misconfigured", error, http_status=status)
+    if status == 429:
+        wait = _seconds(response.headers.get("retry-after"))
+        return AttemptFailed(
+            "busy", UpstreamBusy(f"{target.name} is busy.", retry_after_s=wait), http_status=status
+        )
+    if status in (408, 504):
+        return AttemptFailed(
+            "timeout", UpstreamTimeout(f"{target.name} did not answer in time."), http_status=status
+        )
+    return AttemptFailed(
+        "status", UpstreamFailure(f"{target.name} failed with {status}."), http_status=status
+    )
+
+
+def _message(text: bytes) -> str:
+    try:
+        error = orjson.loads(text)["error"]
+        return str(error["message"])[:500] if isinstance(error, dict) else str(error)[:500]
+    except (KeyError, TypeError, orjson.JSONDecodeError):
+        return ""
+
+
+def _seconds(raw: str | None) -> float:
+    try:
+        return min(60.0, max(1.0, float(raw or 2)))
+    except ValueError:
+        return 2.0
+
+
+def decode(target: DeploymentInfo, reply: Reply) -> dict[str, Any]:
+    """The server's JSON object, or AttemptFailed `garbage`."""
+    try:
+        value = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise AttemptFailed(
+            "garbage", UpstreamFailure(f"{target.name} answered with something that is not JSON.")
+        )
+    return value

@@ -1,0 +1,75 @@
+"""Server-sent events taken apart: frames whole, wherever the network cut them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+FRAME_MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Frame:
+    """One event: its bytes as relayed, its JSON (None for [DONE]), and what matters in it."""
+
+    raw: bytes
+    data: dict[str, Any] | None
+    done: bool = False
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        found = (self.data or {}).get("choices")
+        return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+
+    @property
+    def usage(self) -> dict[str, Any] | None:
+        usage = (self.data or {}).get("usage")
+        return usage if isinstance(usage, dict) else None
+
+    @property
+    def finished(self) -> bool:
+        return any(choice.get("finish_reason") for choice in self.choices)
+
+    @property
+    def text(self) -> str:
+        """Everything in it that a person could read: content, completion text, refusals, tool arguments."""
+        parts = []
+        for choice in self.choices:
+            delta = choice.get("delta") or {}
+            parts += [delta.get("content") or "", delta.get("refusal") or "", choice.get("text") or ""]
+            for call in delta.get("tool_calls") or []:
+                parts.append((call.get("function") or {}).get("arguments") or "")
+        return "".join(parts)
+
+
+class FrameReader:
+    """feed(bytes) → frames. CRLF, comments and data split anywhere are handled; a frame that isn't JSON is a ValueError."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        self._buffer += chunk
+        if b"\r" in self._buffer:
+            # A lone \r at the end may be half of \r\n: it waits for the rest.
+            keep = b"\r" if self._buffer.endswith(b"\r") else b""
+            self._buffer = self._buffer.removesuffix(b"\r").replace(b"\r\n", b"\n") + keep
+        if len(self._buffer) > FRAME_MAX_BYTES:
+            raise ValueError("a frame larger than 4 MiB")
+        *whole, self._buffer = self._buffer.split(b"\n\n")
+        return [frame for block in whole if (frame := self._frame(block)) is not None]
+
+    @staticmethod
+    def _frame(block: bytes) -> Frame | None:
+        lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
+        if not lines:
+            return None  # a comment, or a field we don't relay
+        payload = b"\n".join(lines)
+        if payload.strip() == b"[DONE]":
+            return Frame(b"data: [DONE]\n\n", None, done=True)
+        data = orjson.loads(payload)
+        if not isinstance(data, dict):
+            raise ValueError("an event that is not an object")
+        return Frame(b"data: " + payload + b"\n\n", data)

@@ -1,0 +1,171 @@
+"""Streams: the first hop that gives a first frame is relayed; whatever happens after, it ends in words and is metered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from costs.contracts import Usage
+from routing import shapes
+from routing.contracts import DeploymentInfo
+from routing.execution.adapters import adapter_for, garbage, public_usage, read_usage
+from routing.execution.base import AttemptFailed, upstream_model
+from routing.execution.fallback import Executor, nobody, timed
+from routing.execution.openai_http import broken
+from routing.execution.sse import Frame, FrameReader
+from routing.guards.stream import StreamGuard
+from routing.meter import Meter
+from routing.run import Run
+from switchyard.core.clock import now_ns
+from switchyard.core.money import format_usd
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One open upstream stream and what was seen of it."""
+
+    target: DeploymentInfo
+    model: str
+    began: float
+    began_ns: int
+    usage: dict[str, Any] | None = None
+    head: dict[str, Any] = field(default_factory=dict)
+    pieces: int = 0
+    prompt_bytes: int = 0
+    finished: bool = False
+
+    def see(self, frame: Frame) -> None:
+        if frame.data and not self.head:
+            self.head = frame.data
+        if frame.usage:
+            self.usage = frame.usage
+        if frame.text:
+            self.pieces += 1
+        self.finished = self.finished or frame.finished
+
+    def used(self) -> Usage:
+        """As reported; without a report every piece counts as a token and four bytes of prompt as one."""
+        if self.usage is not None:
+            return timed(read_usage(self.usage), self.target, None, self.began)
+        guess = Usage(tokens_in=self.prompt_bytes // 4, tokens_out=self.pieces, source="estimated")
+        return timed(guess, self.target, None, self.began)
+
+
+async def relay(run: Run, executor: Executor, meter: Meter) -> AsyncGenerator[bytes, None]:
+    """The client's bytes. Raises SwitchyardError before the first byte only."""
+    executor.retries.request()
+    failure: AttemptFailed | None = None
+    async for _, target, _ in executor.hops(run):
+        stream = _one(run, executor, meter, target)
+        async with aclosing(stream):
+            try:
+                first = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except AttemptFailed as error:
+                failure = error
+                if error.kind not in AttemptFailed.FALLBACK:
+                    raise error.error from None
+                continue
+            yield first
+            async for part in stream:
+                yield part
+            return
+    raise nobody(run, failure)
+
+
+async def _one(
+    run: Run, executor: Executor, meter: Meter, target: DeploymentInfo
+) -> AsyncGenerator[bytes, None]:
+    """One hop. AttemptFailed leaves only before anything was released."""
+    adapter = adapter_for(run.request.task, target)
+    model = upstream_model(run.request, target)
+    attempt = _Attempt(target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw))
+    assert run.guard is not None
+    guard = StreamGuard(run.guard)
+    released, ended, recorded = False, False, False
+    executor.load.in_flight[target.name] += 1
+    try:
+        async with AsyncExitStack() as stack:
+            chunks = await stack.enter_async_context(
+                executor.upstream.stream(
+                    target,
+                    adapter.path,
+                    adapter.body(run.request, target, stream=True),
+                    request_id=run.request.request_id,
+                    deadline=run.deadline,
+                )  # fmt: skip
+            )
+            reader = FrameReader()
+            async for chunk in chunks:
+                for frame in _frames(reader, chunk, target):
+                    attempt.see(frame)
+                    ended = ended or frame.done
+                    if frame.done or (frame.usage and not frame.choices):
+                        continue  # ours come at the end
+                    for part in guard.feed(frame.raw, frame.text):
+                        released = True
+                        yield part
+                if guard.blocked:
+                    break  # leaving closes the connection: the server stops
+        if not guard.blocked:
+            if not ended and not attempt.finished:
+                raise AttemptFailed("status", broken(target, EOFError()).error)
+            for part in guard.finish():
+                released = True
+                yield part
+        recorded = True
+        _record(run, attempt, None, "cut" if guard.blocked else "")
+        if guard.blocked:
+            yield shapes.data_frame(_blocked_chunk(run, attempt))
+        async for part in _ending(run, meter, attempt):
+            yield part
+    except AttemptFailed as error:
+        recorded = True
+        error.usage = attempt.used() if attempt.pieces else error.usage
+        _record(run, attempt, error, "cut" if released else "error")
+        if not released:
+            raise
+        run.status, run.error_code = 502, error.error.code
+        await meter.finish(run)
+        yield shapes.data_frame(error.error.body())
+    finally:
+        executor.load.in_flight[target.name] -= 1
+        if not recorded:  # the client went away
+            _record(run, attempt, None, "cut")
+
+
+def _frames(reader: FrameReader, chunk: bytes, target: DeploymentInfo) -> list[Frame]:
+    try:
+        return reader.feed(chunk)
+    except ValueError:
+        raise garbage(target, "a stream that makes no sense") from None
+
+
+def _record(run: Run, attempt: _Attempt, failure: AttemptFailed | None, status: str) -> None:
+    run.attempted(
+        attempt.target, began=attempt.began, began_ns=attempt.began_ns, model=attempt.model, failure=failure, status=status,
+        usage=attempt.used() if failure is None else (failure.usage or Usage(calls=0)),
+    )  # fmt: skip
+    if failure is None:
+        run.answered_by = attempt.target
+        run.answer_count = int(run.request.body.get("n") or 1)
+
+
+def _blocked_chunk(run: Run, attempt: _Attempt) -> dict[str, Any]:
+    return shapes.chunk(attempt.head, delta={}, finish="content_filter", chat=run.request.task == "chat")
+
+
+async def _ending(run: Run, meter: Meter, attempt: _Attempt) -> AsyncGenerator[bytes, None]:
+    """Metered first, then usage where it was asked for, then the end."""
+    await meter.finish(run)
+    if run.request.include_usage:
+        usage = public_usage(attempt.usage or {})
+        cost = format_usd(run.cost_nusd)
+        yield shapes.data_frame(
+            shapes.usage_chunk(attempt.head, usage, cost_usd=cost, decision_id=run.request.decision_id)
+        )
+    yield shapes.DONE

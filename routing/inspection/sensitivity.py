@@ -1,0 +1,33 @@
+"""The class of a request: the strictest of what was declared and what was found. It is only ever raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from routing.contracts import RANK, SENSITIVITIES, strictest
+from switchyard.core.errors import InvalidRequest
+
+# A name or a phone number alone is everyday business; numbers that identify or pay, and credentials, are not.
+RAISES = {
+    "iban": "confidential", "card": "confidential", "us_ssn": "confidential", "cn_resident_id": "confidential",
+    "passport": "confidential", "mrn": "restricted", "email": "confidential", "private_key": "restricted",
+    "api_key": "restricted", "jwt": "restricted", "url_password": "restricted", "password": "confidential",
+    "phone": "confidential",
+}  # fmt: skip
+
+
+def declared(header: str) -> str:
+    """The header's class, checked. Raises InvalidRequest for a word that is none."""
+    value = header.strip().lower()
+    if value and value not in RANK:
+        raise InvalidRequest(
+            f"X-Switchyard-Sensitivity is {header[:40]!r}; expected one of {', '.join(SENSITIVITIES)}.",
+            param="X-Switchyard-Sensitivity",
+        )
+    return value
+
+
+def classify(base: str, header: str, entities: Iterable[str]) -> str:
+    """`base`: the workload's class, or the LOB's highest without one."""
+    found = [RAISES[kind] for kind in entities if kind in RAISES]
+    return strictest(base, *([header] if header else []), *found)

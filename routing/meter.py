@@ -1,0 +1,115 @@
+"""The last step: one self-contained event a request, into the spool before the last byte leaves, then settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import orjson
+
+from costs.contracts import Settlement, Usage
+from routing import quote
+from routing.contracts import Admission, Answered
+from routing.policy.engine import decision_as_json
+from routing.run import Run
+from switchyard.core.clock import now_ns
+
+
+class Spool(Protocol):
+    """Where events wait until the stream has them (costs.spool)."""
+
+    def append(self, event: dict[str, Any]) -> Any: ...
+
+
+class Meter:
+    """Turns a finished Run into its event. `seal(lob, bytes) -> str` hides kept answers."""
+
+    def __init__(self, admission: Admission, spool: Spool, seal: Callable[[str, bytes], str]) -> None:
+        self.admission, self.spool, self.seal = admission, spool, seal
+
+    async def finish(self, run: Run) -> None:
+        """Spool and settle, once. Requests that were refused before admission leave a record as well."""
+        if run.settled:
+            return
+        run.settled = True
+        event = self.event(run)
+        self.spool.append(event)
+        tokens = sum(a.usage.tokens_in + a.usage.tokens_out for a in run.attempts)
+        await self.admission.settle(
+            Settlement(run.request.request_id, run.cost_nusd, tokens, event, tuple(run.outcomes))
+        )
+
+    def event(self, run: Run) -> dict[str, Any]:
+        request, answered = run.request, run.answered_by
+        decision = decision_as_json(run.decision) if run.decision else {"trace": [], "candidates": []}
+        other = self._other_side(run)
+        workload = request.workload
+        return {
+            "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
+            "decision_id": request.decision_id, "at_ns": request.received_ns, "origin": request.origin,
+            "organisation_id": request.key.organisation_id, "lob": request.key.lob,
+            "application": request.key.application, "key_id": request.key.id,
+            "workload": workload.name if workload else "", "task": request.task,
+            "tier": workload.tier if workload else "core", "endpoint": request.endpoint, "stream": request.stream,
+            "sensitivity": run.facts.sensitivity if run.facts else "",
+            "side": answered.side if answered else "", "deployment": answered.name if answered else "",
+            "model": run.attempts[-1].model if answered else "",
+            "policy_version": run.policy_version, "policy_hash": run.decision.policy_hash if run.decision else "",
+            "rule": run.decision.rule if run.decision else "",
+            "status": run.status, "error_code": run.error_code, "cost_nusd": run.cost_nusd,
+            "other_side_cost_nusd": other[1] if other else None, "other_side_deployment": other[0] if other else None,
+            "latency_ms": round((now_ns() - request.received_ns) / 1e6, 3), "overhead_ms": round(run.overhead_ms, 3),
+            "answers": run.answer_count, "cache": "", "facts": run.facts.values if run.facts else {},
+            "trace": decision["trace"], "candidates": decision["candidates"],
+            "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
+            "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
+            "sealed_answers": self._sealed(run), "confidence": run.confidence,
+        }  # fmt: skip
+
+    def _other_side(self, run: Run) -> tuple[str, int] | None:
+        if run.answered_by is None or run.facts is None:
+            return None
+        last = next((a for a in reversed(run.attempts) if a.deployment == run.answered_by.name), None)
+        return quote.other_side(
+            run.request, run.facts, run.world.policies, side=run.answered_by.side,
+            usage=last.usage if last else Usage(), answers=run.answer_count, candidates=run.candidates,
+        )  # fmt: skip
+
+    def _sealed(self, run: Run) -> str:
+        """Kept so that feedback by label can be judged later; never for restricted data."""
+        if not run.answers or run.facts is None or run.facts.sensitivity == "restricted":
+            return ""
+        return self.seal(run.request.key.lob, orjson.dumps(run.answers))
+
+    @staticmethod
+    def _attempt(run: Run, attempt: Answered) -> dict[str, Any]:
+        target = run.world.deployments.get(attempt.deployment)
+        usage = attempt.usage
+        return {
+            "attempt": attempt.attempt, "deployment": attempt.deployment, "side": attempt.side, "model": attempt.model,
+            "node": target.rate.node if target and target.rate else "", "status": attempt.status, "error": attempt.error,
+            "at_ns": attempt.started_ns, "duration_ms": round(attempt.duration_ms, 3), "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out, "cached_tokens_in": usage.cached_tokens_in,
+            "reasoning_tokens": usage.reasoning_tokens, "accelerator_ns": usage.accelerator_ns,
+            "usage_source": usage.source, "price_version": attempt.price_version, "cost_nusd": attempt.cost_nusd,
+            "http_status": attempt.http_status,
+        }  # fmt: skip
+
+
+def _prices(run: Run) -> dict[str, Any]:
+    """The price in force when it was answered, so that the record explains its own cost."""
+    target = run.answered_by
+    if target is None:
+        return {}
+    if target.prices is not None:
+        sheet = target.prices
+        return {
+            "version": sheet.version, "source": sheet.source, "input_nusd_per_munit": sheet.input_nusd_per_munit,
+            "output_nusd_per_munit": sheet.output_nusd_per_munit,
+        }  # fmt: skip
+    assert target.rate is not None
+    rate = target.rate
+    return {
+        "version": rate.version, "node": rate.node, "nusd_per_hour": rate.nusd_per_hour,
+        "planned_utilisation_ppm": rate.planned_utilisation_ppm,
+    }  # fmt: skip

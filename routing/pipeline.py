@@ -1,0 +1,231 @@
+"""The sentence: inspect → decide → admit → execute → guard → meter → respond. Free of Django and of the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from costs.contracts import AdmissionAsk
+from routing import quote, shapes
+from routing.contracts import Admission, Facts, GatewayRequest, LobInfo, Snapshot
+from routing.execution.base import Completion
+from routing.execution.deadlines import Deadline
+from routing.execution.fallback import Executor
+from routing.execution.streaming import relay
+from routing.guards.base import RiskGuard
+from routing.guards.swaps import flipped, with_swaps
+from routing.meter import Meter
+from routing.run import Run
+from switchyard.core.errors import PolicyDenied, ResidencyUnavailable, SwitchyardError, Unavailable
+from switchyard.core.money import format_usd, nusd_to_usd
+
+Inspect = Callable[[GatewayRequest, Snapshot, "Live"], Facts]
+
+
+@dataclass(slots=True)
+class Live:
+    """Facts that move by themselves: a local copy, as old as this process's last admission."""
+
+    budget_used_ppm: dict[str, int] = field(default_factory=dict)  # key id → fullest budget on its path
+    private_queue_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the pipeline needs of its process."""
+
+    inspect: Inspect
+    admission: Admission
+    executor: Executor
+    meter: Meter
+    guard_for: Callable[[LobInfo], RiskGuard]
+    swaps: Callable[[str], Sequence[str]]
+    live: Live
+    deadline_s: float
+
+
+async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
+    """Inspect, decide, admit. A refusal is metered (with its reasons) and raised."""
+    run = Run(request, world, Deadline(desk.deadline_s))
+    try:
+        run.guard = desk.guard_for(world.lobs[request.key.lob])
+        run.facts = desk.inspect(request, world, desk.live)
+        decide(run)
+        await admit(run, desk)
+    except SwitchyardError as error:
+        await refuse(run, desk, error)
+        raise
+    return run
+
+
+def decide(run: Run) -> None:
+    """Raises PolicyDenied, ResidencyUnavailable or Unavailable when no hop is permitted."""
+    request, world = run.request, run.world
+    assert run.facts is not None
+    run.candidates = quote.candidates_for(request, world.deployments.values())
+    worst = quote.worst_cases(request, run.candidates)
+    run.decision = world.policies.decide(
+        run.facts,
+        run.candidates,
+        lob=request.key.lob,
+        worst_case=worst,
+        sticky=request.key.id + request.request_id,
+    )
+    caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
+    if caps and run.decision.hops:
+        _keep_affordable(run, min(caps))
+    if not run.decision.hops:
+        raise _refusal(run)
+
+
+def sticky_key(request: GatewayRequest) -> str:
+    """What a split or a rollout sticks to: the end user the app names, else each request draws for itself."""
+    user = request.body.get("user")
+    return f"{request.key.id}:{user}" if isinstance(user, str) and user else request.request_id
+
+
+def _keep_affordable(run: Run, cap_nusd: int) -> None:
+    assert run.decision is not None
+    hops = tuple(hop for hop in run.decision.hops if hop.worst_case_nusd <= cap_nusd)
+    if not hops:
+        least = min(hop.worst_case_nusd for hop in run.decision.hops)
+        raise PolicyDenied(
+            f"Every permitted deployment may cost more than the cap of ${nusd_to_usd(cap_nusd)}; the least is "
+            f"${nusd_to_usd(least)}. Lower max_tokens or raise the cap.",
+            decision_id=run.request.decision_id,
+        )
+    run.decision = replace(run.decision, hops=hops)
+
+
+def _refusal(run: Run) -> SwitchyardError:
+    assert run.decision is not None
+    if run.decision.refusal == "residency":
+        return ResidencyUnavailable(
+            "The policy keeps this data at home and nobody there can take it.", retry_after_s=5
+        )
+    if run.decision.refusal == "no_deployment":
+        return Unavailable(
+            f"Rule {run.decision.rule!r} matched, but none of its deployments can take the request."
+        )
+    return PolicyDenied(
+        f"The policy refuses this request (rule {run.decision.rule!r}).", decision_id=run.request.decision_id
+    )
+
+
+async def admit(run: Run, desk: Desk) -> None:
+    """One call: limits, breakers, and the dearest hop reserved in every budget on the path."""
+    request, decision = run.request, run.decision
+    assert decision is not None
+    ask = AdmissionAsk(
+        request_id=request.request_id, worst_case_nusd=_dearest(run), tokens=max(1, len(request.raw) // 4),
+        budgets=request.key.budgets, limits=request.key.limits, breakers=tuple(h.deployment for h in decision.hops),
+    )  # fmt: skip
+    run.grant = await desk.admission.reserve(ask)
+    if run.grant.budget_used_ppm:
+        desk.live.budget_used_ppm[request.key.id] = max(run.grant.budget_used_ppm.values())
+
+
+def _dearest(run: Run) -> int:
+    """A cascade may pay for all of its hops, anything else for the dearest."""
+    assert run.decision is not None
+    costs = [hop.worst_case_nusd for hop in run.decision.hops]
+    return sum(costs) if any(hop.until_confidence is not None for hop in run.decision.hops) else max(costs)
+
+
+async def refuse(run: Run, desk: Desk, error: SwitchyardError) -> None:
+    run.status, run.error_code = error.status, error.code
+    await desk.meter.finish(run)
+
+
+async def answer(run: Run, desk: Desk) -> dict[str, Any]:
+    """The whole answer in the client's shape: executed, guarded, metered."""
+    try:
+        completion = await _execute_probed(run, desk)
+        payload = _guarded(run, completion)
+    except SwitchyardError as error:
+        await refuse(run, desk, error)
+        raise
+    except BaseException:
+        run.status, run.error_code = 499, "client_closed_request"
+        await desk.meter.finish(run)
+        raise
+    await desk.meter.finish(run)
+    return payload
+
+
+async def answer_stream(run: Run, desk: Desk) -> AsyncGenerator[bytes, None]:
+    """The same as frames. Errors before the first byte are raised, later ones end the stream in words."""
+    try:
+        if run.request.task in ("chat", "completion"):
+            async with aclosing(relay(run, desk.executor, desk.meter)) as frames:
+                async for frame in frames:
+                    yield frame
+            return
+        whole = await answer(run, desk)
+        for frame in shapes.chat_as_frames(whole):
+            yield frame
+        if run.request.include_usage:
+            usage, cost = whole["usage"], format_usd(run.cost_nusd)
+            yield shapes.data_frame(
+                shapes.usage_chunk(whole, usage, cost_usd=cost, decision_id=run.request.decision_id)
+            )
+        yield shapes.DONE
+    except SwitchyardError as error:
+        await refuse(run, desk, error)
+        raise
+    finally:
+        if not run.settled:
+            run.status, run.error_code = 499, "client_closed_request"
+            await desk.meter.finish(run)
+
+
+async def _execute_probed(run: Run, desk: Desk) -> Completion:
+    """Execute; texts that name a group go along with a swapped copy, and a flipped label is a finding."""
+    request = run.request
+    if request.task != "classification" or run.guard is None or run.guard.report.mode == "off":
+        return await desk.executor.whole(run)
+    texts = list(request.body["input"])
+    probe = with_swaps(texts, desk.swaps)
+    if not probe.origins:
+        return await desk.executor.whole(run)
+    run.request = replace(request, body=dict(request.body) | {"input": probe.inputs})
+    try:
+        completion = await desk.executor.whole(run)
+    finally:
+        run.request = request
+    rows = completion.payload["data"]
+    flips = flipped(rows, probe)
+    completion.payload["data"] = rows[: len(texts)]
+    completion.answers = run.answers = completion.answers[: len(texts)]
+    for index in flips:
+        if not run.guard.flag("counterfactual_flip", 1.0):
+            completion.payload["data"][index] = {"index": index, "label": None, "scores": [], "blocked": True}
+    return completion
+
+
+def _guarded(run: Run, completion: Completion) -> dict[str, Any]:
+    """The answer after the guard, in the client's shape."""
+    request, guard = run.request, run.guard
+    payload = completion.payload
+    if request.task in ("chat", "completion"):
+        run.answer_count = len(payload["choices"])
+        for choice, text in zip(payload["choices"], completion.texts, strict=True):
+            if guard is not None and not guard.allows(text):
+                _withhold(choice)
+    else:
+        run.answer_count = len(payload.get("data") or ())
+        if request.endpoint == "chat/completions":
+            payload = shapes.as_chat(request, payload)
+    return payload
+
+
+def _withhold(choice: dict[str, Any]) -> None:
+    """Nothing of the answer leaves: not its text, its tool calls or its log-probabilities."""
+    choice["finish_reason"] = "content_filter"
+    choice["logprobs"] = None
+    if "message" in choice:
+        choice["message"] = {"role": "assistant", "content": ""}
+    else:
+        choice["text"] = ""

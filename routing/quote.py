@@ -1,0 +1,68 @@
+"""What a request may cost at each candidate, what an attempt did cost, and what the other side would have asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from costs import pricing
+from costs.contracts import Usage
+from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies
+from routing.execution.adapters import output_cap
+from routing.policy.engine import can_do
+
+
+def answers_asked(request: GatewayRequest) -> int:
+    """How many answers the request asks for: inputs, records, or choices."""
+    body = request.body
+    for name in ("input", "records"):
+        if isinstance(body.get(name), list):
+            return max(1, len(body[name]))
+    return int(body.get("n") or 1)
+
+
+def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo]) -> list[DeploymentInfo]:
+    """Deployments of the organisation that this line of business may name and that can do the task."""
+    lob = request.key.lob
+    return [d for d in deployments if can_do(d, request.task) and (not d.lobs or lob in d.lobs)]
+
+
+def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -> dict[str, int]:
+    """Nano-dollars by deployment; those without a price have no entry."""
+    answers = answers_asked(request)
+    choices = int(request.body.get("n") or 1)
+    workload = request.workload.name if request.workload else ""
+    costs = {}
+    for target in candidates:
+        if not target.billable:
+            continue
+        generates = request.task in ("chat", "completion")
+        cap = output_cap(request, target) if generates else 64 * answers
+        costs[target.name] = pricing.worst_case(
+            prices=target.prices, rate=target.rate, text_bytes=len(request.raw), max_tokens=cap,
+            n=choices, answers=answers, usual_accelerator_ns=target.usual_accelerator_ns.get(workload),
+        )  # fmt: skip
+    return costs
+
+
+def attempt_cost(usage: Usage, target: DeploymentInfo) -> int:
+    return pricing.cost_of(usage, prices=target.prices, rate=target.rate)
+
+
+def other_side(
+    request: GatewayRequest,
+    facts: Facts,
+    policies: Policies,
+    *,
+    side: str,
+    usage: Usage,
+    answers: int,
+    candidates: Sequence[DeploymentInfo],
+) -> tuple[str, int] | None:
+    """(deployment, nano-dollars) of the cheapest on the other side that residency would have allowed, or None."""
+    workload = request.workload.name if request.workload else ""
+    others = [
+        pricing.OtherSide(d.name, d.prices, d.rate, d.usual_accelerator_ns.get(workload))
+        for d in candidates
+        if d.side != side and d.billable and policies.permits(facts, d, "first")
+    ]
+    return pricing.other_side_cost(usage, answers, others) if others else None

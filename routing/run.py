@@ -1,0 +1,85 @@
+"""The state of one request on its way: facts, decision, reservation, attempts, verdict. One object, one request."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from costs.contracts import Grant, Usage
+from routing.contracts import Answered, Decision, DeploymentInfo, Facts, GatewayRequest, PlannedHop, Snapshot
+from routing.execution.base import AttemptFailed, Completion
+from routing.execution.deadlines import Deadline
+from routing.guards.base import RiskGuard
+from routing.quote import attempt_cost
+
+
+@dataclass(slots=True)
+class Run:
+    request: GatewayRequest
+    world: Snapshot
+    deadline: Deadline
+    started: float = field(default_factory=time.perf_counter)
+    facts: Facts | None = None
+    decision: Decision | None = None
+    candidates: list[DeploymentInfo] = field(default_factory=list)
+    grant: Grant | None = None
+    guard: RiskGuard | None = None
+    attempts: list[Answered] = field(default_factory=list)
+    outcomes: list[tuple[str, bool]] = field(default_factory=list)
+    upstream_s: float = 0.0
+    answered_by: DeploymentInfo | None = None
+    answers: list[Any] = field(default_factory=list)
+    answer_count: int = 0
+    confidence: float | None = None
+    status: int = 200
+    error_code: str = ""
+    settled: bool = False
+
+    @property
+    def cost_nusd(self) -> int:
+        return sum(attempt.cost_nusd for attempt in self.attempts)
+
+    @property
+    def overhead_ms(self) -> float:
+        """Our own share of the time so far."""
+        return max(0.0, (time.perf_counter() - self.started - self.upstream_s) * 1000)
+
+    @property
+    def policy_version(self) -> str:
+        return self.decision.policy_version if self.decision else "none"
+
+    def target(self, hop: PlannedHop) -> DeploymentInfo:
+        return self.world.deployments[hop.deployment]
+
+    def attempted(
+        self,
+        target: DeploymentInfo,
+        *,
+        began: float,
+        began_ns: int,
+        usage: Usage,
+        model: str,
+        failure: AttemptFailed | None = None,
+        status: str = "",
+    ) -> Answered:
+        """Record one upstream attempt: each is paid for and kept as its own."""
+        took = time.perf_counter() - began
+        self.upstream_s += took
+        # A failure before any answer costs nothing: vendors bill what they deliver, nodes what they computed.
+        cost = attempt_cost(usage, target) if failure is None or failure.usage is not None else 0
+        price = target.prices.version if target.prices else (target.rate.version if target.rate else "")
+        attempt = Answered(
+            deployment=target.name, side=target.side, model=model, attempt=len(self.attempts),
+            status=status or ("error" if failure else "ok"), error=failure.kind if failure else "", started_ns=began_ns,
+            duration_ms=took * 1000, usage=usage, cost_nusd=cost, price_version=price,
+            http_status=failure.http_status if failure else 200,
+        )  # fmt: skip
+        self.attempts.append(attempt)
+        self.outcomes.append((target.name, failure is None or failure.kind not in AttemptFailed.BREAKER))
+        return attempt
+
+    def accept(self, target: DeploymentInfo, completion: Completion) -> None:
+        self.answered_by = target
+        self.answers = completion.answers
+        self.confidence = completion.confidence
