@@ -1,0 +1,1 @@
+"""Runs code that a model wrote, away from everything else, and counts how often it is right."""
