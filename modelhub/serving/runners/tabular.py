@@ -1,0 +1,156 @@
+"""Runs the tabular models of an artifact: records in, `/v1/predictions` items out. Numpy and ONNX Runtime only.
+
+    TabularModel(find("tabular-base")).predict("equipment-fault", [{"type": "M", …}])
+    → [{"prediction": 0, "probability": 0.012}]
+
+`probability` is that of a failure for equipment-fault and that of the named fault for plate-fault; `low` and
+`high` hold nine in ten answers. Keys of a record that are no column are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from modelhub import artifacts
+from modelhub.ml.pricing import advice
+from modelhub.ml.pricing import features as pricing_features
+from modelhub.ml.tabular import features
+from modelhub.ml.tabular.schema import Column, RecordError, check_history, check_row
+
+__all__ = ["RecordError", "TabularModel", "UnknownHead"]
+
+Items = list[dict[str, Any]]
+FEATURES = {
+    **features.FEATURES,
+    "demand": pricing_features.demand,
+    "demand_small": pricing_features.demand_small,
+}
+
+
+class UnknownHead(KeyError):
+    """The artifact has no head of this name."""
+
+
+class TabularModel:
+    """All prediction heads of one artifact directory. Thread-safe; raises ArtifactCorrupt on a wrong file."""
+
+    def __init__(self, directory: Path, *, threads: int = 1, providers: list[str] | None = None) -> None:
+        self.manifest = artifacts.verify(directory)
+        self.heads: dict[str, dict[str, Any]] = self.manifest["heads"]
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # errors; the converters leave harmless warnings behind
+        self._sessions = {
+            name: ort.InferenceSession(
+                str(artifacts.file_of(directory, self.manifest, head["file"])),
+                options,
+                providers=providers or ["CPUExecutionProvider"],
+            )
+            for name, head in self.heads.items()
+        }
+        self._columns = {
+            name: tuple(Column.from_dict(shown) for shown in head["columns"])
+            for name, head in self.heads.items()
+        }
+
+    @property
+    def providers(self) -> list[str]:
+        """Where the sessions really run."""
+        return next(iter(self._sessions.values())).get_providers()
+
+    def columns(self, head: str) -> list[dict[str, Any]]:
+        """`{"name", "type", "values"?}` of each column; remaining-life also takes `history`, a list of rows."""
+        return [column.to_dict() for column in self._columns_of(head)]
+
+    def _columns_of(self, head: str) -> tuple[Column, ...]:
+        if head not in self._columns:
+            raise UnknownHead(f"{self.manifest['id']} has no head {head!r}: it has {sorted(self.heads)}")
+        return self._columns[head]
+
+    def predict(self, head: str, records: Sequence[dict[str, Any]]) -> Items:
+        """One item per record, in order. Raises RecordError on the first bad record, UnknownHead."""
+        columns = self._columns_of(head)
+        if not records:
+            return []
+        task = self.heads[head]["task"]
+        if task == "remaining-life":
+            return self._remaining_life(head, records, columns)
+        rows = np.array([check_row(record, columns, index) for index, record in enumerate(records)])
+        if task == "demand":
+            return self._demand(head, rows, [column.name for column in columns])
+        return self._classes(head, rows)
+
+    def _run(self, head: str, inputs: np.ndarray) -> np.ndarray:
+        return self._sessions[head].run([self.heads[head]["output"]], {"features": inputs})[0]
+
+    def _classes(self, head: str, rows: np.ndarray) -> Items:
+        about = self.heads[head]
+        shares = self._run(head, FEATURES[about["features"]](rows)).astype(np.float64)
+        if about["task"] == "binary":
+            alarms = shares[:, 1]
+            return [
+                {"prediction": int(p >= about["threshold"]), "probability": round(float(p), 6)}
+                for p in alarms
+            ]
+        best = shares.argmax(1)
+        return [
+            {"prediction": about["labels"][place], "probability": round(float(row[place]), 6)}
+            for row, place in zip(shares, best, strict=True)
+        ]
+
+    def _remaining_life(
+        self, head: str, records: Sequence[dict[str, Any]], columns: tuple[Column, ...]
+    ) -> Items:
+        about = self.heads[head]
+        windows = [
+            check_history(record, columns, index, about["window"] - 1) for index, record in enumerate(records)
+        ]
+        inputs = np.stack([features.trend_of(window) for window in windows])
+        cycles = np.clip(self._run(head, inputs).reshape(-1).astype(np.float64), 0, about["cap"])
+        band = about["interval"]
+        places = np.searchsorted(band["edges"], cycles)
+        return [
+            {
+                "prediction": int(round(left)),
+                "low": int(round(max(0.0, left + band["low"][place]))),
+                "high": int(round(min(about["cap"], left + band["high"][place]))),
+            }
+            for left, place in zip(cycles.tolist(), places.tolist(), strict=True)
+        ]
+
+    def _demand(self, head: str, rows: np.ndarray, names: list[str]) -> Items:
+        about, price_at = self.heads[head], names.index("price")
+        encode, products = FEATURES[about["features"]], about["labels"]
+        for index, price in enumerate(rows[:, price_at]):
+            if price <= 0:
+                raise RecordError(index, "price", f"expected a price above 0, got {price:g}")
+
+        def units_of(table: np.ndarray) -> np.ndarray:
+            # far outside of every price ever charged the curve may overflow: a number stays a number
+            return np.exp(np.clip(self._run(head, encode(table)).reshape(-1).astype(np.float64), -20, 20))
+
+        items = []
+        for row, units in zip(rows, units_of(rows), strict=True):
+            product = about["catalogue"][products[int(row[names.index("product")])]]
+
+            def at(prices: np.ndarray, row: np.ndarray = row) -> np.ndarray:
+                table = np.repeat(row[None], len(prices), axis=0)
+                table[:, price_at] = prices
+                return units_of(table)
+
+            items.append(
+                {
+                    "prediction": int(round(units)),
+                    "low": int(round(units * about["interval"]["low"])),
+                    "high": int(round(units * about["interval"]["high"])),
+                    "advice": advice.advise(
+                        float(row[price_at]), (product["low"], product["high"]), product["unit_cost"], at
+                    ),
+                }
+            )
+        return items
