@@ -60,7 +60,7 @@ class LmConfig:
             topk_group=1,
             norm_topk_prob=True,
             tie_word_embeddings=True,
-            num_nextn_predict_layers=0,
+            num_mtp_layers=0,
             rope_parameters={"rope_type": "default", "rope_theta": theta},
             rope_interleave=True,
         )

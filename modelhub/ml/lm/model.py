@@ -108,6 +108,8 @@ class MLP(nn.Module):
 class Gate(nn.Module):
     """Sigmoid scores choose k experts; the selection bias steers the choice and never the weights."""
 
+    e_score_correction_bias: Tensor
+
     def __init__(self, cfg: LmConfig) -> None:
         super().__init__()
         self.top_k, self.scaling = cfg.num_experts_per_tok, cfg.routed_scaling_factor
@@ -210,6 +212,8 @@ class Decoder(nn.Module):
 
 class TinyDeepseek(nn.Module):
     """The demonstration model with tied embeddings; load weights with `load_state_dict(..., strict=True)`."""
+
+    inv_freq: Tensor
 
     def __init__(self, cfg: LmConfig) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """Runs the demonstration language model: ONNX Runtime steps with an explicit cache, numpy sampling, streamed text.
 
-    model = CausalLM(find("lm-tiny"))
-    generation = model.stream(model.chat_prompt([{"role": "user", "content": "…"}]), max_tokens=64)
-    for text, token_id in generation: ...
-    generation.finish_reason, generation.prompt_tokens, generation.completion_tokens
+model = CausalLM(find("lm-tiny"))
+generation = model.stream(model.chat_prompt([{"role": "user", "content": "…"}]), max_tokens=64)
+for text, token_id in generation: ...
+generation.finish_reason, generation.prompt_tokens, generation.completion_tokens
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class PromptTooLong(ValueError):
     """The prompt leaves no room for an answer. Carries `tokens` and `limit`."""
 
     def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the prompt has {tokens} tokens; this model reads at most {limit} and answers after them")
+        super().__init__(
+            f"the prompt has {tokens} tokens; this model reads at most {limit} and answers after them"
+        )
         self.tokens, self.limit = tokens, limit
 
 
@@ -157,6 +159,7 @@ class CausalLM:
         self.tokenizer.encode_special_tokens = True  # marks typed by a user stay text
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # errors; the converters leave harmless warnings behind
         self.session = ort.InferenceSession(
             str(artifacts.file_of(directory, self.manifest, "model")),
             options,
@@ -175,7 +178,7 @@ class CausalLM:
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         alphabet = byte_alphabet()
         self.token_bytes = [
-            b"" if i in special else bytes(alphabet[c] for c in self.tokenizer.id_to_token(i))
+            b"" if i in special else bytes(alphabet[c] for c in self.tokenizer.id_to_token(i) or "")
             for i in range(self.tokenizer.get_vocab_size())
         ]
         self.marks = {self.tokenizer.id_to_token(i): i for i in special}
@@ -244,5 +247,11 @@ class CausalLM:
         if room < 1:
             raise PromptTooLong(len(prompt_ids), self.context_length - 1)
         return Generation(
-            self, prompt_ids, min(max_tokens, room), temperature=temperature, top_p=top_p, seed=seed, stop=stop
+            self,
+            prompt_ids,
+            min(max_tokens, room),
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
         )
