@@ -1,0 +1,266 @@
+"""Limits, breakers and budget reservations in one call; settlement and the event in another.
+
+Everything the callers of one loop turn want (and all who come while a call is out) travels in one EVALSHA of
+admission.lua, which runs it atomically: budgets hold over any number of processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from costs.contracts import AdmissionAsk, BudgetLimit, Grant, Settlement
+from costs.courier import Courier
+from costs.link import LinkDown
+from costs.outage import LocalLimits
+from costs.replies import budget_exhausted, granted, rate_refused
+from costs.spool import Spool, encode
+from costs.wire import PathCache, Wired
+from switchyard.core.errors import BudgetUnavailable
+
+log = logging.getLogger(__name__)
+# (budget, start of its period in seconds since the epoch) → nano-dollars the ledger knows of
+Seed = Callable[[Sequence[tuple[BudgetLimit, int]]], Awaitable[Sequence[int]]]
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A reservation of this process that waits for its settlement."""
+
+    ask: AdmissionAsk
+    wired: Wired
+    reserved: bool
+    minute: int
+    probe: str = ""
+    local: bool = False
+
+
+class RedisAdmission:
+    """Implements routing.contracts.Admission. One per process and event loop; `start()` before use, `close()` after."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        spool: Spool | None = None,
+        seed: Seed | None = None,
+        processes: int = 1,
+        lease_s: float = 180,
+        decision_ttl_s: int = 600,
+        retry_s: float = 0.5,
+    ) -> None:
+        self.spool = spool
+        self._courier = Courier(
+            url, spool=spool, lease_s=lease_s, decision_ttl_s=decision_ttl_s, retry_s=retry_s
+        )
+        self._seed = seed
+        self._local = LocalLimits(processes)
+        self._retry_s = retry_s
+        self._paths = PathCache()
+        self._open: dict[str, _Open] = {}
+        self._seeding: dict[str, asyncio.Task[None]] = {}
+        self._keeper: asyncio.Task[None] | None = None
+        self._giving_back: asyncio.Task[None] | None = None
+        self.used_ppm: dict[int, int] = {}  # budget id → spent + reserved, of its limit, as last seen
+
+    @property
+    def down(self) -> bool:
+        """Valkey was out of reach a moment ago."""
+        return self._courier.down
+
+    # --- the protocol -------------------------------------------------------------------------------------------
+
+    async def reserve(self, ask: AdmissionAsk) -> Grant:
+        """Raises RateLimited, BudgetExhausted, or BudgetUnavailable (counters out of reach under a strict budget)."""
+        wired = self._paths.wire(ask, time.time())
+        for _ in range(4):
+            try:
+                reply = await self._ask(ask, wired)
+            except LinkDown:
+                return self._degraded(ask, wired)
+            if reply[0] == "unseeded":
+                await self._seed_counters([wired.counters[i] for i in reply[1]])
+                continue
+            return self._granted(ask, wired, reply)
+        raise BudgetUnavailable("The budget counters could not be built from the ledger. Try again shortly.")
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Spool first, then one call: difference back, concurrency free, breakers told, event in the stream.
+
+        Never raises for Valkey's sake: what could not be delivered waits in the spool. Raises SpoolFull or OSError when
+        not even that is possible.
+        """
+        opened = self._open.pop(settlement.request_id, None)
+        body = encode(settlement.event) if settlement.event else b""
+        if body and self.spool is not None:
+            self.spool.add(str(settlement.event["event_id"]), body)
+        if opened is not None and opened.local:
+            self._local.release(settlement.request_id)
+        turn = self._courier.turn
+        index = turn.add_event(body) if body else 0
+        turn.settlements.append(_settlement_json(settlement, opened, index))
+        if body:
+            turn.event_ids.append(str(settlement.event["event_id"]))
+        await self._courier.sent()
+
+    async def release(self, request_id: str) -> None:
+        """Give everything back: nothing was called, nothing is owed. Unknown ids do nothing."""
+        if request_id in self._open:
+            await self.settle(Settlement(request_id, 0, 0, {}))
+
+    async def publish(self, event: Mapping[str, Any]) -> None:
+        """An event that settles nothing (feedback): spool and stream."""
+        body = encode(event)
+        if self.spool is not None:
+            self.spool.add(str(event["event_id"]), body)
+        turn = self._courier.turn
+        turn.published.append(turn.add_event(body))
+        turn.event_ids.append(str(event["event_id"]))
+        await self._courier.sent()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await self._courier.drain()
+        await self.redeliver()
+        self._courier.link.close()
+        if self.spool is not None:
+            self.spool.close()
+
+    async def sweep(self) -> None:
+        """Free what ended leases hold; their checkpoints become estimated events."""
+        turn = self._courier.turn
+        turn.sweep = True
+        await self._courier.sent()
+
+    async def redeliver(self) -> None:
+        """Send again what a failed call carried, until all of it is taken or Valkey is away again."""
+        while self.spool is not None and (lost := self._courier.lost):
+            batch, self._courier.lost = lost[:200], lost[200:]
+            turn = self._courier.turn
+            for event_id, body in self.spool.waiting(batch):
+                turn.published.append(turn.add_event(body))
+                turn.event_ids.append(event_id)
+            await self._courier.sent()
+            if self._courier.down:
+                return
+
+    async def _keep(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(self._retry_s)
+            ticks += 1
+            try:
+                if self._courier.lost and not self._courier.down:
+                    await self.redeliver()
+                if ticks % 20 == 0:
+                    await self.sweep()
+            except Exception:
+                log.exception("Keeping the admission's spool and leases failed; trying again")
+
+    async def _ask(self, ask: AdmissionAsk, wired: Wired) -> list[Any]:
+        if self._courier.down:
+            raise LinkDown("Valkey is out of reach.")
+        turn = self._courier.turn
+        checkpoint = ask.checkpoint or {}
+        keep = bool(ask.budgets or checkpoint)
+        reply = self._courier.asked(
+            {
+                "id": ask.request_id,
+                "w": str(ask.worst_case_nusd),
+                "t": ask.tokens,
+                "b": wired.budgets_json,
+                "l": wired.limits_json,
+                "d": ask.breakers,
+                "p": 1 if keep else 0,
+                "e": turn.add_event(encode(checkpoint)) if checkpoint else 0,
+                "c": str(checkpoint.get("cost_nusd", 0)),
+                "k": checkpoint.get("decision_id", ""),
+            }
+        )
+        try:
+            return await asyncio.shield(reply)
+        except asyncio.CancelledError:
+            reply.add_done_callback(lambda answered: self._abandon(ask, wired, answered))
+            raise
+
+    def _abandon(self, ask: AdmissionAsk, wired: Wired, reply: asyncio.Future[Any]) -> None:
+        """The caller went away while its call was out: what was granted goes straight back."""
+        if reply.cancelled() or reply.exception() is not None or reply.result()[0] != "ok":
+            return
+        self._granted(ask, wired, reply.result())
+        self._giving_back = asyncio.get_running_loop().create_task(self.release(ask.request_id))
+
+    # --- replies ------------------------------------------------------------------------------------------------
+
+    def _granted(self, ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> Grant:
+        kind = reply[0]
+        if kind == "budget":
+            budget, _, end_s = wired.counters[reply[1]]
+            raise budget_exhausted(budget, ask.worst_case_nusd, int(reply[2]), int(reply[3]), end_s)
+        if kind == "rate":
+            raise rate_refused(ask, wired, reply)
+        if kind == "none":
+            return Grant(ask.request_id, 0, None, frozenset(reply[1] or ()))
+        grant = granted(ask, wired, reply)
+        for budget in ask.budgets:
+            self.used_ppm[budget.id] = grant.budget_used_ppm[budget.scope]
+        kept = bool(ask.budgets or ask.checkpoint)
+        self._open[ask.request_id] = _Open(ask, wired, kept, reply[6], reply[1] if reply[2] else "")
+        return grant
+
+    def _degraded(self, ask: AdmissionAsk, wired: Wired) -> Grant:
+        if self.spool is not None and self.spool.full:
+            raise BudgetUnavailable("The counters can't be reached and the spool is full. Try again shortly.")
+        self._local.admit(ask)
+        self._open[ask.request_id] = _Open(ask, wired, False, -1, local=True)
+        return Grant(ask.request_id, 0, ask.breakers[0] if ask.breakers else None, degraded=True)
+
+    async def _seed_counters(self, counters: Sequence[tuple[BudgetLimit, int, int]]) -> None:
+        """SET missing counters from the ledger; callers who miss the same one share the query."""
+        waits = []
+        for budget, start_s, end_s in counters:
+            key = f"{budget.id}:{start_s}"
+            if key not in self._seeding:
+                task = asyncio.create_task(self._seed_one(budget, start_s, end_s))
+                task.add_done_callback(lambda _, key=key: self._seeding.pop(key, None))
+                self._seeding[key] = task
+            waits.append(self._seeding[key])
+        await asyncio.gather(*waits)
+
+    async def _seed_one(self, budget: BudgetLimit, start_s: int, end_s: int) -> None:
+        try:
+            spent = (await self._seed([(budget, start_s)]))[0] if self._seed is not None else 0
+        except Exception as error:
+            log.exception("The counter of budget %s could not be built from the ledger", budget.id)
+            raise BudgetUnavailable("The ledger can't be read to build the budget's counter.") from error
+        turn = self._courier.turn
+        expires = end_s + 40 * 86_400 if end_s else 0
+        turn.counters.append([f"sy:b:{budget.id}:{start_s}", str(spent), str(budget.limit_nusd), expires])
+        await self._courier.sent()
+
+
+def _settlement_json(settlement: Settlement, opened: _Open | None, index: int) -> dict[str, Any]:
+    return {
+        "id": settlement.request_id,
+        "p": 1 if opened is not None and opened.reserved else 0,
+        "w": str(opened.ask.worst_case_nusd) if opened else "0",
+        "c": str(settlement.cost_nusd),
+        "b": opened.wired.keys if opened else [],
+        "l": opened.wired.limits_json if opened else [],
+        "t": settlement.tokens - opened.ask.tokens if opened else 0,
+        "m": opened.minute if opened else -1,
+        "g": opened.probe if opened else "",
+        "o": [(deployment, 1 if well else 0) for deployment, well in settlement.outcomes],
+        "e": index,
+        "d": settlement.event.get("decision_id", "") if index else "",
+    }

@@ -1,0 +1,60 @@
+"""The parts of an admission call that stay the same for a key: encoded once, reused until a period ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from costs.contracts import AdmissionAsk, BudgetLimit, RateLimit
+from costs.periods import counter_key, period_seconds
+
+ACTIONS = {"warn": 0, "throttle": 1, "stop": 2}
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wired:
+    """A path's budgets and limits as JSON, with what the replies' indices mean."""
+
+    counters: tuple[tuple[BudgetLimit, int, int], ...]  # (budget, start, end) in seconds since the epoch
+    limits: tuple[RateLimit, ...]
+    budgets_json: orjson.Fragment  # [[counter key, limit, action]]
+    limits_json: orjson.Fragment  # [[scope, rpm, tpm, concurrency]], 0 = none
+    keys: orjson.Fragment  # [counter key]
+    valid_until_s: float
+
+
+def wire(budgets: tuple[BudgetLimit, ...], limits: tuple[RateLimit, ...], at_s: float) -> Wired:
+    counters = tuple((b, *period_seconds(b.period, b.timezone, at_s)) for b in budgets)
+    keys = [counter_key(b.id, start_s) for b, start_s, _ in counters]
+    told = [[key, b.limit_nusd, ACTIONS[b.action]] for key, (b, _, _) in zip(keys, counters, strict=True)]
+    holding = tuple(x for x in limits if x.rpm or x.tpm or x.concurrency)
+    rows = [[x.scope, x.rpm or 0, x.tpm or 0, x.concurrency or 0] for x in holding]
+    return Wired(
+        counters=counters,
+        limits=holding,
+        budgets_json=orjson.Fragment(orjson.dumps(told)),
+        limits_json=orjson.Fragment(orjson.dumps(rows)),
+        keys=orjson.Fragment(orjson.dumps(keys)),
+        valid_until_s=min((end_s for _, _, end_s in counters if end_s), default=FOREVER),
+    )
+
+
+class PathCache:
+    """A key's tuples are the same objects for as long as its snapshot lives, so identity finds them without hashing."""
+
+    def __init__(self, size: int = 4096) -> None:
+        self._size = size
+        self._known: dict[tuple[int, int], tuple[tuple[BudgetLimit, ...], tuple[RateLimit, ...], Wired]] = {}
+
+    def wire(self, ask: AdmissionAsk, at_s: float) -> Wired:
+        key = (id(ask.budgets), id(ask.limits))
+        known = self._known.get(key)
+        if known is not None and at_s < known[2].valid_until_s:
+            return known[2]
+        if len(self._known) >= self._size:
+            self._known.clear()
+        wired = wire(ask.budgets, ask.limits, at_s)
+        self._known[key] = (ask.budgets, ask.limits, wired)  # holding the tuples keeps their identities taken
+        return wired

@@ -1,0 +1,62 @@
+"""The promise: 200 parallel calls against $1.00 from three processes spend at most $1.00."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from switchyard.core.errors import BudgetExhausted
+from tests.costs.asks import USD, admission_on, make_ask, make_budget, make_settlement
+
+CALLS, PRICE_USD, WORST_USD = 67, 0.009, 0.02  # three times 67 ≥ 200 calls of at most two cents
+
+
+async def spend(url: str) -> dict[str, int]:
+    """One gateway process: all its calls at once, each priced below its worst case."""
+    granted = refused = spent = 0
+    budgets = (make_budget(1.0),)
+
+    async def one(admission):
+        nonlocal granted, refused, spent
+        ask = make_ask(
+            WORST_USD, budgets=budgets, request_id=f"req_{os.getpid()}_{granted + refused}_{id(object())}"
+        )
+        try:
+            await admission.reserve(ask)
+        except BudgetExhausted:
+            refused += 1
+            return
+        granted += 1
+        await asyncio.sleep(0.02)
+        await admission.settle(make_settlement(ask, PRICE_USD))
+        spent += int(PRICE_USD * USD)
+
+    async with admission_on(url) as admission:
+        for _ in range(12):  # calls refused while others held the money come again
+            await asyncio.gather(*(one(admission) for _ in range(CALLS)))
+    return {"granted": granted, "refused": refused, "spent": spent}
+
+
+@pytest.mark.slow
+def test_three_processes_spend_at_most_the_budget(valkey):
+    command = [sys.executable, "-m", "tests.costs.test_three_processes", valkey.url]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(["platform", "."])}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) for _ in range(3)
+    ]
+    results = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    spent = sum(r["spent"] for r in results)
+    assert spent <= USD
+    assert spent > 0.95 * USD  # and it is used up, not starved
+    assert sum(r["refused"] for r in results) > 0
+    assert all(r["granted"] for r in results)
+    assert {k: int(v) for k, v in valkey.client().hgetall("sy:b:1:0").items()} == {
+        b"spent": spent, b"reserved": 0, b"limit": USD,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(spend(sys.argv[1]))))
