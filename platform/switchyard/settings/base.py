@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "routing",
     "switchyard.gateway",
     "switchyard.dashboards",
+    "switchyard.demo",
 ]
 
 MIDDLEWARE = [

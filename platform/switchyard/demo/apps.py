@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class DemoConfig(AppConfig):
+    name = "switchyard.demo"
+    verbose_name = "Demonstration company"
