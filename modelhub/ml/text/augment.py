@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST_WORDS = 110
+MOST_WORDS = 80
 
 
 def augment(texts: list[str], copies: int, seed: int) -> list[str]:
-    """`copies` broken versions of every text, each of at most 110 words."""
+    """`copies` broken versions of every text, each of at most 80 words."""
     rng = np.random.default_rng(seed)
     words = [text.split() for text in texts]
     return [_break(words, index, rng) for _ in range(copies) for index in range(len(texts))]

@@ -22,12 +22,12 @@ from modelhub.ml.train.loop import Progress, TrainConfig, deep_logits, train_gat
 TRUNK_PARAMETERS = 22_713_216
 TRUNK_EMBEDDING = 30_522 * 384 + 512 * 384 + 2 * 384
 WIDE: dict[str, wide.WideConfig] = {
-    "support-intent": wide.WideConfig(least_texts=2, strength=30.0),
-    "assistant-intent": wide.WideConfig(least_texts=2, strength=30.0),
+    "support-intent": wide.WideConfig(least_texts=2),
+    "assistant-intent": wide.WideConfig(least_texts=2),
     "support-sentiment": wide.WideConfig(),
-    "contract-clauses": wide.WideConfig(least_texts=2, strength=30.0),
-    "terms-review": wide.WideConfig(strength=30.0),
-    "clinical-notes": wide.WideConfig(least_texts=2, strength=30.0),
+    "contract-clauses": wide.WideConfig(least_texts=2),
+    "terms-review": wide.WideConfig(),
+    "clinical-notes": wide.WideConfig(least_texts=2),
 }
 
 

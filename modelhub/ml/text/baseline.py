@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-STRENGTHS = (3.0, 10.0, 30.0)
+STRENGTHS = (10.0, 100.0)
 
 
 def fit_predict(train_texts: list[str], y: np.ndarray, texts: list[str], strength: float) -> np.ndarray:
@@ -14,8 +14,8 @@ def fit_predict(train_texts: list[str], y: np.ndarray, texts: list[str], strengt
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    model = LogisticRegression(C=strength, max_iter=500)
     model.fit(vectorizer.fit_transform(train_texts), y)
     return model.predict(vectorizer.transform(texts))
 

@@ -6,6 +6,7 @@ TF-IDF row beside it. The large workloads only lend their training rows, as they
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,41 +43,49 @@ def cross_validate(
     held = {name: folds(whole[name].y, COUNT, config.seed) for name in names}
     results = []
     for fold in range(COUNT):
-        path = work / f"fold-{fold}.npz"
-        if not path.is_file():
-            out = {name: held[name][fold] for name in names}
-            logits = _run_fold(
-                train, whole, out, replace(config, seed=config.seed + fold), shape, tables, progress
-            )
-            temporary = work / f".fold-{fold}.npz"
-            np.savez(temporary, **logits)
-            temporary.replace(path)
-        with np.load(path) as stored:
-            results.append(dict(stored))
+        out = {name: held[name][fold] for name in names}
+        fitted = dict(train) | {name: _without(whole[name], out[name]) for name in names}
+        tested = {name: whole[name].take(out[name]) for name in names}
+        linear = _kept(work / f"fold-{fold}-linear.npz", lambda f=fitted, t=tested: _linear(f, t, tables))
+        seeded = replace(config, seed=config.seed + fold)
+        deep = _kept(
+            work / f"fold-{fold}-deep.npz",
+            lambda f=fitted, t=tested, s=seeded: _deep(f, t, s, shape, progress),
+        )
+        results.append(linear | deep)
     return {name: _judge(name, whole[name], held[name], results) for name in names}
 
 
-def _run_fold(
-    train: Parts,
-    whole: Parts,
-    out: dict[str, np.ndarray],
-    config: TrainConfig,
-    shape: GatingConfig,
-    tables: dict[str, wide.WideConfig],
-    progress: Progress | None,
+def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What the file holds; made and written first where it does not stand."""
+    if not path.is_file():
+        temporary = path.with_name(f".{path.name}")
+        np.savez(temporary, **make())
+        temporary.replace(path)
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+def _without(part: Part, out: np.ndarray) -> Part:
+    return part.take(np.setdiff1d(np.arange(len(part)), out))
+
+
+def _deep(
+    fitted: Parts, tested: Parts, config: TrainConfig, shape: GatingConfig, progress: Progress | None
 ) -> dict[str, np.ndarray]:
-    fitted = dict(train)
-    for name, part in whole.items():
-        fitted[name] = part.take(np.setdiff1d(np.arange(len(part)), out[name]))
     model, _ = train_gating(fitted, config, shape, progress=progress)
+    return {f"{name}.deep": deep_logits(model, part.features.pooled, name) for name, part in tested.items()}
+
+
+def _linear(fitted: Parts, tested: Parts, tables: dict[str, wide.WideConfig]) -> dict[str, np.ndarray]:
+    """The wide channel's logits and the TF-IDF row's predictions."""
     found = {}
-    for name, part in whole.items():
-        test = part.take(out[name])
-        table = wide.fit(fitted[name].features.ids, fitted[name].y, len(part.labels), tables[name])
-        found[f"{name}.deep"] = deep_logits(model, test.features.pooled, name)
-        found[f"{name}.wide"] = table.logits(test.features.ids)
+    for name, part in tested.items():
+        own = fitted[name]
+        table = wide.fit(own.features.ids, own.y, len(part.labels), tables[name])
+        found[f"{name}.wide"] = table.logits(part.features.ids)
         for strength in baseline.STRENGTHS:
-            predicted = baseline.fit_predict(fitted[name].texts, fitted[name].y, test.texts, strength)
+            predicted = baseline.fit_predict(own.texts, own.y, part.texts, strength)
             found[f"{name}.tfidf.{strength:g}"] = predicted
     return found
 

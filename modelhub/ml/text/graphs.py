@@ -5,6 +5,7 @@ The gate's arithmetic is float32 throughout; 16-bit weights are widened when a s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from modelhub.ml.text import wide
 _NEVER = -60.0  # the logarithm of a weight that counts as zero: e^-60 is below float32's resolution
 
 
-def half(g: GraphBuilder, value: np.ndarray) -> str:
+def half(g: GraphBuilder, value: np.ndarray, name: str = "const") -> str:
     """A weight held as float16 and widened once, when the session folds constants."""
-    return g.op("Cast", g.const(np.asarray(value, np.float16)), to=1)
+    return g.op("Cast", g.const(np.asarray(value, np.float16), name), to=1)
 
 
 def write_gating_body(state: dict[str, np.ndarray], target: Path, *, layers: int, mass: float) -> None:
@@ -87,10 +88,34 @@ def write_head(
     ids = g.input("input_ids", "int64", ["N", "T"])
     mask = g.input("attention_mask", "int64", ["N", "T"])
     features = g.input("features", "float", ["N", weight.shape[1]])
-    product = g.op("MatMul", features, half(g, weight.T))
-    logits = g.op("Add", product, g.const(bias.astype(np.float32)))
+    product = g.op("MatMul", features, half(g, weight.T, "head_weight"))
+    logits = g.op("Add", product, g.const(bias.astype(np.float32), "head_bias"))
     if table is not None:
         wide_logits = wide.write_nodes(g, table, ids, mask)
-        logits = g.op("Add", logits, g.op("Mul", wide_logits, g.const(np.float32(wide_share))))
+        logits = g.op("Add", logits, g.op("Mul", wide_logits, g.const(np.float32(wide_share), "wide_share")))
     g.output("logits", logits, "float", ["N", len(bias)])
     g.save(target)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadWeights:
+    """What a head's graph holds. Shapes: weight (L, D) float32, bias (L,) float32."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    table: wide.WideTable
+    wide_share: float
+
+
+def read_head(path: Path) -> HeadWeights:
+    """Read back what `write_head` wrote with a wide channel. Raises KeyError for another graph."""
+    import onnx
+    from onnx import numpy_helper
+
+    held = {
+        t.name.rsplit("_", 1)[0]: numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer
+    }
+    names = ("row", "idf", "wide_weight", "wide_scale", "wide_bias")
+    table = wide.WideTable(*(held[name] for name in names))
+    weight = held["head_weight"].T.astype(np.float32)
+    return HeadWeights(weight, held["head_bias"], table, float(held["wide_share"]))

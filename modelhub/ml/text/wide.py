@@ -86,7 +86,7 @@ class WideConfig:
 
     buckets: int = 1 << 17
     least_texts: int = 1
-    strength: float = 10.0
+    strength: float = 30.0
 
 
 def choose_rows(counts: sparse.csr_matrix, least_texts: int) -> np.ndarray:
@@ -128,7 +128,7 @@ def fit(rows: list[np.ndarray], labels: np.ndarray, n_labels: int, config: WideC
     idf = inverse_frequency(counts).astype(np.float16)
     idf[0] = 0
     features = weigh(counts, idf.astype(np.float32))
-    model = LogisticRegression(C=config.strength, max_iter=300, tol=1e-3).fit(features, labels)
+    model = LogisticRegression(C=config.strength, max_iter=500).fit(features.astype(np.float32), labels)
     weight = np.zeros((len(idf), n_labels), np.float32)
     bias = np.full(n_labels, float(model.intercept_.min()) - 10.0, np.float32)
     if len(model.classes_) == 2:
@@ -152,10 +152,12 @@ def write_nodes(g: GraphBuilder, table: WideTable, ids: str, mask: str) -> str:
     weights = g.op("Concat", *(weight for weight, _ in parts), axis=1)
     squares = g.op("Add", *(square for _, square in parts))
     norm = g.op("Max", g.op("Sqrt", squares), g.const(np.float32(1e-12)))
-    found = g.op("Cast", g.op("Gather", g.const(table.weight, "wide"), where), to=1)
+    found = g.op("Cast", g.op("Gather", g.const(table.weight, "wide_weight"), where), to=1)
     mixed = g.op("MatMul", g.op("Unsqueeze", g.op("Div", weights, norm), g.const(np.array([1]))), found)
     flat = g.op("Squeeze", mixed, g.const(np.array([1])))
-    return g.op("Add", g.op("Mul", flat, g.const(table.scale)), g.const(table.bias))
+    return g.op(
+        "Add", g.op("Mul", flat, g.const(table.scale, "wide_scale")), g.const(table.bias, "wide_bias")
+    )
 
 
 def _hash_nodes(g: GraphBuilder, ids: str, mask: str, buckets: int) -> tuple[str, str, str]:

@@ -1,0 +1,42 @@
+"""A text artifact's frozen part, for work that starts from it: features of texts, weights of its heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from modelhub import artifacts
+from modelhub.ml import features, tokens, trunk
+from modelhub.ml.text.graphs import HeadWeights, read_head
+
+
+class FrozenBody:
+    """Features that an artifact's heads read, from its own graphs. Raises ArtifactCorrupt on a wrong digest."""
+
+    def __init__(self, directory: Path, trunk_dir: Path | None = None) -> None:
+        self.directory = Path(directory)
+        self.manifest = artifacts.verify(self.directory)
+        self._body = features.open_session(artifacts.file_of(self.directory, self.manifest, "body"))
+        self._trunk_dir: Path | None = None
+        if "trunk" in self.manifest["requires"]:
+            self._trunk_dir = trunk_dir or trunk.ensure_trunk(artifacts.home())
+
+    def features(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Gives (N, D) float32 and the token ids of every text. The trunk's part is kept on disk."""
+        if self._trunk_dir is not None:
+            rows = features.cached(texts, self._trunk_dir)
+            return self._body.run(["features"], {"pooled": rows.pooled})[0], rows.ids
+        tokenizer = tokens.load_tokenizer(artifacts.file_of(self.directory, self.manifest, "tokenizer"))
+        ids = tokens.encode(tokenizer, texts, self.manifest["wide_tokens"])
+        found = np.zeros((len(ids), self._body.get_outputs()[0].shape[1]), np.float32)
+        for group in tokens.batches_by_length([len(row) for row in ids], 4096, 64):
+            batch, mask = tokens.pad([features.cut(ids[i]) for i in group])
+            found[group] = self._body.run(["features"], {"input_ids": batch, "attention_mask": mask})[0]
+        return found, ids
+
+    def head(self, name: str) -> HeadWeights:
+        """Weights of a shipped head. Raises KeyError."""
+        if name not in self.manifest["heads"]:
+            raise KeyError(f"{self.manifest['id']} has no head {name!r}")
+        return read_head(artifacts.file_of(self.directory, self.manifest, f"head:{name}"))
