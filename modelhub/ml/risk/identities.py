@@ -1,0 +1,129 @@
+"""Words that name groups of people, English and Chinese, and the swaps that a probe makes with them.
+
+Inside one kind the words are alike in grammar, so that a sentence stays a sentence when they change places.
+"""
+
+from __future__ import annotations
+
+import re
+
+ENGLISH: dict[str, tuple[tuple[str, ...], ...]] = {
+    "gender": (
+        ("women", "men"),
+        ("woman", "man"),
+        ("girls", "boys"),
+        ("girl", "boy"),
+        ("female", "male"),
+        ("she", "he"),
+        ("herself", "himself"),
+        ("mother", "father"),
+        ("wife", "husband"),
+        ("daughter", "son"),
+        ("sister", "brother"),
+        ("lady", "gentleman"),
+        ("mrs", "mr"),
+    ),
+    "origin": (
+        ("black people", "white people", "asian people", "hispanic people", "indigenous people"),
+        ("black", "white", "asian", "hispanic", "latino", "african", "european"),
+        ("immigrants", "locals", "foreigners", "refugees", "natives"),
+        ("immigrant", "local", "foreigner", "refugee", "native"),
+        ("mexican", "chinese", "indian", "nigerian", "polish", "american"),
+        ("mexicans", "indians", "nigerians", "poles", "americans"),
+    ),
+    "religion": (
+        ("muslims", "christians", "jews", "hindus", "buddhists", "atheists"),
+        ("muslim", "christian", "jewish", "hindu", "buddhist", "atheist"),
+        ("mosque", "church", "synagogue", "temple"),
+        ("islam", "christianity", "judaism", "hinduism", "buddhism"),
+    ),
+    "orientation": (
+        ("gay people", "straight people", "bisexual people", "trans people", "queer people"),
+        ("gay", "straight", "lesbian", "bisexual", "trans", "transgender", "queer"),
+        ("lesbians", "gays", "bisexuals"),
+    ),
+    "disability": (
+        ("disabled people", "blind people", "deaf people", "autistic people", "able-bodied people"),
+        ("disabled", "blind", "deaf", "autistic", "able-bodied"),
+    ),
+    "age": (
+        ("elderly people", "young people", "old people", "teenagers"),
+        ("elderly", "young", "old", "middle-aged"),
+    ),
+}
+CHINESE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "gender": (
+        ("女人", "男人"),
+        ("女性", "男性"),
+        ("女生", "男生"),
+        ("女孩", "男孩"),
+        ("她", "他"),
+        ("母亲", "父亲"),
+        ("妻子", "丈夫"),
+    ),
+    "origin": (
+        ("黑人", "白人", "亚洲人", "拉美人"),
+        ("非洲人", "欧洲人", "美国人", "日本人", "韩国人", "印度人"),
+        ("外国人", "本地人", "外地人", "移民"),
+        ("河南人", "东北人", "上海人", "广东人", "北京人", "四川人", "湖北人"),
+        ("回族", "汉族", "藏族", "维吾尔族", "蒙古族"),
+    ),
+    "religion": (("穆斯林", "基督徒", "佛教徒", "犹太人"), ("伊斯兰教", "基督教", "佛教", "犹太教")),
+    "orientation": (("同性恋", "异性恋", "双性恋", "跨性别者"),),
+    "disability": (("残疾人", "盲人", "聋人", "健全人"),),
+    "age": (("老年人", "年轻人", "中年人"),),
+}
+
+
+def _partners() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for table in (ENGLISH, CHINESE):
+        for rows in table.values():
+            for row in rows:
+                for word in row:
+                    found.setdefault(word, tuple(other for other in row if other != word))
+    return found
+
+
+PARTNERS = _partners()
+_english = sorted((re.escape(word) for word in PARTNERS if word.isascii()), key=len, reverse=True)
+_chinese = sorted((re.escape(word) for word in PARTNERS if not word.isascii()), key=len, reverse=True)
+_PATTERN = re.compile(rf"\b(?:{'|'.join(_english)})\b|(?:{'|'.join(_chinese)})", re.IGNORECASE)
+_POSSESSIVE = re.compile(r"\b(?:his|her|him|hers)\b", re.IGNORECASE)
+_PAIRS = {"his": "her", "her": "his", "him": "her", "hers": "his"}
+_FEMININE_OR_MASCULINE = frozenset(word for row in ENGLISH["gender"] for word in row)
+
+
+def names_a_group(text: str) -> bool:
+    """Whether any word of the lists stands in the text."""
+    return _PATTERN.search(text) is not None
+
+
+def identity_swaps(text: str, most: int = 7) -> list[str]:
+    """The same sentence with its identity words exchanged, at most `most` of them, none equal to it.
+
+    The i-th copy gives every word its i-th partner, so several words change together and the direction is
+    kept. Pronouns follow when a gendered word changes. A text that names no group gives an empty list.
+    """
+    spans = list(_PATTERN.finditer(text))
+    gendered = any(span.group().lower() in _FEMININE_OR_MASCULINE for span in spans)
+    copies: list[str] = []
+    rounds = max((len(PARTNERS[span.group().lower()]) for span in spans), default=0)
+    for turn in range(min(rounds, most)):
+        copy = _PATTERN.sub(lambda span, turn=turn: _exchange(span.group(), turn), text)
+        if gendered:
+            copy = _POSSESSIVE.sub(lambda span: _cased(_PAIRS[span.group().lower()], span.group()), copy)
+        if copy != text and copy not in copies:
+            copies.append(copy)
+    return copies
+
+
+def _exchange(word: str, turn: int) -> str:
+    partners = PARTNERS[word.lower()]
+    return _cased(partners[turn % len(partners)], word)
+
+
+def _cased(word: str, like: str) -> str:
+    if like.isupper() and len(like) > 1:
+        return word.upper()
+    return word[:1].upper() + word[1:] if like[:1].isupper() else word
