@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -15,25 +15,18 @@ from routing.run import Run
 from switchyard.core.clock import now_ns
 
 
-class Spool(Protocol):
-    """Where events wait until the stream has them (costs.spool)."""
-
-    def append(self, event: dict[str, Any]) -> Any: ...
-
-
 class Meter:
     """Turns a finished Run into its event. `seal(lob, bytes) -> str` hides kept answers."""
 
-    def __init__(self, admission: Admission, spool: Spool, seal: Callable[[str, bytes], str]) -> None:
-        self.admission, self.spool, self.seal = admission, spool, seal
+    def __init__(self, admission: Admission, seal: Callable[[str, bytes], str]) -> None:
+        self.admission, self.seal = admission, seal
 
     async def finish(self, run: Run) -> None:
-        """Spool and settle, once. Requests that were refused before admission leave a record as well."""
+        """Settle once: admission writes the event to its spool before it returns. Refused requests leave one too."""
         if run.settled:
             return
         run.settled = True
         event = self.event(run)
-        self.spool.append(event)
         tokens = sum(a.usage.tokens_in + a.usage.tokens_out for a in run.attempts)
         await self.admission.settle(
             Settlement(run.request.request_id, run.cost_nusd, tokens, event, tuple(run.outcomes))

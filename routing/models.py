@@ -114,6 +114,7 @@ class Feedback(models.Model):
     index = models.PositiveIntegerField(default=0)
     organisation_id = models.BigIntegerField()
     lob = models.CharField(max_length=63)
+    application = models.CharField(max_length=63, blank=True)
     workload = models.CharField(max_length=63, blank=True)
     deployment = models.CharField(max_length=63)
     model = models.CharField(max_length=120, blank=True)

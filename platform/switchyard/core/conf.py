@@ -19,6 +19,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "BODY_MAX_BYTES": 10 * 1024 * 1024,
     "BODY_MAX_DEPTH": 64,
     "BATCH_MAX_ITEMS": 2048,
+    # Web processes: local limits without Valkey are divided by it.
+    "PROCESSES": int(os.environ.get("PROCESSES", "1")),
     # Admission.
     "RESERVATION_LEASE_S": 180,
     # Guard: how long a verdict may take before the guard counts as unavailable.

@@ -1,0 +1,67 @@
+"""Which upstream addresses may be called: public ones, and private networks that an operator named."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Sequence
+from urllib.parse import urlsplit
+
+NEVER = tuple(
+    map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "0.0.0.0/8", "::/128"))
+)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefused(ValueError):
+    """The URL leads to where upstream calls may not go."""
+
+
+def check_url(url: str, cidrs: Sequence[str], *, resolve: bool = True) -> None:
+    """Raise AddressRefused unless the URL is https (or http inside a named network) and its addresses are allowed."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
+        raise AddressRefused(f"{url!r} is not an http(s) URL of a host without user and password.")
+    allowed = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+    addresses = list(_addresses(host, resolve))
+    for address in addresses:
+        _check(address, allowed, host)
+    private = bool(addresses) and all(any(a in n for n in allowed) for a in addresses)
+    if parts.scheme == "http" and not private:
+        raise AddressRefused(
+            f"{host} must be called by https: http is for networks in SWITCHYARD_UPSTREAM_CIDRS."
+        )
+
+
+def _addresses(host: str, resolve: bool) -> Iterable[Address]:
+    try:
+        yield ipaddress.ip_address(host)
+        return
+    except ValueError:
+        pass
+    if host.replace(".", "").isdigit() or host.lower().startswith("0x"):
+        raise AddressRefused(f"{host} is an address in a form that hides it; write it as four numbers.")
+    if not resolve:
+        return
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return  # a name that doesn't resolve can't be called either
+    for info in found:
+        yield ipaddress.ip_address(info[4][0])
+
+
+def _check(
+    address: Address, allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network], host: str
+) -> None:
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    if any(address.version == net.version and address in net for net in NEVER):
+        raise AddressRefused(f"{host} is a link-local or metadata address: never an upstream.")
+    if any(address.version == net.version and address in net for net in allowed):
+        return
+    if not address.is_global:
+        raise AddressRefused(
+            f"{host} is a private address; name its network in SWITCHYARD_UPSTREAM_CIDRS to allow it."
+        )

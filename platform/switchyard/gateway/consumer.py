@@ -1,0 +1,179 @@
+"""The ledger process: read a group → one transaction → acknowledge. Nothing is popped, nothing counts twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import redis
+from django.conf import settings
+from django.db import OperationalError, close_old_connections, transaction
+from redis.exceptions import RedisError, ResponseError
+
+from costs import metering, rollups, spool
+from routing.services import records
+from switchyard.core.clock import from_ns
+
+log = logging.getLogger(__name__)
+STREAM, GROUP, DEAD = "sy:usage", "ledger", "sy:usage:dead"
+BATCH = 500
+BLOCK_MS = 500
+RECLAIM_IDLE_MS = 10_000
+ROLLUP_EVERY_S = 2.0
+SPOOL_EVERY_S = 10.0
+Event = Mapping[str, Any]
+Bucket = tuple[int, datetime]
+
+
+class Consumer:
+    """`step()` does one round; `stop` ends `run()` after the batch at hand."""
+
+    def __init__(self, url: str, *, name: str = "", home: Path | None = None) -> None:
+        self.redis = redis.from_url(url, socket_timeout=5)
+        self.name = name or f"consumer-{os.getpid()}"
+        self.spool_folder = (home or Path(settings.HOME)) / "spool"
+        self.stopping = False
+        self._touched: set[Bucket] = set()
+        self._rolled = self._spooled = self._reclaimed = 0.0
+        self._grouped = False
+
+    def stop(self, *_: Any) -> None:
+        self.stopping = True
+
+    def run(self) -> None:
+        """Until stopped. Valkey or the database being away is waited for; nothing is dropped meanwhile."""
+        while not self.stopping:
+            try:
+                close_old_connections()
+                self.step()
+            except (RedisError, OperationalError, OSError) as error:
+                log.warning("waiting for Valkey or the database: %s", error)
+                self._grouped = False
+                time.sleep(0.5)
+        self.roll_up()
+
+    def step(self) -> int:
+        """One read, recorded and acknowledged; roll-ups and spools when they are due. Gives the events taken."""
+        self._ensure_group()
+        entries = self._pending() or self._new()
+        if entries:
+            self._take(entries)
+        now = time.monotonic()
+        if self._touched and now - self._rolled >= ROLLUP_EVERY_S:
+            self.roll_up()
+        if now - self._spooled >= SPOOL_EVERY_S:
+            self._spooled = now
+            spool.replay(self.spool_folder, self.record)
+        return len(entries)
+
+    def _ensure_group(self) -> None:
+        if self._grouped:
+            return
+        try:
+            self.redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        self._grouped = True
+
+    def _pending(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """What another consumer, or this one before a crash, took and never acknowledged."""
+        now = time.monotonic()
+        if now - self._reclaimed < RECLAIM_IDLE_MS / 1000:
+            return []
+        self._reclaimed = now
+        claimed = self.redis.xautoclaim(STREAM, GROUP, self.name, min_idle_time=RECLAIM_IDLE_MS, count=BATCH)
+        return [entry for entry in claimed[1] if entry[1]]
+
+    def _new(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        read = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=BLOCK_MS)
+        return read[0][1] if read else []
+
+    def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        events, bad = [], []
+        for entry_id, fields in entries:
+            try:
+                event = orjson.loads(fields[b"d"])
+                event["kind"], event["event_id"]
+                events.append(event)
+            except (KeyError, TypeError, orjson.JSONDecodeError) as error:
+                bad.append((fields, repr(error)))
+        try:
+            self.record(events)
+        except OperationalError:
+            raise
+        except Exception:
+            log.exception("a batch of %d events failed: taking them one by one", len(events))
+            bad += self._one_by_one(events)
+        ids = [entry_id for entry_id, _ in entries]
+        with self.redis.pipeline(transaction=True) as pipe:
+            for fields, why in bad:
+                pipe.xadd(DEAD, {**fields, b"why": why.encode()[:500]}, maxlen=10_000)
+            pipe.xack(STREAM, GROUP, *ids)
+            pipe.xdel(STREAM, *ids)
+            pipe.execute()
+
+    def _one_by_one(self, events: Iterable[Event]) -> list[tuple[dict[bytes, bytes], str]]:
+        """The good ones of a bad batch are kept; the others go to a stream of their own, with why."""
+        bad = []
+        for event in events:
+            try:
+                self.record([event])
+            except OperationalError:
+                raise
+            except Exception as error:
+                log.exception("event %s can't be recorded", event.get("event_id"))
+                bad.append(({b"d": orjson.dumps(event)}, repr(error)))
+        return bad
+
+    def record(self, events: Sequence[Event]) -> None:
+        """Attempts, ledger, decisions and feedback of these events in one transaction."""
+        if not events:
+            return
+        with transaction.atomic():
+            metering.record_events([e for e in events if e["kind"] == "usage"])
+            records.record_events(events)
+        for event in events:
+            at = from_ns(event["at_ns"] if event["kind"] == "usage" else event["answered_at_ns"])
+            self._touched.add((event["organisation_id"], at.replace(minute=0, second=0, microsecond=0)))
+
+    def roll_up(self) -> None:
+        """Recompute the hours that were touched: judgements first known by routing, then all of money's sums."""
+        touched, self._touched = self._touched, set()
+        self._rolled = time.monotonic()
+        by_organisation: dict[int, list[datetime]] = defaultdict(list)
+        for organisation_id, hour in touched:
+            by_organisation[organisation_id].append(hour)
+        try:
+            for organisation_id, hours in by_organisation.items():
+                refresh(organisation_id, hours)
+        except OperationalError:
+            self._touched |= touched
+            raise
+
+
+def refresh(organisation_id: int, hours: Iterable[datetime]) -> None:
+    """Roll-ups of whole hours, idempotent."""
+    spans = [(hour, hour + timedelta(hours=1)) for hour in sorted(hours)]
+    judged = records.judgements(organisation_id, spans)
+    for start, end in _joined(spans):
+        rollups.refresh(start, end)
+    rollups.record_judgements(judged)
+
+
+def _joined(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Neighbouring hours as one span."""
+    joined: list[tuple[datetime, datetime]] = []
+    for start, end in spans:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,0 +1,83 @@
+"""What the pipeline needs of this process, put together at start and closed at its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+
+from costs import budgets
+from costs.admission import RedisAdmission
+from costs.contracts import BudgetLimit
+from costs.spool import Spool
+from modelhub import artifacts
+from modelhub.serving.runners.risk import RiskModel
+from routing.contracts import LobInfo
+from routing.execution.breaker import Load, RetryBudget
+from routing.execution.fallback import Executor
+from routing.execution.openai_http import Upstream
+from routing.guards.base import RiskGuard
+from routing.inspection.collect import inspect
+from routing.meter import Meter
+from routing.pipeline import Desk, Live
+from switchyard.core.conf import conf
+from switchyard.core.crypto import seal_for_lob
+
+log = logging.getLogger(__name__)
+
+
+class Office:
+    """Owns the desk: opens connections, gives them back."""
+
+    def __init__(self) -> None:
+        self.upstream = Upstream(
+            connect_s=conf("CONNECT_TIMEOUT_S"),
+            first_byte_s=conf("FIRST_TOKEN_TIMEOUT_S"),
+            idle_s=conf("IDLE_TIMEOUT_S"),
+        )
+        self.spool = Spool(Path(settings.HOME) / "spool")
+        self.admission = RedisAdmission(
+            settings.REDIS_URL, spool=self.spool, seed=_seed, lease_s=conf("RESERVATION_LEASE_S"),
+            processes=conf("PROCESSES"), decision_ttl_s=3600,
+        )  # fmt: skip
+        self.risk = load_risk()
+        self.load = Load()
+        self.desk = Desk(
+            inspect=inspect, admission=self.admission, executor=Executor(self.upstream, self.load, RetryBudget()),
+            meter=Meter(self.admission, seal_for_lob), guard_for=self.guard_for, swaps=self.swaps, live=Live(),
+            deadline_s=conf("REQUEST_DEADLINE_S"),
+        )  # fmt: skip
+
+    async def open(self) -> None:
+        await self.upstream.open()
+        await self.admission.start()
+
+    async def close(self) -> None:
+        await self.upstream.close()
+        await self.admission.close()
+
+    def guard_for(self, lob: LobInfo) -> RiskGuard:
+        return RiskGuard(
+            self.risk, mode=lob.guard_mode, threshold=lob.guard_threshold, keep_text=lob.keep_text,
+            timeout_ms=conf("GUARD_TIMEOUT_MS"),
+        )  # fmt: skip
+
+    def swaps(self, text: str) -> list[str]:
+        return self.risk.identity_swaps(text) if self.risk is not None else []
+
+
+async def _seed(wanted: Sequence[tuple[BudgetLimit, int]]) -> Sequence[int]:
+    """What the ledger knows of these budgets, read in a thread."""
+    return await sync_to_async(lambda: [budgets.spent_since(budget, start) for budget, start in wanted])()
+
+
+def load_risk() -> RiskModel | None:
+    """The shipped risk model; without it guards are unavailable, and say so on every answer."""
+    try:
+        return RiskModel(artifacts.find("risk-guard"))
+    except (artifacts.ArtifactMissing, artifacts.ArtifactCorrupt):
+        log.exception("the risk model can't be loaded: guards are unavailable")
+        return None

@@ -1,0 +1,254 @@
+"""The plain ASGI front: /v1/*, health and metrics are answered here, everything else goes on to Django."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from routing import shapes
+from routing.contracts import KeyInfo, Snapshot
+from routing.pipeline import answer, answer_stream, open_run
+from routing.run import Run
+from switchyard.core.clock import now_ns
+from switchyard.core.conf import conf
+from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError
+from switchyard.core.ids import new_id
+from switchyard.gateway import metrics
+from switchyard.gateway.bodies import ClientGone, decode, read_body
+from switchyard.gateway.desk import Office
+from switchyard.gateway.keys import KeyRing
+from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
+from switchyard.gateway.parsing import parse
+from switchyard.gateway.replies import Send, encode_headers, run_headers, send_error, send_json
+from switchyard.gateway.snapshot import SnapshotKeeper
+
+log = logging.getLogger(__name__)
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+ANSWERING = {"chat/completions", "completions", "embeddings", "classifications", "predictions"}
+PING_S = 10.0
+SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+
+
+class GatewayFront:
+    """One per process. Starts with the lifespan: snapshot, connections, admission; `django` gets the rest."""
+
+    def __init__(self, django: Callable[..., Awaitable[None]]) -> None:
+        self.django = django
+        self.keeper = SnapshotKeeper()
+        self.office: Office | None = None
+        self.ring = KeyRing()
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith("/v1/"):
+            await self._v1(scope, receive, send, path[4:].rstrip("/"))
+        elif scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
+            await self._health(path, send)
+        elif scope["type"] == "http":
+            await self.django(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    # ------------------------------------------------------------------ life
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            log.exception("the gateway could not start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        await sync_to_async(self.keeper.load)()
+        self.keeper.start()
+        self.office = Office()
+        await self.office.open()
+        gc.collect()
+        gc.freeze()  # what lives until the end needn't be looked at by every collection
+        gc.set_threshold(50_000, 20, 20)
+
+    async def stop(self) -> None:
+        self.draining = True
+        self.keeper.stop()
+        if self.office is not None:
+            await self.office.close()
+
+    async def _health(self, path: str, send: Send) -> None:
+        if path == "/healthz":
+            await send_json(send, 200, {"status": "ok"})
+        elif path == "/metrics":
+            metrics.SNAPSHOT.set(self.keeper.world.version)
+            metrics.STALE.set(self.keeper.stale_s)
+            metrics.SPOOLED.set(len(self.office.spool) if self.office else 0)
+            headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": metrics.render()})
+        else:
+            stale = self.keeper.stale_s > conf("SNAPSHOT_STALE_S")
+            ready = not stale and not self.draining and self.office is not None
+            body = {
+                "ready": ready,
+                "snapshot_version": self.keeper.world.version,
+                "stale_s": round(self.keeper.stale_s, 1),
+            }
+            await send_json(send, 200 if ready else 503, body | {"draining": self.draining})
+
+    # ------------------------------------------------------------------ /v1
+    async def _v1(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        request_id = new_id("req")
+        headers = dict(scope["headers"])
+        metrics.STREAMS.inc()
+        try:
+            world = self.keeper.world
+            key = self.ring.authenticate(headers.get(b"authorization", b""), world)
+            snapshot = world.organisations[key.organisation_id]
+            if path in ANSWERING:
+                _method(scope, "POST")
+                await self._answer(path, request_id, headers, key, snapshot, receive, send)
+            else:
+                await self._look_up(scope, path, headers, key, snapshot, receive, send)
+        except SwitchyardError as error:
+            await send_error(send, error, {"x-request-id": request_id})
+        except ClientGone:
+            pass
+        except Exception:
+            log.exception("request %s failed inside the gateway", request_id)
+            await send_error(send, SwitchyardError("Something went wrong here. It was logged under the request id."),
+                             {"x-request-id": request_id})  # fmt: skip
+        finally:
+            metrics.STREAMS.dec()
+
+    async def _answer(
+        self,
+        endpoint: str,
+        request_id: str,
+        headers: dict[bytes, bytes],
+        key: KeyInfo,
+        world: Snapshot,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        assert self.office is not None
+        received = now_ns()
+        raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))
+        request = parse(
+            endpoint=endpoint, raw=raw, body=decode(raw, conf("BODY_MAX_DEPTH")), headers=headers, key=key, world=world,
+            request_id=request_id, decision_id="dec_" + request_id[4:], received_ns=received,
+        )  # fmt: skip
+        known = {"x-switchyard-decision-id": request.decision_id, "x-request-id": request_id}
+        run: Run | None = None
+        try:
+            run = await open_run(request, world, self.office.desk)
+            if request.stream:
+                await self._stream(run, receive, send)
+            else:
+                payload = await answer(run, self.office.desk)
+                await send_json(send, 200, payload, run_headers(run, with_cost=True))
+        except SwitchyardError as error:
+            extra = run_headers(run, with_cost=True) if run is not None else {}
+            await send_error(send, error, known | extra)
+        finally:
+            if run is not None:
+                metrics.observe(run)
+
+    async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
+        """200 only after the first frame; pings while it is quiet; leaving closes the upstream and settles."""
+        assert self.office is not None
+        async with aclosing(answer_stream(run, self.office.desk)) as frames:
+            first = await anext(frames)
+            headers = [SSE, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+            headers += encode_headers(run_headers(run, with_cost=False))
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            gone = asyncio.ensure_future(_disconnected(receive))
+            try:
+                async for part in _with_pings(frames, gone):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            except SwitchyardError as error:
+                await send(
+                    {"type": "http.response.body", "body": shapes.data_frame(error.body()), "more_body": True}
+                )
+            finally:
+                gone.cancel()
+        if not gone.done() or gone.cancelled():
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _look_up(
+        self,
+        scope: Scope,
+        path: str,
+        headers: dict[bytes, bytes],
+        key: KeyInfo,
+        world: Snapshot,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        assert self.office is not None
+        first, _, rest = path.partition("/")
+        if first == "models":
+            _method(scope, "GET")
+            body = retrieve_model(rest, key, world) if rest else list_models(key, world)
+            await send_json(send, 200, body)
+        elif first == "decisions" and rest:
+            _method(scope, "GET")
+            await send_json(send, 200, await show_decision(rest, key))
+        elif path == "feedback":
+            _method(scope, "POST")
+            raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))
+            body = await give_feedback(decode(raw, conf("BODY_MAX_DEPTH")), key, world, self.office.admission)
+            await send_json(send, 200, body)
+        else:
+            raise NotFound(f"There is no endpoint /v1/{path[:80]}.")
+
+
+def _method(scope: Scope, wanted: str) -> None:
+    if scope["method"] != wanted:
+        raise InvalidRequest(f"This endpoint takes {wanted}.", code="wrong_endpoint", status=405)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _with_pings(
+    frames: AsyncGenerator[bytes, None], gone: asyncio.Future[None]
+) -> AsyncGenerator[bytes, None]:
+    """The frames, a comment after each 10 s of silence, and an end when the caller hangs up."""
+    pending: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            pending = pending or asyncio.ensure_future(anext(frames))
+            await asyncio.wait({pending, gone}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+            if pending.done():
+                try:
+                    part = pending.result()
+                except StopAsyncIteration:
+                    return
+                pending = None
+                yield part
+            elif gone.done():
+                return
+            else:
+                yield shapes.PING
+    finally:
+        if pending is not None and not pending.done():
+            pending.cancel()
+            with suppress(asyncio.CancelledError, StopAsyncIteration):
+                await pending

@@ -1,0 +1,88 @@
+"""The reading endpoints: models, decisions, and feedback on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from costs.admission import RedisAdmission
+from routing.contracts import KeyInfo, Snapshot
+from routing.selectors.decisions import explain, record_of
+from switchyard.core.errors import InvalidRequest, ModelNotFound, NotFound
+from switchyard.gateway.feedback import feedback_event
+
+_clients: dict[str, redis.Redis] = {}
+
+
+def list_models(key: KeyInfo, world: Snapshot) -> dict[str, Any]:
+    """The key's workloads first, then the deployments that its line of business may name."""
+    workloads = [
+        _model(w.name, "workload", task=w.task, tier=w.tier)
+        for w in world.workloads.values()
+        if w.lob == key.lob
+    ]
+    deployments = [
+        _model(d.name, "deployment", tasks=sorted(d.tasks), side=d.side)
+        for d in world.deployments.values()
+        if not d.lobs or key.lob in d.lobs
+    ]
+    return {"object": "list", "data": workloads + deployments}
+
+
+def retrieve_model(name: str, key: KeyInfo, world: Snapshot) -> dict[str, Any]:
+    for model in list_models(key, world)["data"]:
+        if model["id"] == name:
+            return model
+    raise ModelNotFound(f"There is no model {name[:100]!r} for this key.", param="model")
+
+
+def _model(name: str, kind: str, **facts: Any) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "switchyard", "kind": kind} | facts
+
+
+async def show_decision(decision_id: str, key: KeyInfo) -> dict[str, Any]:
+    return explain(await _find(decision_id, key))
+
+
+async def give_feedback(
+    body: dict[str, Any], key: KeyInfo, world: Snapshot, admission: RedisAdmission
+) -> dict[str, Any]:
+    decision_id = body.get("decision_id")
+    if not isinstance(decision_id, str) or not decision_id:
+        raise InvalidRequest(
+            "`decision_id` is missing: it is in the header x-switchyard-decision-id.", param="decision_id"
+        )
+    event = feedback_event(body, await _find(decision_id, key), key, world)
+    await admission.publish(event)
+    return {
+        "object": "feedback", "decision_id": decision_id, "index": event["index"], "correct": event["correct"],
+        "score": event["score"],
+    }  # fmt: skip
+
+
+async def _find(decision_id: str, key: KeyInfo) -> dict[str, Any]:
+    """The decision's event while it is fresh, its record later; a neighbour's is as unknown as none."""
+    event = await _fresh(decision_id)
+    if event is not None and (event["lob"] != key.lob or event["organisation_id"] != key.organisation_id):
+        event = None
+    elif event is None:
+        event = await sync_to_async(record_of)(decision_id, key.organisation_id, key.lob)
+    if event is None:
+        raise NotFound(f"There is no decision {decision_id[:60]!r} of this line of business.")
+    return event
+
+
+async def _fresh(decision_id: str) -> dict[str, Any] | None:
+    url = settings.REDIS_URL
+    if url not in _clients:
+        _clients[url] = redis.from_url(url, socket_timeout=1)
+    try:
+        raw = await _clients[url].get(f"sy:dec:{decision_id}")
+    except (RedisError, OSError):
+        return None  # the record is in the database within two seconds
+    return orjson.loads(raw) if raw else None

@@ -1,0 +1,173 @@
+"""A checked GatewayRequest out of headers and body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from routing.contracts import GatewayRequest, KeyInfo, Snapshot
+from routing.inspection.sensitivity import declared
+from switchyard.core.conf import conf
+from switchyard.core.errors import InvalidRequest
+from switchyard.core.money import usd_to_nusd
+from switchyard.gateway.resolve import resolve
+
+MAX_CHOICES = 128
+
+
+def parse(
+    *,
+    endpoint: str,
+    raw: bytes,
+    body: dict[str, Any],
+    headers: Mapping[bytes, bytes],
+    key: KeyInfo,
+    world: Snapshot,
+    request_id: str,
+    decision_id: str,
+    received_ns: int,
+) -> GatewayRequest:
+    """Raises InvalidRequest or ModelNotFound with the parameter that is wrong."""
+    sensitivity = declared(headers.get(b"x-switchyard-sensitivity", b"").decode("latin-1"))
+    cap = _max_cost(headers.get(b"x-switchyard-max-cost-usd", b"").decode("latin-1"))
+    stream, include_usage = _stream(body, endpoint)
+    _check_numbers(body)
+    if endpoint == "chat/completions":
+        _check_messages(body)
+    resolved = resolve(body.get("model"), endpoint, key, world)
+    body = _inputs(endpoint, resolved.task, body)
+    return GatewayRequest(
+        request_id=request_id, decision_id=decision_id, key=key, endpoint=endpoint, task=resolved.task, body=body, raw=raw,
+        received_ns=received_ns, workload=resolved.workload, wish=resolved.wish, stream=stream, include_usage=include_usage,
+        declared_sensitivity=sensitivity, max_cost_nusd=cap,
+    )  # fmt: skip
+
+
+def _max_cost(header: str) -> int | None:
+    if not header.strip():
+        return None
+    try:
+        value = Decimal(header.strip())
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not value.is_finite() or value < 0:
+        raise InvalidRequest(
+            "X-Switchyard-Max-Cost-Usd must be a decimal number of dollars.",
+            param="X-Switchyard-Max-Cost-Usd",
+        )
+    return usd_to_nusd(value)
+
+
+def _stream(body: dict[str, Any], endpoint: str) -> tuple[bool, bool]:
+    stream = body.get("stream")
+    if stream not in (None, True, False):
+        raise InvalidRequest("`stream` must be true or false.", param="stream")
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise InvalidRequest("`stream_options` must be an object.", param="stream_options")
+    if stream and endpoint not in ("chat/completions", "completions"):
+        raise InvalidRequest("This endpoint does not stream.", param="stream")
+    return bool(stream), bool(options.get("include_usage"))
+
+
+def _check_numbers(body: dict[str, Any]) -> None:
+    for name, low, high in (
+        ("max_tokens", 1, 2**31),
+        ("max_completion_tokens", 1, 2**31),
+        ("n", 1, MAX_CHOICES),
+    ):
+        value = body.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise InvalidRequest(
+                f"`{name}` must be a whole number of at least {low} and at most {high}.", param=name
+            )
+
+
+def _check_messages(body: dict[str, Any]) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequest("`messages` must be a non-empty list.", param="messages")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise InvalidRequest("Each message is an object with a `role`.", param=f"messages[{i}]")
+        if not isinstance(message.get("content"), str | list | None):
+            raise InvalidRequest(
+                "`content` is text, a list of parts, or null.", param=f"messages[{i}].content"
+            )
+
+
+def _inputs(endpoint: str, task: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Classification and prediction get a list of inputs, wherever the caller put them."""
+    if endpoint == "chat/completions":
+        if task == "classification":
+            return body | {"input": [_last_user_text(body)]}
+        if task == "prediction":
+            return body | {"records": [_record(_last_user_text(body))]}
+        return body
+    if endpoint == "completions" and not isinstance(body.get("prompt"), str | list):
+        raise InvalidRequest("`prompt` must be text.", param="prompt")
+    if task in ("classification", "embedding"):
+        return _texts(body, task)
+    if task == "prediction":
+        return _records(body)
+    return body
+
+
+def _texts(body: dict[str, Any], task: str) -> dict[str, Any]:
+    value = body.get("input")
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+        raise InvalidRequest(
+            "`input` must be a text or a non-empty list of texts, none of them empty.", param="input"
+        )
+    _check_count(texts, "input")
+    return body if task == "embedding" else body | {"input": texts}
+
+
+def _records(body: dict[str, Any]) -> dict[str, Any]:
+    records = body.get("records")
+    if not isinstance(records, list) or not records or not all(isinstance(r, dict) and r for r in records):
+        raise InvalidRequest("`records` must be a non-empty list of objects.", param="records")
+    _check_count(records, "records")
+    return body
+
+
+def _check_count(items: list[Any], name: str) -> None:
+    limit = conf("BATCH_MAX_ITEMS")
+    if len(items) > limit:
+        raise InvalidRequest(
+            f"`{name}` has {len(items)} items; at most {limit} go into one request.", param=name
+        )
+
+
+def _last_user_text(body: dict[str, Any]) -> str:
+    for message in reversed(body["messages"]):
+        if message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, list):
+            parts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
+            content = "".join(p for p in parts if isinstance(p, str))
+        if isinstance(content, str) and content.strip():
+            return content
+        break
+    raise InvalidRequest("The last user message is the input, and it is empty or missing.", param="messages")
+
+
+def _record(text: str) -> dict[str, Any]:
+    """The JSON record in a message, with or without words around it."""
+    start, end = text.find("{"), text.rfind("}")
+    try:
+        record = orjson.loads(text[start : end + 1]) if 0 <= start < end else None
+    except orjson.JSONDecodeError:
+        record = None
+    if not isinstance(record, dict) or not record:
+        raise InvalidRequest(
+            "A prediction workload takes a JSON record in the last user message.", param="messages"
+        )
+    return record

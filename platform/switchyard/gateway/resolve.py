@@ -1,0 +1,76 @@
+"""What `model` means on /v1: a workload of the key's LOB, `auto`, or a deployment as a wish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from routing.contracts import KeyInfo, Snapshot, WorkloadInfo
+from routing.policy.engine import can_do
+from switchyard.core.errors import InvalidRequest, ModelNotFound
+
+# Tasks that an endpoint can serve; its own comes first.
+TASKS = {
+    "chat/completions": ("chat", "classification", "prediction"),
+    "completions": ("completion", "chat"),
+    "embeddings": ("embedding",),
+    "classifications": ("classification",),
+    "predictions": ("prediction",),
+}
+ENDPOINT_OF = {"chat": "chat/completions", "completion": "completions", "embedding": "embeddings",
+               "classification": "classifications", "prediction": "predictions"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    task: str
+    workload: WorkloadInfo | None
+    wish: str = ""
+
+
+def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
+    """Raises InvalidRequest (no or ambiguous model, wrong endpoint) or ModelNotFound (unknown or foreign)."""
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("`model` is missing: name a workload, a deployment, or `auto`.", param="model")
+    tasks = TASKS[endpoint]
+    workload = world.workloads.get(model)
+    if workload is not None and workload.lob == key.lob:
+        if workload.task not in tasks:
+            right = ENDPOINT_OF.get(workload.task, workload.task)
+            raise InvalidRequest(
+                f"{model} is a {workload.task} workload: call /v1/{right}.",
+                param="model",
+                code="wrong_endpoint",
+            )
+        return Resolved(_task(endpoint, workload.task), workload)
+    if model == "auto":
+        only = _only(endpoint, key, world)
+        if only is None:
+            raise InvalidRequest(
+                f"There is no {tasks[0]} workload to choose: name a deployment.", param="model"
+            )
+        return Resolved(_task(endpoint, only.task), only)
+    target = world.deployments.get(model)
+    if target is None or (target.lobs and key.lob not in target.lobs):
+        raise ModelNotFound(
+            f"There is no model {model[:100]!r} for this key. GET /v1/models lists what there is.",
+            param="model",
+        )
+    task = next((t for t in tasks if can_do(target, t)), None)
+    if task is None:
+        raise InvalidRequest(f"{model} does not do {tasks[0]}.", param="model", code="wrong_endpoint")
+    return Resolved(task, _only(endpoint, key, world), wish=model)
+
+
+def _task(endpoint: str, task: str) -> str:
+    """Text completions of a chat workload are a task of their own for the servers."""
+    return "completion" if endpoint == "completions" else task
+
+
+def _only(endpoint: str, key: KeyInfo, world: Snapshot) -> WorkloadInfo | None:
+    """The only workload for the endpoint's own task; None when there is none."""
+    own = "chat" if endpoint == "completions" else TASKS[endpoint][0]
+    found = [w for w in world.workloads.values() if w.lob == key.lob and w.task in (own, TASKS[endpoint][0])]
+    if len(found) > 1:
+        names = ", ".join(sorted(w.name for w in found))
+        raise InvalidRequest(f"Several workloads fit: {names}. Name one as `model`.", param="model")
+    return found[0] if found else None

@@ -1,0 +1,98 @@
+"""Events become decision records, interceptions and feedback: in bulk, once each, however often they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db.models import Count, Q
+
+from routing.models import DecisionRecord, Feedback, Interception
+from routing.selectors.decisions import KEPT
+from switchyard.core.clock import from_ns
+
+Event = Mapping[str, Any]
+
+
+def record_events(events: Sequence[Event]) -> None:
+    """Inside the caller's transaction. Feedback replaces an earlier word on the same answer."""
+    usage = [event for event in events if event["kind"] == "usage"]
+    DecisionRecord.objects.bulk_create([_decision(e) for e in usage], ignore_conflicts=True, batch_size=200)
+    Interception.objects.bulk_create(
+        [row for e in usage if (row := _interception(e)) is not None], ignore_conflicts=True, batch_size=200
+    )
+    latest = {(e["decision_id"], e["index"]): _feedback(e) for e in events if e["kind"] == "feedback"}
+    if latest:
+        Feedback.objects.bulk_create(
+            list(latest.values()), batch_size=200, update_conflicts=True,
+            unique_fields=["decision_id", "index"], update_fields=["correct", "score", "given_at"],
+        )  # fmt: skip
+
+
+def _decision(event: Event) -> DecisionRecord:
+    return DecisionRecord(
+        id=event["decision_id"], request_id=event["request_id"], organisation_id=event["organisation_id"],
+        at=from_ns(event["at_ns"]), lob=event["lob"], application=event["application"], key_id=event["key_id"],
+        workload=event["workload"], endpoint=event["endpoint"], sensitivity=event["sensitivity"], side=event["side"],
+        deployment=event["deployment"], model=event["model"], policy_version=event["policy_version"],
+        policy_hash=event["policy_hash"][:64], status=event["status"], error_code=event["error_code"],
+        cost_nusd=event["cost_nusd"], other_side_cost_nusd=event["other_side_cost_nusd"], latency_ms=event["latency_ms"],
+        overhead_ms=event["overhead_ms"], answers=event["answers"], guard_verdict=_verdict(event)[:12],
+        detail={name: event[name] for name in KEPT if name in event} | {"guard": _without_text(event)},
+        sealed_answers=event["sealed_answers"], origin=event["origin"],
+    )  # fmt: skip
+
+
+def _verdict(event: Event) -> str:
+    verdict = event.get("guard", {}).get("verdict", "pass")
+    return "unavailable" if verdict == "guard_unavailable" else verdict
+
+
+def _without_text(event: Event) -> dict[str, Any]:
+    return {name: value for name, value in event.get("guard", {}).items() if name != "text"}
+
+
+def _interception(event: Event) -> Interception | None:
+    """A row for the review list when the guard found something, withheld or only observed."""
+    guard = event.get("guard", {})
+    if not guard.get("kind") or guard["kind"] == "guard_unavailable":
+        return None
+    return Interception(
+        decision_id=event["decision_id"], organisation_id=event["organisation_id"], lob=event["lob"],
+        workload=event["workload"], at=from_ns(event["at_ns"]), kind=guard["kind"], score=guard["score"],
+        threshold=guard["threshold"], mode=guard["mode"], withheld=guard["verdict"] == "withhold", spans=guard["spans"],
+        text=guard.get("text", ""),
+    )  # fmt: skip
+
+
+def _feedback(event: Event) -> Feedback:
+    return Feedback(
+        decision_id=event["decision_id"], index=event["index"], organisation_id=event["organisation_id"], lob=event["lob"],
+        workload=event["workload"], deployment=event["deployment"], model=event["model"], side=event["side"],
+        application=event.get("application", ""), at=from_ns(event["answered_at_ns"]), given_at=from_ns(event["at_ns"]),
+        correct=event["correct"], score=event["score"], origin=event["origin"],
+    )  # fmt: skip
+
+
+def judgements(organisation_id: int, hours: Iterable[Any]) -> list[dict[str, Any]]:
+    """Judged and correct answers by hour and names: absolute counts, for the roll-up of these hours."""
+    rows: list[dict[str, Any]] = []
+    names = ("lob", "application", "workload", "deployment", "model", "side", "origin")
+    for start, end in hours:
+        found = Feedback.objects.filter(
+            organisation_id=organisation_id, at__gte=start, at__lt=end, correct__isnull=False
+        )
+        counts = found.values(*names).annotate(
+            judged=Count("pk"), correct_n=Count("pk", filter=Q(correct=True))
+        )
+        rows += [
+            {name: row[name] for name in names}
+            | {
+                "organisation_id": organisation_id,
+                "start": start,
+                "judged": row["judged"],
+                "correct": row["correct_n"],
+            }
+            for row in counts
+        ]
+    return rows
