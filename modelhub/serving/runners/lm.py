@@ -96,8 +96,8 @@ class StopScanner:
 class Generation:
     """An answer being written: iterate for (text piece, token id); the counts and the reason stand beside it.
 
-    A piece is whole UTF-8 text and may be empty while a character or a stop string is incomplete. The last
-    piece may carry held-back text with the id of the last token.
+    A piece is whole UTF-8 text and may be empty while a character or a stop string is incomplete. Text that was
+    held back when the last token had come is a piece without a token (None).
     """
 
     def __init__(self, model: CausalLM, prompt_ids: Sequence[int], limit: int, **options: Any) -> None:
@@ -106,10 +106,10 @@ class Generation:
         self.finish_reason: str | None = None
         self._pieces = self._run(model, list(prompt_ids), limit, **options)
 
-    def __iter__(self) -> Iterator[tuple[str, int]]:
+    def __iter__(self) -> Iterator[tuple[str, int | None]]:
         return self._pieces
 
-    def __next__(self) -> tuple[str, int]:
+    def __next__(self) -> tuple[str, int | None]:
         return next(self._pieces)
 
     def _run(
@@ -122,10 +122,10 @@ class Generation:
         top_p: float,
         seed: int | None,
         stop: Sequence[str],
-    ) -> Iterator[tuple[str, int]]:
+    ) -> Iterator[tuple[str, int | None]]:
         rng = np.random.default_rng(seed)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        scanner, past, token = StopScanner(stop), model.empty_cache(), -1
+        scanner, past = StopScanner(stop), model.empty_cache()
         while self.completion_tokens < limit:
             logits, past = model.step(ids, past)
             token = sample(logits, temperature, top_p, rng)
@@ -143,7 +143,7 @@ class Generation:
         self.finish_reason = self.finish_reason or "length"
         rest = scanner.feed(decoder.decode(b"", final=True)) + scanner.flush()
         if rest:
-            yield rest, token
+            yield rest, None
 
 
 class CausalLM:
