@@ -48,8 +48,8 @@ class Generator:
                 break
             if piece:
                 yield piece
-        if state.tokens_out >= self.max_tokens:
-            state.finish_reason = "length"
+        reason = getattr(started, "finish_reason", None)  # the runner knows: the context may end first
+        state.finish_reason = reason or ("length" if state.tokens_out >= self.max_tokens else "stop")
 
     def _start(self, seed: int | None, state: Generation) -> Any:
         ids = self.model.runner.encode(self.prompt)
