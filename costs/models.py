@@ -133,12 +133,15 @@ class Attempt(models.Model):
     status = models.CharField(max_length=12, default="ok")
     tokens_in = models.BigIntegerField(default=0)
     tokens_out = models.BigIntegerField(default=0)
+    cached_tokens_in = models.BigIntegerField(default=0, help_text="Part of tokens_in.")
+    reasoning_tokens = models.BigIntegerField(default=0, help_text="Part of tokens_out.")
     accelerator_ns = models.BigIntegerField(default=0)
     duration_ms = models.FloatField(default=0)
     usage_source = models.CharField(max_length=10, default="reported")
     price_version = models.CharField(max_length=60)
     cost_nusd = models.BigIntegerField()
     other_side_cost_nusd = models.BigIntegerField(null=True)
+    answered = models.BooleanField(default=True, help_text="This attempt gave the request's answer.")
     answers = models.PositiveIntegerField(default=1)
     origin = models.CharField(max_length=15, default="live", help_text="live, demonstration or job")
 
@@ -169,6 +172,9 @@ class LedgerEntry(models.Model):
     credit = models.CharField(max_length=120)
     amount_nusd = models.BigIntegerField()
     lob = models.CharField(max_length=63, blank=True)
+    application = models.CharField(max_length=63, blank=True)
+    key_id = models.CharField(max_length=40, blank=True)
+    workload = models.CharField(max_length=63, blank=True)
     request_id = models.CharField(max_length=40, blank=True)
     attempt = models.PositiveSmallIntegerField(null=True)
     job_id = models.CharField(max_length=40, blank=True)
@@ -191,6 +197,7 @@ class LedgerEntry(models.Model):
         indexes = [
             models.Index(fields=["at"], name="ledger_at"),
             models.Index(fields=["lob", "at"], name="ledger_lob_at"),
+            models.Index(fields=["request_id"], name="ledger_request"),
         ]
 
     def __str__(self) -> str:
@@ -208,6 +215,9 @@ class NodeInterval(models.Model):
     used_nusd = models.BigIntegerField()
     idle_nusd = models.BigIntegerField()
     accelerator_ns = models.BigIntegerField(default=0)
+    shares = models.JSONField(
+        default=dict, help_text="LOB → nano-dollars of the used part; they sum to used_nusd."
+    )
     origin = models.CharField(max_length=15, default="live")
 
     class Meta:
@@ -240,6 +250,7 @@ class Spend(models.Model):
     tokens_out = models.BigIntegerField(default=0)
     accelerator_ns = models.BigIntegerField(default=0)
     cost_nusd = models.BigIntegerField(default=0)
+    answered_cost_nusd = models.BigIntegerField(default=0, help_text="Of the attempts that answered.")
     other_side_cost_nusd = models.BigIntegerField(default=0)
     other_side_known = models.BigIntegerField(
         default=0, help_text="Requests the other side could have answered."
@@ -284,6 +295,16 @@ class SpendDay(Spend):
     class Meta:
         constraints = [models.UniqueConstraint(fields=Spend.NAMES, name="one_spend_row_a_day")]
         indexes = [models.Index(fields=["start"], name="spend_day_start")]
+
+
+class RollupMark(models.Model):
+    """How fresh the derived tables are: when each was last brought up to the ledger."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.at:%Y-%m-%d %H:%M:%S}"
 
 
 class Alert(models.Model):
