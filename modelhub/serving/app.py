@@ -214,6 +214,7 @@ class ModelServer:
         prompt = chat_prompt(body) if chat else completion_prompt(body)
         model, _ = await self._load(body["model"], "causal-lm")
         generator = Generator(model, self._executor, body, prompt)
+        await generator.read()
         shape = Shape(chat=chat, model=body["model"])
         states = [Generation(0) for _ in range(generator.choices)]
         try:

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from modelhub.serving.inputs import number, stop_strings
+from modelhub.serving.inputs import content_text, invalid, number, stop_strings
 from modelhub.serving.sessions import Loaded
 from switchyard.core.ids import new_id
 
@@ -29,6 +29,8 @@ class Generator:
 
     def __init__(self, model: Loaded, executor: Executor, body: dict[str, Any], prompt: str) -> None:
         self.model, self.executor, self.prompt = model, executor, prompt
+        self.messages: list[dict[str, Any]] = [] if "prompt" in body else body.get("messages") or []
+        self.ids: list[int] = []
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         self.max_tokens = int(number({"max_tokens": limit}, "max_tokens", 1024, 1, 32_768))
         self.temperature = number(body, "temperature", 0.8, 0, 2)
@@ -36,6 +38,27 @@ class Generator:
         self.choices = int(number(body, "n", 1, 1, 8))
         self.seed = body.get("seed")
         self.stop = stop_strings(body)
+
+    async def read(self) -> None:
+        """Turn the prompt into ids; ServingError 400, before anything is sent, where it can't be answered."""
+        loop = asyncio.get_running_loop()
+        try:
+            self.ids = await loop.run_in_executor(self.executor, self._encode)
+        except ValueError as error:
+            raise invalid(f"The prompt can't be read: {error}.", "messages") from None
+        limit = getattr(self.model.runner, "context_length", None)
+        if limit is not None and len(self.ids) >= limit:
+            raise invalid(
+                f"The prompt has {len(self.ids)} tokens; this model reads at most {limit - 1}.", "messages"
+            )
+
+    def _encode(self) -> list[int]:
+        runner = self.model.runner
+        if self.messages and hasattr(runner, "chat_prompt"):
+            return runner.chat_prompt(
+                [m | {"content": content_text(m.get("content"))} for m in self.messages]
+            )
+        return runner.encode(self.prompt)
 
     async def pieces(self, index: int, state: Generation) -> AsyncIterator[str]:
         """Text pieces of one choice; `state` holds the counts as they grow."""
@@ -52,10 +75,9 @@ class Generator:
         state.finish_reason = reason or ("length" if state.tokens_out >= self.max_tokens else "stop")
 
     def _start(self, seed: int | None, state: Generation) -> Any:
-        ids = self.model.runner.encode(self.prompt)
-        state.tokens_in = len(ids)
+        state.tokens_in = len(self.ids)
         return self.model.runner.stream(
-            ids,
+            self.ids,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,

@@ -209,9 +209,10 @@ class CausalLM:
         """
         ids = [self.marks["<|bos|>"]]
         for message in messages:
-            if message["role"] not in ROLE_MARKS:
-                raise ValueError(f"role {message['role']!r} is unknown: expected one of {sorted(ROLE_MARKS)}")
-            mark = self.marks[ROLE_MARKS[message["role"]]]
+            role = message.get("role")
+            if not isinstance(role, str) or role not in ROLE_MARKS:
+                raise ValueError(f"role {role!r} is unknown: expected one of {sorted(ROLE_MARKS)}")
+            mark = self.marks[ROLE_MARKS[role]]
             ids += [mark, *self.encode(message.get("content") or ""), self.marks["<|end|>"]]
         return [*ids, self.marks["<|assistant|>"]]
 

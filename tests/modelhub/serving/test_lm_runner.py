@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import ClientSession, web
 
 from modelhub.artifacts import ArtifactCorrupt
+from modelhub.serving.app import ModelServer
 from modelhub.serving.runners.lm import (
     CausalLM,
     Generation,
@@ -21,6 +24,7 @@ from modelhub.serving.runners.lm import (
     byte_alphabet,
     sample,
 )
+from modelhub.serving.sessions import Loaded, ModelPool
 from tests.modelhub.lm.smoke import smoke_run
 
 
@@ -159,3 +163,46 @@ def test_a_changed_file_is_refused(tmp_path: Path):
     (copy / "config.json").write_text(json.dumps({**config, "kv_lora_rank": 1}), encoding="utf-8")
     with pytest.raises(ArtifactCorrupt):
         CausalLM(copy)
+
+
+@pytest.fixture
+async def server_url(model: CausalLM):
+    pool = ModelPool("private", trunk_dir=None)
+    pool._loaded = {"lm-tiny": Loaded("lm-tiny", "causal-lm", model, model.manifest, time.thread_time_ns)}
+    runner = web.AppRunner(ModelServer(pool, api_key="secret").application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1/chat/completions"
+    await runner.cleanup()
+
+
+async def ask(url: str, content: str, role: str = "user", **more: Any) -> tuple[int, dict[str, Any]]:
+    """Status and body of one chat call."""
+    body = {"model": "lm-tiny", "messages": [{"role": role, "content": content}], "max_tokens": 4, **more}
+    async with (
+        ClientSession(headers={"authorization": "Bearer secret"}) as session,
+        session.post(url, json=body) as got,
+    ):
+        return got.status, await got.json()
+
+
+async def test_over_http_a_chat_is_read_with_its_marks_and_counted(server_url: str, model: CausalLM):
+    status, answer = await ask(server_url, "Hello", seed=1)
+    assert status == 200
+    messages = [{"role": "user", "content": "Hello"}]
+    assert answer["usage"]["prompt_tokens"] == len(model.chat_prompt(messages))
+    told = "".join(
+        text for text, _ in model.stream(model.chat_prompt(messages), 4, temperature=0.8, top_p=0.95, seed=1)
+    )
+    assert answer["choices"][0]["message"]["content"] == told
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_over_http_a_prompt_that_does_not_fit_or_an_unknown_role_is_refused_with_400(
+    server_url: str, stream: bool
+):
+    status, answer = await ask(server_url, "word " * 600, stream=stream)
+    assert (status, answer["error"]["code"]) == (400, "invalid_value")
+    assert "reads at most 255" in answer["error"]["message"]
+    status, answer = await ask(server_url, "Hello", role="robot", stream=stream)
+    assert (status, answer["error"]["code"]) == (400, "invalid_value")
