@@ -80,7 +80,7 @@ bench-%: python $(VENV)/.stamp-test
 	@$(BIN)/python -m bench $*
 
 models: python $(VENV)/.stamp-test
-	@$(BIN)/python -m modelhub.ml.make
+	@$(BIN)/python -m modelhub.ml.train.all
 
 clean:
 	rm -rf $(VENV) var staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,17 +19,24 @@ def rate(flags: np.ndarray) -> dict[str, Any]:
     return {**wilson(int(flags.sum()), len(flags)).as_dict(), "n": len(flags)}
 
 
-def on_validation(model: RiskWeights, language: str, threshold: float) -> dict[str, Any]:
+def on_validation(
+    model: RiskWeights, language: str, threshold: float, limit: int | None = None
+) -> dict[str, Any]:
     """Recall on offensive rows and false alarms on the others of one language's validation part."""
     rows = datasets.load_offensive(language, "val")
+    rows = rows.take(range(len(rows))[:limit])
     blocked, y = model.score(rows.texts) >= threshold, np.array(rows.labels)
     return {"recall": rate(blocked[y == 1]), "false_alarms": rate(blocked[y == 0])}
 
 
-def on_business_texts(model: RiskWeights, threshold: float) -> dict[str, Any]:
+def business_texts(limit: int | None = None) -> list[str]:
+    """Validation texts of the workloads, at most `limit` of each."""
+    return [text for name in datasets.TEXT_WORKLOADS for text in datasets.load(name, "val").texts[:limit]]
+
+
+def on_business_texts(model: RiskWeights, threshold: float, limit: int | None = None) -> dict[str, Any]:
     """The share of the workloads' own validation texts that would be blocked."""
-    texts = [text for name in datasets.TEXT_WORKLOADS for text in datasets.load(name, "val").texts]
-    return rate(model.score(texts) >= threshold)
+    return rate(model.score(business_texts(limit)) >= threshold)
 
 
 def on_hatecheck(model: RiskWeights, threshold: float) -> dict[str, Any]:

@@ -76,14 +76,15 @@ def fit(parts: list[Rows]) -> RiskWeights:
     )
 
 
-def choose_threshold(model: RiskWeights) -> float:
+def choose_threshold(model: RiskWeights, limit: int | None = None) -> float:
     """The lowest threshold (to two places) with at most 5 % false alarms in each language, and 1 % (upper
     bound) on business texts."""
     harmless = []
     for language in ("en", "zh"):
         rows = datasets.load_offensive(language, "val")
+        rows = rows.take(range(len(rows))[:limit])
         harmless.append(model.score([t for t, y in zip(rows.texts, rows.labels, strict=True) if y == 0]))
-    business = model.score([t for name in datasets.TEXT_WORKLOADS for t in datasets.load(name, "val").texts])
+    business = model.score(measure.business_texts(limit))
     for hundredths in range(50, 100):
         threshold = hundredths / 100
         quiet = all((scores >= threshold).mean() <= FALSE_ALARMS for scores in harmless)
@@ -92,12 +93,12 @@ def choose_threshold(model: RiskWeights) -> float:
     return 0.99
 
 
-def figures(model: RiskWeights, threshold: float) -> dict[str, Any]:
+def figures(model: RiskWeights, threshold: float, limit: int | None = None) -> dict[str, Any]:
     """All that is measured of one model at one threshold."""
     return {
-        "en": measure.on_validation(model, "en", threshold),
-        "zh": measure.on_validation(model, "zh", threshold),
-        "business_texts_blocked": measure.on_business_texts(model, threshold),
+        "en": measure.on_validation(model, "en", threshold, limit),
+        "zh": measure.on_validation(model, "zh", threshold, limit),
+        "business_texts_blocked": measure.on_business_texts(model, threshold, limit),
         "hatecheck": measure.on_hatecheck(model, threshold),
     }
 
@@ -112,12 +113,12 @@ def make_guard(out: Path, *, limit: int | None = None) -> dict[str, Any]:
     for name, rows_of in parts:
         fitted.append(rows_of(limit))
         model = fit(fitted)
-        threshold = choose_threshold(model)
-        steps.append({"step": name, "threshold": threshold, **_short(figures(model, threshold))})
+        threshold = choose_threshold(model, limit)
+        steps.append({"step": name, "threshold": threshold, **_short(figures(model, threshold, limit))})
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "weights.npz")
     model = load(out / "weights.npz")
-    found = figures(model, threshold)
+    found = figures(model, threshold, limit)
     blocked = found["hatecheck"]["harmless_naming_a_group_blocked"]["value"]
     manifest = {
         "id": "risk-guard",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from modelhub import artifacts
 from modelhub.ml.train.progress import Bar
 
-SMOKE_ROWS = 60
+SMOKE_ROWS = 24
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
-    work = chosen.work / chosen.model
+    work = chosen.work / f"{chosen.model}{'-smoke' if chosen.smoke else ''}"
     limit = SMOKE_ROWS if chosen.smoke else None
     if chosen.model == "txt-base":
         from modelhub.ml.text.base import make_base
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from modelhub.ml.text.edge import EdgeTraining, make_edge
 
         training = EdgeTraining(seed=chosen.seed)
-        training = replace(training, epochs=1, batch=64) if chosen.smoke else training
+        training = replace(training, epochs=1, batch=64, copies=0.0) if chosen.smoke else training
         manifest = make_edge(
             chosen.out / "txt-edge",
             teacher_dir=chosen.out / "txt-base",
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             limit=limit,
             progress=Bar("txt-edge"),
         )
+    shutil.rmtree(work)  # what it kept was for going on after a cut; the next run starts anew
     for name, row in manifest["metrics"].items():
         print(
             f"{name}: {row['value']:.4f} (TF-IDF {row['tfidf']['value']:.4f}), n={row['n']}, {row['verdict']}"
