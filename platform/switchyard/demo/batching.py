@@ -1,0 +1,135 @@
+"""The real executor, but for one thing: requests of one workload to one deployment share an upstream call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from costs.contracts import Usage
+from routing.contracts import DeploymentInfo
+from routing.execution.adapters import adapter_for
+from routing.execution.base import AttemptFailed, Completion, upstream_model
+from routing.execution.deadlines import Deadline
+from routing.execution.fallback import Executor
+from routing.execution.openai_http import decode
+from routing.run import Run
+from switchyard.core.money import largest_remainder
+
+ITEMS = {"classification": "input", "prediction": "records"}
+MAX_ITEMS = 32  # small: a live request waits behind at most one batch
+DEADLINE_S = 120.0
+
+
+@dataclass(slots=True)
+class Waiting:
+    items: list[Any]
+    weight: int  # bytes: what tokens and accelerator time are shared by
+    reply: asyncio.Future[Share]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One request's part of a shared call."""
+
+    rows: list[dict[str, Any]]
+    tokens_in: int
+    accelerator_ns: int
+    duration_s: float
+
+
+@dataclass(slots=True)
+class BatchingExecutor(Executor):
+    """Shares sum to the call's own figures exactly (largest remainder)."""
+
+    queues: dict[tuple[str, str], list[Waiting]] = field(default_factory=lambda: defaultdict(list))
+    busy: set[tuple[str, str]] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    calls: int = 0
+
+    async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
+        request = run.request
+        if request.task not in ITEMS:
+            return await Executor._attempt(self, run, target)
+        model = upstream_model(request, target)
+        began = time.perf_counter()
+        waiting = Waiting(
+            list(request.body[ITEMS[request.task]]), len(request.raw), asyncio.get_running_loop().create_future()
+        )  # fmt: skip
+        key = (target.name, model)
+        self.queues[key].append(waiting)
+        if key not in self.busy:
+            self.busy.add(key)
+            task = asyncio.create_task(self._serve(key, target, request.task))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        try:
+            share = await waiting.reply
+        except AttemptFailed as error:
+            run.attempted(
+                target, began=began, began_ns=request.received_ns, usage=Usage(calls=0), model=model, failure=error
+            )  # fmt: skip
+            raise
+        return self._completion(run, target, model, share, began)
+
+    def _completion(
+        self, run: Run, target: DeploymentInfo, model: str, share: Share, began: float
+    ) -> Completion:
+        request, count = run.request, len(share.rows)
+        usage = {
+            "input_tokens": share.tokens_in, "output_tokens": count, "total_tokens": share.tokens_in + count,
+            "accelerator_ns": share.accelerator_ns,
+        }  # fmt: skip
+        rows = [row | {"index": i} for i, row in enumerate(share.rows)]
+        payload = {"object": "list", "model": model, "data": rows, "usage": usage}
+        completion = adapter_for(request.task, target).read(request, target, payload)
+        ended = time.perf_counter()
+        run.attempted(
+            target, began=ended - share.duration_s, began_ns=request.received_ns, usage=completion.usage, model=model
+        )  # fmt: skip
+        run.upstream_s += ended - began - share.duration_s  # waiting for others is no work of ours
+        return completion
+
+    async def _serve(self, key: tuple[str, str], target: DeploymentInfo, task: str) -> None:
+        """Call after call until nobody waits."""
+        await asyncio.sleep(0)  # let the others of this turn join
+        while queue := self.queues[key]:
+            batch = [queue.pop(0)]
+            while queue and sum(len(w.items) for w in batch) + len(queue[0].items) <= MAX_ITEMS:
+                batch.append(queue.pop(0))
+            try:
+                shares = await self._call(key, target, task, batch)
+            except AttemptFailed as error:
+                for waiting in batch:
+                    waiting.reply.set_exception(error)
+            else:
+                for waiting, share in zip(batch, shares, strict=True):
+                    waiting.reply.set_result(share)
+        self.busy.discard(key)
+
+    async def _call(
+        self, key: tuple[str, str], target: DeploymentInfo, task: str, batch: list[Waiting]
+    ) -> list[Share]:
+        self.calls += 1
+        items = [item for waiting in batch for item in waiting.items]
+        path = "/classifications" if task == "classification" else "/predictions"
+        began = time.perf_counter()
+        reply = await self.upstream.whole(
+            target, path, {"model": key[1], ITEMS[task]: items}, request_id=f"history-{self.calls}",
+            deadline=Deadline(DEADLINE_S),
+        )  # fmt: skip
+        payload = decode(target, reply)
+        duration_s = time.perf_counter() - began
+        usage = payload["usage"]
+        weights = [waiting.weight for waiting in batch]
+        tokens = largest_remainder(int(usage["input_tokens"]), weights)
+        times = largest_remainder(int(usage["accelerator_ns"]), weights)
+        shares, place = [], 0
+        for waiting, tokens_in, accelerator_ns in zip(batch, tokens, times, strict=True):
+            rows = payload["data"][place : place + len(waiting.items)]
+            place += len(waiting.items)
+            part = duration_s * waiting.weight / sum(weights)
+            shares.append(Share(rows, tokens_in, accelerator_ns, part))
+        return shares
