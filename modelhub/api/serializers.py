@@ -22,7 +22,19 @@ class NodeField(serializers.SlugRelatedField):
         )
 
 
+class PricesSerializer(serializers.Serializer):
+    """A first sheet, entered with a deployment; later ones go through /prices."""
+
+    input_usd_per_mtok = serializers.DecimalField(
+        max_digits=14, decimal_places=9, min_value=0, source="input"
+    )
+    output_usd_per_mtok = serializers.DecimalField(
+        max_digits=14, decimal_places=9, min_value=0, source="output"
+    )
+
+
 class DeploymentSerializer(StrictSerializer):
+    prices = PricesSerializer(write_only=True, required=False)
     api_key = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=500)
     tasks = serializers.ListField(child=serializers.ChoiceField(Workload.TASKS), allow_empty=False)
     lobs = ScopedSlugField(
@@ -34,7 +46,7 @@ class DeploymentSerializer(StrictSerializer):
         model = Deployment
         fields = [
             "id", "name", "side", "base_url", "api_key", "model", "tasks", "heads", "region", "lobs", "node",
-            "max_output_tokens", "max_concurrency", "enabled", "note", "created_at",
+            "max_output_tokens", "max_concurrency", "enabled", "note", "prices", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "created_at"]
 

@@ -1,8 +1,57 @@
 """The whole URL map; /v1/* never comes here (the gateway's front takes it first)."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from costs.api.views import (
+    AlertViewSet,
+    BudgetViewSet,
+    LedgerViewSet,
+    NodeViewSet,
+    PriceViewSet,
+    ReportViewSet,
+)
+from modelhub.api.views import (
+    AuditViewSet,
+    DatasetViewSet,
+    DeploymentViewSet,
+    EvaluationViewSet,
+    FineTuneViewSet,
+    VersionViewSet,
+)
+from routing.api.views import DecisionViewSet, InterceptionViewSet, PolicyViewSet
+from switchyard.jobs.views import JobViewSet
+from switchyard.tenancy.api.base import ApiRouter
+from switchyard.tenancy.api.views import (
+    ApplicationViewSet,
+    AuditLogViewSet,
+    KeyViewSet,
+    LobViewSet,
+    RoleViewSet,
+    ServiceAccountViewSet,
+    UserViewSet,
+    WorkloadViewSet,
+)
+
+RESOURCES = {
+    "lobs": LobViewSet, "applications": ApplicationViewSet, "keys": KeyViewSet, "workloads": WorkloadViewSet,
+    "users": UserViewSet, "service-accounts": ServiceAccountViewSet, "roles": RoleViewSet, "audit-log": AuditLogViewSet,
+    "deployments": DeploymentViewSet, "models": VersionViewSet, "datasets": DatasetViewSet,
+    "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
+    "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
+    "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
+    "alerts": AlertViewSet, "reports": ReportViewSet,
+}  # fmt: skip
+router = ApiRouter()
+for name, view in RESOURCES.items():
+    router.register(name, view, basename=name)
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    re_path(r"^api/v1/", include(router.urls)),
+    path("", include("switchyard.dashboards.urls")),
 ]
