@@ -1,0 +1,189 @@
+"""Hourly and daily roll-ups: derived from attempts, idempotent, all that a page ever reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q, Sum
+from django.db.models.functions import TruncDay, TruncHour
+
+from costs.models import Attempt, RollupMark, Spend, SpendDay, SpendHour
+from switchyard.core.clock import now
+
+HOUR = timedelta(hours=1)
+MARK = "spend"
+# Roll-up field → how it follows from attempts.
+FROM_ATTEMPTS: dict[str, Any] = {
+    "requests": Count("pk", filter=Q(answered=True)),
+    "answers_": Sum("answers"),
+    "errors": Count("pk", filter=~Q(status="ok")),
+    "tokens_in_": Sum("tokens_in"),
+    "tokens_out_": Sum("tokens_out"),
+    "accelerator_ns_": Sum("accelerator_ns"),
+    "cost_nusd_": Sum("cost_nusd"),
+    "answered_cost_nusd": Sum("cost_nusd", filter=Q(answered=True)),
+    "other_side_cost_nusd_": Sum("other_side_cost_nusd", filter=Q(answered=True)),
+    "other_side_known": Count("pk", filter=Q(answered=True, other_side_cost_nusd__isnull=False)),
+    "other_side_own_cost_nusd": Sum("cost_nusd", filter=Q(answered=True, other_side_cost_nusd__isnull=False)),
+    "duration_ms_": Sum("duration_ms"),
+}
+SPEND_FIELDS = [name.rstrip("_") for name in FROM_ATTEMPTS]
+JUDGED_FIELDS = ["judged", "correct"]
+
+
+def hour_of(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def day_of(at: datetime) -> datetime:
+    return hour_of(at).replace(hour=0)
+
+
+def refresh(since: datetime, until: datetime) -> int:
+    """Recompute every hour that [since, until] touches, and their days; gives the number of hourly rows.
+
+    Judgements stay as they are: they come by `record_judgements`. Running it twice changes nothing.
+    """
+    start, end = hour_of(since), hour_of(until) + HOUR
+    with transaction.atomic():
+        rows = _hours_from_attempts(start, end)
+        SpendHour.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=Spend.NAMES,
+            update_fields=SPEND_FIELDS,
+            batch_size=200,
+        )
+        _clear_stale(start, end, {_names(row) for row in rows})
+        _refresh_days(start, end)
+        mark()
+    return len(rows)
+
+
+def _hours_from_attempts(start: datetime, end: datetime) -> list[SpendHour]:
+    names = [name for name in Spend.NAMES if name != "start"]
+    grouped = (
+        Attempt.objects.filter(at__gte=start, at__lt=end)
+        .annotate(start=TruncHour("at", tzinfo=UTC))
+        .order_by()
+        .values("start", *names)
+        .annotate(**FROM_ATTEMPTS)
+    )
+    return [SpendHour(**_plain(row, names)) for row in grouped]
+
+
+def _plain(row: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """Sums over nothing are zero; names stay as they are."""
+    return {k.rstrip("_"): v if k in names or k == "start" else v or 0 for k, v in row.items()}
+
+
+def _names(row: Spend) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in Spend.NAMES)
+
+
+def _clear_stale(start: datetime, end: datetime, alive: set[tuple[Any, ...]]) -> None:
+    """Rows whose attempts are gone: kept at zero while they hold judgements, else removed."""
+    inside = SpendHour.objects.filter(start__gte=start, start__lt=end)
+    stale = [row.pk for row in inside if _names(row) not in alive]
+    if stale:
+        SpendHour.objects.filter(pk__in=stale).update(**dict.fromkeys(SPEND_FIELDS, 0))
+        SpendHour.objects.filter(pk__in=stale, judged=0).delete()
+
+
+def _refresh_days(start: datetime, end: datetime) -> None:
+    first, after = day_of(start), day_of(end - HOUR) + timedelta(days=1)
+    names = [name for name in Spend.NAMES if name != "start"]
+    fields = SPEND_FIELDS + JUDGED_FIELDS
+    grouped = (
+        SpendHour.objects.filter(start__gte=first, start__lt=after)
+        .annotate(day=TruncDay("start", tzinfo=UTC))
+        .order_by()
+        .values("day", *names)
+        .annotate(**{f"{field}_": Sum(field) for field in fields})
+    )
+    rows = []
+    for row in grouped:
+        values = {key.rstrip("_"): value for key, value in row.items()}
+        rows.append(SpendDay(start=values.pop("day"), **values))
+    SpendDay.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=Spend.NAMES, update_fields=fields, batch_size=200
+    )
+    alive = {_names(row) for row in rows}
+    inside = SpendDay.objects.filter(start__gte=first, start__lt=after)
+    SpendDay.objects.filter(pk__in=[r.pk for r in inside if _names(r) not in alive]).delete()
+
+
+def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:
+    """Set how many answers of an hour were judged, and how many of them were right; gives the number of rows.
+
+    Each row holds SpendHour's names (`start` any time of the hour) with `judged` and `correct` as absolute counts, so
+    telling them twice changes nothing. Who judges stays with the caller: routing knows of feedback, costs doesn't.
+    """
+    found = [SpendHour(**dict(row) | {"start": hour_of(row["start"])}) for row in rows]
+    if not found:
+        return 0
+    with transaction.atomic():
+        SpendHour.objects.bulk_create(
+            found,
+            update_conflicts=True,
+            unique_fields=Spend.NAMES,
+            update_fields=JUDGED_FIELDS,
+            batch_size=200,
+        )
+        for day in sorted({day_of(row.start) for row in found}):
+            _refresh_days(day, day + HOUR)
+    return len(found)
+
+
+def mark() -> None:
+    """The derived tables are level with the ledger as of now."""
+    RollupMark.objects.update_or_create(name=MARK, defaults={"at": now()})
+
+
+def as_of() -> datetime:
+    """When the roll-ups were last level with the ledger; now, when nothing ever happened."""
+    found = RollupMark.objects.filter(name=MARK).first()
+    return found.at if found else now()
+
+
+class Refresher:
+    """For the consumer's loop: collects touched times, brings the roll-ups up at most every `every_s` seconds."""
+
+    def __init__(self, every_s: float = 3.0) -> None:
+        self._every_s = every_s
+        self._hours: set[datetime] = set()
+        self._next = 0.0
+
+    def touch(self, times: Iterable[datetime]) -> None:
+        self._hours.update(hour_of(at) for at in times)
+
+    def run(self, *, force: bool = False) -> int:
+        """Refresh what was touched, when it is time; gives the number of hours. Idle turns only move the mark."""
+        if not force and time.monotonic() < self._next:
+            return 0
+        self._next = time.monotonic() + self._every_s
+        hours, self._hours = sorted(self._hours), set()
+        try:
+            for first, last in _spans(hours):
+                refresh(first, last)
+        except BaseException:
+            self._hours.update(hours)
+            raise
+        if not hours:
+            mark()
+        return len(hours)
+
+
+def _spans(hours: list[datetime]) -> list[tuple[datetime, datetime]]:
+    """Neighbouring hours as one span each."""
+    spans: list[tuple[datetime, datetime]] = []
+    for hour in hours:
+        if spans and hour - spans[-1][1] <= HOUR:
+            spans[-1] = (spans[-1][0], hour)
+        else:
+            spans.append((hour, hour))
+    return spans
