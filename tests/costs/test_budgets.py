@@ -54,9 +54,9 @@ def make_row(lob, scope="lob:legal", **changes):
     return Budget.objects.create(scope=scope, **values)
 
 
-def spend(lob, nusd=1_400, **changes):
+def spend(in_lob, nusd=1_400, **changes):
     event = make_event(
-        make_attempt(cost_nusd=nusd), organisation_id=lob.organisation_id, **{"lob": "legal", **changes}
+        make_attempt(cost_nusd=nusd), organisation_id=in_lob.organisation_id, **{"lob": "legal", **changes}
     )
     record_events([event])
     return event

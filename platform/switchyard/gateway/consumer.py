@@ -66,7 +66,7 @@ class Consumer:
         if entries:
             self._take(entries)
         now = time.monotonic()
-        if self._touched and now - self._rolled >= ROLLUP_EVERY_S:
+        if now - self._rolled >= ROLLUP_EVERY_S:
             self.roll_up()
         if now - self._spooled >= SPOOL_EVERY_S:
             self._spooled = now
@@ -148,6 +148,8 @@ class Consumer:
         """Recompute the hours that were touched: judgements first known by routing, then all of money's sums."""
         touched, self._touched = self._touched, set()
         self._rolled = time.monotonic()
+        if not touched:
+            rollups.mark()  # nothing came: the roll-ups are level with the ledger as of now
         by_organisation: dict[int, list[datetime]] = defaultdict(list)
         for organisation_id, hour in touched:
             by_organisation[organisation_id].append(hour)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 
 from costs import budgets
 from costs.admission import RedisAdmission
-from costs.contracts import BudgetLimit
 from costs.spool import Spool
 from modelhub import artifacts
 from modelhub.serving.runners.risk import RiskModel
@@ -40,7 +37,7 @@ class Office:
         )
         self.spool = Spool(Path(settings.HOME) / "spool")
         self.admission = RedisAdmission(
-            settings.REDIS_URL, spool=self.spool, seed=_seed, lease_s=conf("RESERVATION_LEASE_S"),
+            settings.REDIS_URL, spool=self.spool, seed=budgets.seed_from_ledger, lease_s=conf("RESERVATION_LEASE_S"),
             processes=conf("PROCESSES"), decision_ttl_s=3600,
         )  # fmt: skip
         self.risk = load_risk()
@@ -67,11 +64,6 @@ class Office:
 
     def swaps(self, text: str) -> list[str]:
         return self.risk.identity_swaps(text) if self.risk is not None else []
-
-
-async def _seed(wanted: Sequence[tuple[BudgetLimit, int]]) -> Sequence[int]:
-    """What the ledger knows of these budgets, read in a thread."""
-    return await sync_to_async(lambda: [budgets.spent_since(budget, start) for budget, start in wanted])()
 
 
 def load_risk() -> RiskModel | None:
