@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 
 from routing import shapes
 from routing.contracts import KeyInfo, Snapshot
+from routing.intake.parsing import parse
 from routing.pipeline import answer, answer_stream, open_run
 from routing.run import Run
 from switchyard.core.clock import now_ns
@@ -24,7 +25,6 @@ from switchyard.gateway.bodies import ClientGone, decode, read_body
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
 from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
-from switchyard.gateway.parsing import parse
 from switchyard.gateway.replies import Send, encode_headers, run_headers, send_error, send_json
 from switchyard.gateway.snapshot import SnapshotKeeper
 

@@ -19,8 +19,11 @@ class AddressRefused(ValueError):
 
 def check_url(url: str, cidrs: Sequence[str], *, resolve: bool = True) -> None:
     """Raise AddressRefused unless the URL is https (or http inside a named network) and its addresses are allowed."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise AddressRefused(f"{url!r} is not a URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
         raise AddressRefused(f"{url!r} is not an http(s) URL of a host without user and password.")
     allowed = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]

@@ -10,10 +10,10 @@ import orjson
 
 from routing.contracts import GatewayRequest, KeyInfo, Snapshot
 from routing.inspection.sensitivity import declared
+from routing.intake.resolve import resolve
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest
 from switchyard.core.money import usd_to_nusd
-from switchyard.gateway.resolve import resolve
 
 MAX_CHOICES = 128
 
