@@ -1,0 +1,67 @@
+"""Scheduled work of the money side. Each task is idempotent: running late, twice or side by side does no harm."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import orjson
+from celery import shared_task
+
+from costs import budgets, intervals, ledger, rollups
+from costs.courier import SCRIPT
+from costs.models import Alert
+from switchyard.core.clock import now
+from switchyard.tenancy.models import Organisation
+
+
+@shared_task(name="costs.refresh_rollups")
+def refresh_rollups(hours: int = 3) -> int:
+    """The last hours again, in case the consumer was stopped between commit and roll-up. Gives hourly rows."""
+    return rollups.refresh(now() - timedelta(hours=hours), now())
+
+
+@shared_task(name="costs.close_intervals")
+def close_intervals(hours: int = 48) -> int:
+    """Bill every node's finished hours; late work of the last two days is booked anew. Gives changed intervals."""
+    since = now() - timedelta(hours=hours)
+    return sum(
+        intervals.close_intervals(pk, since, now())
+        for pk in Organisation.objects.values_list("pk", flat=True)
+    )
+
+
+@shared_task(name="costs.sweep_leases")
+def sweep_leases() -> int:
+    """Give back what crashed processes had reserved; gives how many reservations."""
+    turn = {"lease": 0, "ttl": 600, "i": [], "s": [], "x": [], "w": 1, "r": []}
+    connection, swept = budgets.client(), 0
+    while count := orjson.loads(connection.eval(SCRIPT, 0, orjson.dumps(turn)))["w"]:
+        swept += count
+    return swept
+
+
+@shared_task(name="costs.check_budgets")
+def check_budgets() -> int:
+    """Counters SET from the ledger, then the alerts that are due; gives how many."""
+    connection = budgets.client()
+    budgets.rebuild_counters(connection)
+    return len(budgets.check_thresholds(connection))
+
+
+@shared_task(name="costs.verify_books")
+def verify_books() -> list[str]:
+    """What is wrong with the books, each finding an alert as well."""
+    found = []
+    for organisation in Organisation.objects.all():
+        for finding in ledger.verify_books(organisation.pk):
+            found.append(finding)
+            Alert.objects.get_or_create(
+                unique_key=f"books:{organisation.pk}:{now():%Y%m%d}:{finding}"[:160],
+                defaults={
+                    "organisation_id": organisation.pk,
+                    "kind": "books",
+                    "subject": "ledger",
+                    "message": finding[:400],
+                },
+            )
+    return found

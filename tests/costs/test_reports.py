@@ -1,0 +1,169 @@
+"""Reports: sums, rates with intervals, local days, and both alternatives beside what it really cost."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from costs import reports, rollups
+from costs.metering import record_events
+from costs.statistics import wilson
+from switchyard.tenancy.querysets import NOBODY, Scope
+from tests.costs.events import NOON, make_attempt, make_event, private_attempt
+
+pytestmark = pytest.mark.django_db
+EVERYBODY = Scope(1, None, None, frozenset({"admin"}))
+LEGAL_ONLY = Scope(1, frozenset({2}), frozenset({"legal"}), frozenset({"viewer"}))
+SPAN = {"start": NOON - timedelta(days=1), "end": NOON + timedelta(days=1)}
+
+
+def ask(report, scope=EVERYBODY, **changes):
+    return report(scope=scope, **SPAN | changes)
+
+
+def by_key(report):
+    return {row["key"]: row for row in report.rows}
+
+
+@pytest.fixture
+def company(db):
+    record_events(
+        [
+            make_event(other_side_cost_nusd=900),
+            make_event(other_side_cost_nusd=900),
+            make_event(private_attempt(), other_side_cost_nusd=1_400, lob="legal", workload="terms-review"),
+            make_event(private_attempt(cost_nusd=700), lob="legal", workload="contract-clauses"),
+            make_event(organisation_id=2, lob="legal"),
+        ]
+    )
+    rollups.refresh(NOON, NOON)
+    judged = {"start": NOON, "organisation_id": 1, "application": "desk", "origin": "live"}
+    rollups.record_judgements(
+        [
+            judged | {
+                "lob": "customer-service", "workload": "support-intent", "deployment": "ext-mini", "model": "txt-edge",
+                "side": "external", "judged": 2, "correct": 1,
+            }
+        ]
+    )  # fmt: skip
+
+
+def test_spend_by_lob_sees_the_organisation_and_what_the_reader_may(company):
+    everything = ask(reports.spend)
+    assert {k: r["cost_nusd"] for k, r in by_key(everything).items()} == {
+        "customer-service": 2_800,
+        "legal": 1_600,
+    }
+    assert everything.totals["cost_nusd"] == 4_400 and everything.totals["requests"] == 4
+    assert list(by_key(ask(reports.spend, LEGAL_ONLY))) == ["legal"]
+    assert ask(reports.spend, NOBODY).rows == []
+    assert ask(reports.spend, lob="legal").totals["cost_nusd"] == 1_600
+
+
+def test_two_groups_join_their_keys(company):
+    assert list(by_key(ask(reports.spend, group="lob,side"))) == [
+        "customer-service|external",
+        "legal|private",
+    ]
+
+
+@pytest.mark.parametrize("group", ["colour", "lob,day,side", "lob,lob", ""])
+def test_an_unknown_grouping_is_refused(group):
+    with pytest.raises(ValueError, match="grouping"):
+        ask(reports.spend, group=group)
+
+
+def test_an_unknown_time_zone_is_refused():
+    for tz in ("Mars/Olympus", "../../etc/passwd"):
+        with pytest.raises(ValueError, match="time zone"):
+            ask(reports.spend, group="day", tz=tz)
+
+
+def test_days_are_the_readers_days():
+    late = datetime(2026, 11, 2, 23, 30, tzinfo=UTC)
+    record_events([make_event(at=late), make_event(at=NOON)])
+    rollups.refresh(late, NOON)
+    assert list(by_key(ask(reports.spend, group="day"))) == ["2026-11-02", "2026-11-03"]
+    assert list(by_key(ask(reports.spend, group="day", tz="Asia/Shanghai"))) == ["2026-11-03"]
+    assert list(by_key(ask(reports.spend, group="hour"))) == ["2026-11-02T23:00", "2026-11-03T12:00"]
+
+
+def test_accuracy_has_a_wilson_interval_and_leaves_out_what_nobody_judged(company):
+    [row] = ask(reports.accuracy).rows
+    assert (row["key"], row["correct"], row["judged"], row["rate"]) == ("customer-service", 1, 2, 0.5)
+    assert (round(row["low"], 4), round(row["high"], 4)) == (0.0945, 0.9055)
+
+
+def test_wilson_agrees_with_scipy():
+    from scipy.stats import binomtest
+
+    for right, n in ((0, 1), (1, 1), (37, 50), (9_990, 10_000)):
+        reference = binomtest(right, n).proportion_ci(method="wilson")
+        assert wilson(right, n) == pytest.approx(tuple(reference), abs=1e-12)
+
+
+def test_cost_per_correct_spreads_the_cost_over_right_answers(company):
+    rows = by_key(ask(reports.cost_per_correct))
+    assert rows["customer-service"]["nusd_per_correct"] == 2_800  # 1,400 an answer, half of them right
+    assert rows["customer-service"]["low"] < 2_800 < rows["customer-service"]["high"]
+    assert rows["legal"]["nusd_per_correct"] is None
+
+
+def test_the_counterfactual_counts_bound_requests_at_home_in_both(company):
+    report = ask(reports.counterfactual)
+    rows = by_key(report)
+    assert rows["support-intent"] | {"bound": ""} == {
+        "key": "support-intent", "lob": "customer-service", "actual_nusd": 2_800, "all_private_nusd": 1_800,
+        "all_external_nusd": 2_800, "requests": 2, "bound_requests": 0, "bound": "",
+    }  # fmt: skip
+    clauses = rows["contract-clauses"]
+    assert clauses["all_private_nusd"] == clauses["all_external_nusd"] == clauses["actual_nusd"] == 700
+    assert clauses["bound"] == "residency keeps 1 of 1 requests at home"
+    assert report.totals == {
+        "actual_nusd": 4_400, "all_private_nusd": 3_400, "all_external_nusd": 4_900, "requests": 4,
+        "bound_requests": 1, "saving_nusd": 500,
+    }  # fmt: skip
+
+
+def test_a_cascades_first_try_is_paid_but_part_of_neither_alternative():
+    cascade = make_event(
+        make_attempt(cost_nusd=100), private_attempt(cost_nusd=900), other_side_cost_nusd=100
+    )
+    record_events([cascade])
+    rollups.refresh(NOON, NOON)
+    assert ask(reports.counterfactual).totals | {"requests": 0} == {
+        "actual_nusd": 1_000, "all_private_nusd": 900, "all_external_nusd": 100, "requests": 0,
+        "bound_requests": 0, "saving_nusd": -100,
+    }  # fmt: skip
+
+
+def test_the_share_counts_requests_of_each_side(company):
+    assert ask(reports.share).rows == [
+        {"key": "customer-service", "private": 0, "external": 2},
+        {"key": "legal", "private": 2, "external": 0},
+    ]
+
+
+def test_the_trial_balance_is_even(company):
+    report = ask(reports.trial_balance)
+    assert report.totals == {"debit_nusd": 4_400, "credit_nusd": 4_400}
+    assert by_key(report)["absorbed:node-cpu-1"] == {
+        "key": "absorbed:node-cpu-1", "debit_nusd": 0, "credit_nusd": 1_600,
+    }  # fmt: skip
+
+
+def test_the_node_bill_shows_idle_beside_used(company):
+    from costs.models import NodeInterval
+
+    NodeInterval.objects.create(
+        organisation_id=1, node="n", start=rollups.hour_of(NOON), bill_nusd=100, used_nusd=30, idle_nusd=70,
+        accelerator_ns=1_080_000_000_000,
+    )  # fmt: skip
+    report = ask(reports.node_bill)
+    assert report.rows == [
+        {"key": "n", "bill_nusd": 100, "used_nusd": 30, "idle_nusd": 70, "utilisation": 0.3, "hours": 1.0}
+    ]
+    assert ask(reports.node_bill, NOBODY).rows == []
+
+
+def test_reports_say_how_fresh_they_are(company):
+    assert ask(reports.spend).as_of == rollups.as_of()
