@@ -1,9 +1,8 @@
 """A parser of our own for the subset of CEL that policies use, because the library gives no tree.
 
-expr   := or ;  or := and ("||" and)* ;  and := unary ("&&" unary)*
-unary  := "!" unary | compare
+expr   := and ("||" and)* ;  and := compare ("&&" compare)*
 compare:= term (("==" | "!=" | "<" | "<=" | ">" | ">=" | "in") term)?
-term   := literal | list | "has(" path ")" | path ["." method "(" string ")"] | "(" expr ")"
+term   := "!" term | literal | list | "has(" path ")" | path ["." method "(" string ")"] | "(" expr ")"
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_LENGTH, MAX_DEPTH = 2000, 32
+INT64 = 2**63  # what CEL calls an int
 METHODS = ("startsWith", "endsWith", "contains")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>\d+\.\d+|\d+)|(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
@@ -130,7 +130,7 @@ class _Parser:
         return self._chain("||", self.both, depth)
 
     def both(self, depth: int) -> Node:
-        return self._chain("&&", self.unary, depth)
+        return self._chain("&&", self.compare, depth)
 
     def _chain(self, op: str, part: Any, depth: int) -> Node:
         column = self.peek()[2]
@@ -139,15 +139,6 @@ class _Parser:
             self.take()
             parts.append(part(depth))
         return parts[0] if len(parts) == 1 else Logic(op, tuple(parts), column)
-
-    def unary(self, depth: int) -> Node:
-        if depth > MAX_DEPTH:
-            raise CelError(f"Nested deeper than {MAX_DEPTH}.", self.peek()[2])
-        kind, text, column = self.peek()
-        if kind == "op" and text == "!":
-            self.take()
-            return Not(self.unary(depth + 1), column)
-        return self.compare(depth)
 
     def compare(self, depth: int) -> Node:
         left = self.term(depth)
@@ -159,12 +150,15 @@ class _Parser:
         return left
 
     def term(self, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            raise CelError(f"Nested deeper than {MAX_DEPTH}.", self.peek()[2])
         kind, text, column = self.take()
         if kind == "number":
-            return Literal(float(text) if "." in text else int(text), column)
+            return Literal(_number(text, column), column)
+        if kind == "op" and text == "!":
+            return Not(self.term(depth + 1), column)
         if kind == "op" and text == "-" and self.peek()[0] == "number":
-            value = self.term(depth)
-            return Literal(-value.value, column)  # type: ignore[union-attr]
+            return Literal(-_number(self.take()[1], column), column)
         if kind == "string":
             return Literal(_unquote(text, column), column)
         if kind == "op" and text == "(":
@@ -215,8 +209,45 @@ class _Parser:
         return Path(name, column)
 
 
+def _number(text: str, column: int) -> int | float:
+    value = float(text) if "." in text else int(text)
+    if abs(value) >= INT64:
+        raise CelError(f"{text} is larger than a number may be.", column)
+    return value
+
+
 def _unquote(text: str, column: int) -> str:
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
         raise CelError(f"{text} is not a string.", column) from None
+
+
+def show(node: Node) -> str:
+    """The expression in one canonical spelling: two conditions that differ only in spaces or quotes look the same."""
+    match node:
+        case Literal(value=bool(value)):
+            return str(value).lower()
+        case Literal(value=value):
+            return repr(value)
+        case Items(items=items):
+            return f"[{', '.join(map(show, items))}]"
+        case Path(name=name):
+            return name
+        case Has(path=path):
+            return f"has({path.name})"
+        case Not(inner=inner):
+            return f"!({show(inner)})"
+        case Logic(op=op, parts=parts):
+            return f" {op} ".join(
+                f"({show(part)})" if isinstance(part, Logic) else show(part) for part in parts
+            )
+        case Method(subject=subject, name=name, argument=argument):
+            return f"{show(subject)}.{name}({argument!r})"
+        case Compare(op=op, left=left, right=right):
+            return f"{_operand(left)} {op} {_operand(right)}"
+    raise AssertionError(node)
+
+
+def _operand(node: Node) -> str:
+    return f"({show(node)})" if isinstance(node, Logic | Compare) else show(node)

@@ -3,32 +3,75 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+from dataclasses import replace
 
 from routing.policy.cel import CelError, Compare, Has, Items, Literal, Logic, Method, Node, Not, Path
-from routing.policy.facts import CLASSES, FACTS, TARGET_FACTS, FactType
+from routing.policy.facts import CLASS_NAMES, CLASSES, FACTS, TARGET_FACTS, FactType
 
 NUMBERS = {"int", "double"}
+Known = dict[str, FactType]
 
 
-def check(tree: Node, *, invariant: bool) -> None:
-    """Raise CelError unless the tree is a boolean over known facts. Only invariants may test target.* and hop."""
+def check(tree: Node, *, invariant: bool) -> Node:
+    """The tree as it will be compiled, a boolean over known facts. Raises CelError.
+
+    Only invariants may test target.* and hop. A class in quotes, as in `data.sensitivity == "restricted"`, becomes
+    the constant of that name.
+    """
     known = {**FACTS, **TARGET_FACTS} if invariant else dict(FACTS)
+    tree = _with_classes(tree, known)
     if _kind(tree, known) != "bool":
         raise CelError("A condition must be true or false.", tree.column)
+    return tree
 
 
-def _fact(path: Path, known: dict[str, FactType]) -> FactType:
+def _with_classes(node: Node, known: Known) -> Node:
+    match node:
+        case Not(inner=inner):
+            return replace(node, inner=_with_classes(inner, known))
+        case Logic(parts=parts):
+            return replace(node, parts=tuple(_with_classes(part, known) for part in parts))
+        case Compare(left=left, right=right):
+            left, right = _with_classes(left, known), _with_classes(right, known)
+            if _is_class(left, known):
+                right = _class_constant(right)
+            if _is_class(right, known):
+                left = _class_constant(left)
+            return replace(node, left=left, right=right)
+    return node
+
+
+def _is_class(node: Node, known: Known) -> bool:
+    return isinstance(node, Path) and node.name in known and known[node.name].kind == "class"
+
+
+def _class_constant(node: Node) -> Node:
+    if isinstance(node, Items):
+        return replace(node, items=tuple(_class_constant(item) for item in node.items))
+    if isinstance(node, Literal) and isinstance(node.value, str):
+        if node.value not in CLASSES:
+            raise CelError(f"{node.value!r} is no class.{_hint(node.value, CLASS_NAMES)}", node.column)
+        return Path(node.value, node.column)
+    return node
+
+
+def _hint(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else otherwise
+
+
+def _fact(path: Path, known: Known) -> FactType:
     fact = known.get(path.name)
     if fact is not None:
         return fact
     if path.name in TARGET_FACTS:
         raise CelError(f"{path.name} can be tested in invariants only.", path.column)
-    near = difflib.get_close_matches(path.name, [*known, *CLASSES], n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else " `GET /api/v1/policies/facts` lists all of them."
+    hint = _hint(path.name, [*known, *CLASSES], " `GET /api/v1/policies/facts` lists all of them.")
     raise CelError(f"Unknown field {path.name}.{hint}", path.column)
 
 
-def _kind(node: Node, known: dict[str, FactType]) -> str:
+def _kind(node: Node, known: Known) -> str:
     match node:
         case Literal(value=bool()):
             return "bool"
@@ -66,20 +109,21 @@ def _kind(node: Node, known: dict[str, FactType]) -> str:
     raise AssertionError(node)
 
 
-def _want_bool(node: Node, known: dict[str, FactType]) -> None:
+def _want_bool(node: Node, known: Known) -> None:
     kind = _kind(node, known)
     if kind != "bool":
         raise CelError(f"Expected true or false here, found a {kind}.", node.column)
 
 
-def _check_compare(node: Compare, known: dict[str, FactType]) -> None:
+def _check_compare(node: Compare, known: Known) -> None:
     left, right = _kind(node.left, known), _kind(node.right, known)
     if node.op == "in":
         if right == "list" and left == "string":
+            _check_value(node.right, node.left, known)
             return
-        if right != "items":
+        if not isinstance(node.right, Items):
             raise CelError('`in` needs a list on its right, such as ["a", "b"].', node.column)
-        for item in node.right.items:  # type: ignore[union-attr]
+        for item in node.right.items:
             _comparable("==", left, _kind(item, known), item.column)
             _check_value(node.left, item, known)
         return
@@ -97,15 +141,12 @@ def _comparable(op: str, left: str, right: str, column: int) -> None:
         raise CelError(f"{op} orders numbers and classes, not a {left}.", column)
 
 
-def _check_value(field: Node, value: Node, known: dict[str, FactType]) -> None:
+def _check_value(field: Node, value: Node, known: Known) -> None:
     """A literal that a finite fact can never have is a misspelling."""
     if not (isinstance(field, Path) and isinstance(value, Literal)) or field.name in CLASSES:
         return
     values = _fact(field, known).values
     if values and isinstance(value.value, str) and value.value not in values:
-        near = difflib.get_close_matches(value.value, [str(v) for v in values], n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise CelError(
-            f"{field.name} is never {value.value!r}; it is one of {', '.join(map(str, values))}.{hint}",
-            value.column,
-        )
+        allowed = [str(v) for v in values]
+        message = f"{field.name} is never {value.value!r}; it is one of {', '.join(allowed)}."
+        raise CelError(message + _hint(value.value, allowed), value.column)

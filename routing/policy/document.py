@@ -6,16 +6,16 @@ import hashlib
 from typing import Any
 
 import jsonschema
-import yaml
 
-from routing.policy.cel import CelError, Literal, Node, parse
+from routing.policy.cel import INT64, CelError, Literal, Node, parse
 from routing.policy.check import check
-from routing.policy.compile import compile_tree, possible
+from routing.policy.compile import compile_tree
+from routing.policy.reach import unreachable
 from routing.policy.rules import Document, Invariant, Route, Rule
-from switchyard.core.errors import ValidationFailed
+from routing.policy.source import Faults, finite, load
 from switchyard.core.money import usd_to_nusd
 
-MAX_BYTES, MAX_RULES = 200_000, 2_000
+MAX_RULES = 2_000
 _NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
 _USD = {"type": ["number", "string"]}
 _ROUTE = {
@@ -37,6 +37,7 @@ _ROUTE = {
         "deny": {"const": True},
     },
 }  # fmt: skip
+_NAME = {"type": "string", "minLength": 1, "maxLength": 120}
 _CONDITION = {"type": ["string", "boolean"]}
 SCHEMA = {
     "type": "object",
@@ -44,95 +45,65 @@ SCHEMA = {
     "properties": {
         "invariants": {"type": "array", "items": {
             "type": "object", "additionalProperties": False, "required": ["name", "never"],
-            "properties": {"name": {"type": "string"}, "never": _CONDITION}}},
+            "properties": {"name": _NAME, "never": _CONDITION}}},
         "rules": {"type": "array", "maxItems": MAX_RULES, "items": {
             "type": "object", "additionalProperties": False, "required": ["name", "when", "route"],
-            "properties": {"name": {"type": "string"}, "when": _CONDITION, "route": _ROUTE}}},
+            "properties": {"name": _NAME, "when": _CONDITION, "route": _ROUTE}}},
         "default": {"anyOf": [{"const": "deny"}, _ROUTE]},
     },
 }  # fmt: skip
+_SCHEMA = jsonschema.Draft202012Validator(SCHEMA)
 KINDS = ("prefer", "choose", "split", "cascade", "deny")
 
 
-class Faults:
-    """Collects located faults; `raise_if_any` ends in one ValidationFailed that lists all of them."""
-
-    def __init__(self, positions: dict[str, tuple[int, int]]) -> None:
-        self.positions, self.errors = positions, []  # type: ignore[var-annotated]
-
-    def add(self, path: str, message: str, column_offset: int = 0, **extra: Any) -> None:
-        line, column = self.positions.get(path) or self.positions.get(path.rpartition(".")[0]) or (1, 1)
-        self.errors.append(
-            {"path": path, "line": line, "column": column + column_offset, "message": message} | extra
-        )
-
-    def raise_if_any(self) -> None:
-        if self.errors:
-            first = self.errors[0]
-            more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
-            raise ValidationFailed(f"{first['path'] or 'document'}: {first['message']}{more}", self.errors)
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def digest(source: str) -> str:
-    return hashlib.sha256(source.encode()).hexdigest()
+def parse_document(text: str, *, organisation: bool, label: str = "", strict: bool = True) -> Document:
+    """Read and check one document. Raises ValidationFailed with every fault's path, line and column.
 
-
-def parse_document(source: str, *, organisation: bool, label: str = "") -> Document:
-    """Read and check one document. Raises ValidationFailed with every fault's path, line and column."""
-    data, positions = _load(source)
-    faults = Faults(positions)
-    for error in sorted(
-        jsonschema.Draft202012Validator(SCHEMA).iter_errors(data), key=lambda e: list(map(str, e.path))
-    ):
+    `strict=False` is for a version that was saved already: what only makes a document pointless is let through.
+    """
+    source = load(text)
+    faults = Faults(source)
+    data = source.data
+    for error in sorted(_SCHEMA.iter_errors(data), key=lambda e: list(map(str, e.path))):
         faults.add(_dotted(error.absolute_path), _shorten(error))
     faults.raise_if_any()
-    if organisation and "default" not in data:
-        faults.add("", "The organisation's document needs a `default`: `deny`, or a route.")
-    if not organisation and (data.get("invariants") or "default" in data):
-        faults.add(
-            "invariants" if data.get("invariants") else "default",
-            "A line of business refines the organisation's policy: invariants and default are the organisation's alone.",
-        )
+    _check_scope(data, organisation, faults)
     invariants = [_invariant(i, item, faults) for i, item in enumerate(data.get("invariants") or [])]
     rules = [_rule(i, item, faults) for i, item in enumerate(data.get("rules") or [])]
     default = _default(data.get("default"), faults) if "default" in data else None
     faults.raise_if_any()
     good = tuple(rule for rule in rules if rule is not None)
-    _check_reachable(good, faults)
-    faults.raise_if_any()
-    return Document(good, tuple(i for i in invariants if i), default, digest(source), label, positions)
+    if strict:
+        _check_names("invariants", data.get("invariants") or [], faults)
+        _check_names("rules", data.get("rules") or [], faults)
+        for i, message in unreachable(good):
+            faults.add(f"rules[{i}].when", message)
+        faults.raise_if_any()
+    return Document(good, tuple(i for i in invariants if i), default, digest(text), label, source)
 
 
-def _load(source: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    if len(source.encode()) > MAX_BYTES:
-        raise ValidationFailed(f"The document is larger than {MAX_BYTES} bytes.")
-    try:
-        node = yaml.compose(source, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(source)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        fault = {"path": "", "line": line, "column": column, "message": f"Not YAML: {error.problem}."}
-        raise ValidationFailed(f"Not YAML, line {line}: {error.problem}.", [fault]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValidationFailed(f"Not YAML: {error}.") from None
-    if not isinstance(data, dict):
-        raise ValidationFailed(
-            "The document must be a mapping with `rules`, and for the organisation `invariants` and `default`."
-        )
-    positions: dict[str, tuple[int, int]] = {}
-    _locate(node, "", positions)
-    return data, positions
+def _check_scope(data: dict[str, Any], organisation: bool, faults: Faults) -> None:
+    if organisation and "default" not in data:
+        faults.add("", "The organisation's document needs a `default`: `deny`, or a route.")
+    if organisation:
+        return
+    for name in ("invariants", "default"):
+        if data.get(name):
+            message = f"A line of business refines the organisation's policy and can't redefine its {name}."
+            faults.add(name, message)
 
 
-def _locate(node: Any, path: str, out: dict[str, tuple[int, int]]) -> None:
-    out[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            _locate(value, f"{path}.{key.value}" if path else str(key.value), out)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            _locate(value, f"{path}[{i}]", out)
+def _check_names(part: str, items: list[dict[str, Any]], faults: Faults) -> None:
+    """Traces, counter-examples and error counts go by name."""
+    seen: set[str] = set()
+    for i, item in enumerate(items):
+        if item["name"] in seen:
+            faults.add(f"{part}[{i}].name", f"Two {part} are called {item['name']!r}.")
+        seen.add(item["name"])
 
 
 def _dotted(parts: Any) -> str:
@@ -153,12 +124,10 @@ def _condition(source: Any, path: str, faults: Faults, *, invariant: bool) -> No
     if isinstance(source, bool):
         return Literal(source, 1)
     try:
-        tree = parse(source)
-        check(tree, invariant=invariant)
+        return check(parse(source), invariant=invariant)
     except CelError as error:
         faults.add(path, error.message, error.column - 1)
         return None
-    return tree
 
 
 def _invariant(i: int, item: dict[str, Any], faults: Faults) -> Invariant | None:
@@ -166,8 +135,9 @@ def _invariant(i: int, item: dict[str, Any], faults: Faults) -> Invariant | None
     tree = _condition(item["never"], path, faults, invariant=True)
     if tree is None:
         return None
-    line = faults.positions.get(path, (0, 0))[0]
-    return Invariant(item["name"], str(item["never"]), tree, compile_tree(tree), line)
+    return Invariant(
+        item["name"], _written(item["never"]), tree, compile_tree(tree), faults.source.at(path)[0]
+    )
 
 
 def _rule(i: int, item: dict[str, Any], faults: Faults) -> Rule | None:
@@ -176,15 +146,13 @@ def _rule(i: int, item: dict[str, Any], faults: Faults) -> Rule | None:
     route = _route(item["route"], f"{path}.route", faults)
     if tree is None or route is None:
         return None
-    line = faults.positions.get(path, (0, 0))[0]
     return Rule(
-        item["name"],
-        str(item["when"]).lower() if isinstance(item["when"], bool) else item["when"],
-        tree,
-        compile_tree(tree),
-        route,
-        line,
+        item["name"], _written(item["when"]), tree, compile_tree(tree), route, faults.source.at(path)[0]
     )
+
+
+def _written(condition: str | bool) -> str:
+    return condition if isinstance(condition, str) else str(condition).lower()
 
 
 def _default(item: Any, faults: Faults) -> Route | None:
@@ -207,6 +175,11 @@ def _route(item: dict[str, Any], path: str, faults: Faults) -> Route | None:
     if needs and needs not in item:
         faults.add(path, f"`{kind}` needs `{needs}`.")
         return None
+    for name in (name for name in ("quality_floor", "split") if name in item):
+        values = item[name].values() if name == "split" else [item[name]]
+        if not all(finite(value) for value in values):
+            faults.add(f"{path}.{name}", "A number is expected here, not infinity or `.nan`.")
+            return None
     floor, absolute = _floor(item.get("quality_floor"))
     targets = {"prefer": item.get("prefer"), "choose": item.get("among"), "cascade": item.get("cascade"),
                "split": list(item.get("split") or {})}.get(kind) or []  # fmt: skip
@@ -229,25 +202,9 @@ def _usd(value: Any, path: str, faults: Faults) -> int | None:
     if value is None:
         return None
     try:
-        return usd_to_nusd(str(value))
-    except ArithmeticError:
+        cap = usd_to_nusd(str(value))
+    except (ArithmeticError, ValueError):
+        cap = -1
+    if cap < 0 or cap >= INT64:
         faults.add(f"{path}.max_cost_usd", f"{value!r} is not an amount of dollars.")
-        return None
-
-
-def _check_reachable(rules: tuple[Rule, ...], faults: Faults) -> None:
-    """A rule after one that always holds, a condition that never does, and a repeated condition are dead."""
-    seen: dict[str, str] = {}
-    always = ""
-    for i, rule in enumerate(rules):
-        path, outcomes = f"rules[{i}].when", possible(rule.tree, {})
-        normal = "".join(rule.source.split())
-        if always:
-            faults.add(path, f"Unreachable: rule {always!r} before it always matches.")
-        elif outcomes == {False}:
-            faults.add(path, "This condition is never true.")
-        elif normal in seen:
-            faults.add(path, f"Unreachable: rule {seen[normal]!r} has the same condition.")
-        if outcomes == {True} and not always:
-            always = rule.name
-        seen.setdefault(normal, rule.name)
+    return cap

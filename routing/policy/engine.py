@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from routing.contracts import CandidateView, Decision, DeploymentInfo, Facts, Hop, PlannedHop, RuleTrace
+from routing.policy.candidates import CLOSED, Candidates, broken_invariant, can_do
 from routing.policy.rules import Document, Invariant, Route
 
-log = logging.getLogger(__name__)
+__all__ = ["CompiledPolicies", "Rollout", "can_do", "decision_as_json"]
 MIN_ROWS_UNDER_FLOOR = 30
 _DENY = Route("deny")
+_LAST = 2**63  # sorts after every known cost or time
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,69 +31,12 @@ class Rollout:
         share = zlib.crc32(sticky.encode()) % 100
         return self.document if share < self.percent else self.previous
 
-
-@dataclass(slots=True)
-class _Candidates:
-    """What is known of each deployment for one request, worked out once."""
-
-    facts: Facts
-    lob: str
-    task: str
-    workload: str
-    worst_case: Mapping[str, int]
-    by_name: Mapping[str, DeploymentInfo]
-    invariants: Sequence[Invariant]
-    floor: float = 0.0
-    verdicts: dict[str, tuple[bool, tuple[str, ...]]] = field(default_factory=dict)
-
-    def refusals(self, name: str, hop: Hop) -> tuple[str, ...]:
-        target = self.by_name.get(name)
-        if target is None:
-            return ("unknown or disabled deployment",)
-        reasons = []
-        if target.lobs and self.lob not in target.lobs:
-            reasons.append("not for this line of business")
-        if not can_do(target, self.task):
-            reasons.append(f"does not do {self.task}")
-        if not target.billable:
-            reasons.append("no price" if target.side == "external" else "no node, so no cost")
-        broken = broken_invariant(self.invariants, self.facts, target, hop)
-        if broken:
-            reasons.append(f"invariant: {broken}")
-        return tuple(reasons)
-
-    def eligible(self, name: str, hop: Hop = "first") -> bool:
-        if name not in self.verdicts:
-            reasons = self.refusals(name, hop)
-            self.verdicts[name] = (not reasons, reasons)
-        return self.verdicts[name][0]
-
-    def exclude(self, name: str, reason: str) -> None:
-        self.verdicts[name] = (False, (reason,))
-
-
-def can_do(target: DeploymentInfo, task: str) -> bool:
-    """A chat deployment outside can also classify, through a prompt with the label list."""
-    return task in target.tasks or (task == "classification" and "chat" in target.tasks and not target.heads)
-
-
-def broken_invariant(
-    invariants: Sequence[Invariant], facts: Facts, target: DeploymentInfo, hop: Hop
-) -> str | None:
-    """The name of an invariant that forbids this hop. An error in evaluating one forbids it too."""
-    values = {
-        **facts.values,
-        "target": {"name": target.name, "side": target.side, "model": target.model, "region": target.region},
-        "hop": hop,
-    }
-    for invariant in invariants:
-        try:
-            if invariant.forbids(values):
-                return invariant.name
-        except Exception:
-            log.exception("invariant %r could not be evaluated: closed", invariant.name)
-            return f"{invariant.name} (could not be evaluated)"
-    return None
+    @property
+    def invariants(self) -> tuple[Invariant, ...]:
+        """Those of both versions while both are in force: residency is not rolled out by halves."""
+        before = self.previous.invariants if self.previous is not None and self.percent < 100 else ()
+        own = {invariant.source for invariant in self.document.invariants}
+        return (*self.document.invariants, *(i for i in before if i.source not in own))
 
 
 @dataclass(frozen=True)
@@ -102,12 +46,14 @@ class CompiledPolicies:
     organisation: Rollout | None
     lobs: Mapping[str, Rollout] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)  # preference rules that failed, counted
+    invariants: tuple[Invariant, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        invariants = self.organisation.invariants if self.organisation is not None else (CLOSED,)
+        object.__setattr__(self, "invariants", invariants)
 
     def permits(self, facts: Facts, target: DeploymentInfo, hop: Hop) -> bool:
-        if self.organisation is None:
-            return target.side == "private"  # no organisation policy: nothing is known to be allowed out
-        document = self.organisation.document
-        return broken_invariant(document.invariants, facts, target, hop) is None
+        return broken_invariant(self.invariants, facts, target, hop) is None
 
     def decide(
         self,
@@ -123,9 +69,9 @@ class CompiledPolicies:
         base = self.organisation.pick(sticky) if self.organisation else None
         documents = [document for document in (own, base) if document is not None]
         workload = facts.values["workload"]
-        view = _Candidates(
+        view = Candidates(
             facts=facts, lob=lob, task=workload["task"], workload=workload["name"], worst_case=worst_case,
-            by_name={c.name: c for c in candidates}, invariants=base.invariants if base else (),
+            by_name={c.name: c for c in candidates}, invariants=self.invariants,
         )  # fmt: skip
         trace: list[RuleTrace] = []
         route, name = self._first_match(documents, facts, trace)
@@ -133,116 +79,125 @@ class CompiledPolicies:
             route = (base.default if base else None) or _DENY
             name = "default"
             trace.append(RuleTrace("default", True, "no rule matched"))
-        hops = () if route.kind == "deny" else self._hops(route, view, sticky, facts)
-        shadows = tuple(s for s in route.shadow if not view.refusals(s, "shadow"))
+        hops = _hops(route, view, sticky, facts.values["request"]["wish"])
+        shadows = tuple(s for s in route.shadow if hops and view.allows(s, "shadow"))
         return Decision(
-            hops=hops, shadows=shadows, trace=tuple(trace), candidates=self._views(view), rule=name,
+            hops=hops, shadows=shadows, trace=tuple(trace), candidates=_views(route, name, hops, view), rule=name,
             policy_version="+".join(d.label for d in reversed(documents)) or "none",
-            policy_hash="+".join(d.hash[:12] for d in reversed(documents)), refusal="" if hops else self._refusal(route, view),
+            policy_hash="+".join(d.hash[:12] for d in reversed(documents)), refusal="" if hops else _refusal(route, view),
             max_cost_nusd=route.max_cost_nusd, guards=route.guards,
         )  # fmt: skip
 
     def _first_match(
         self, documents: Sequence[Document], facts: Facts, trace: list[RuleTrace]
     ) -> tuple[Route | None, str]:
+        values = facts.values
         for document in documents:
             for rule in document.rules:
                 try:
-                    matched = bool(rule.matches(facts.values))
+                    matched = bool(rule.matches(values))
                 except Exception as error:
                     self.errors[rule.name] = self.errors.get(rule.name, 0) + 1
-                    trace.append(
-                        RuleTrace(rule.name, False, f"skipped: {type(error).__name__} in its condition")
-                    )
+                    skipped = f"skipped: {type(error).__name__} in its condition"
+                    trace.append(RuleTrace(rule.name, False, skipped))
                     continue
-                trace.append(RuleTrace(rule.name, matched, rule.source))
+                trace.append(rule.traces[matched])
                 if matched:
                     return rule.route, rule.name
         return None, ""
 
-    def _hops(self, route: Route, view: _Candidates, sticky: str, facts: Facts) -> tuple[PlannedHop, ...]:
-        firsts = [name for name in self._ordered(route, view, sticky) if view.eligible(name)]
-        wish = facts.values["request"]["wish"]
-        if wish and wish in firsts and route.kind != "cascade":
-            firsts = [wish, *(name for name in firsts if name != wish)]
-        rest = [
-            n
-            for n in route.fallback
-            if n not in firsts and view.eligible(n) and not view.refusals(n, "fallback")
-        ]
-        hops = []
-        for i, name in enumerate([*firsts, *rest]):
-            last_of_cascade = i == len(firsts) - 1
-            until = (
-                route.until_confidence
-                if route.kind == "cascade" and i < len(firsts) and not last_of_cascade
-                else None
-            )
-            # Only the first is a first choice; whoever answers after it was a fallback and must be allowed to be one.
-            if i and until is None and view.refusals(name, "fallback"):
-                continue
-            cost = view.worst_case.get(name, 0)
-            hops.append(PlannedHop(name, "first" if i == 0 else "fallback", cost, until))
-        return tuple(hops)
 
-    def _ordered(self, route: Route, view: _Candidates, sticky: str) -> list[str]:
-        if route.kind == "choose":
-            return self._chosen(route, view)
-        if route.kind == "split":
-            return _split(route.weights, sticky)
-        return list(route.targets)
+def _hops(route: Route, view: Candidates, sticky: str, wish: str) -> tuple[PlannedHop, ...]:
+    """The route's own targets in its order, then its fallbacks; each allowed as what it would be."""
+    order = _ordered(route, view, sticky)
+    if wish and wish in order and route.kind != "cascade":
+        order = [wish, *(name for name in order if name != wish)]
+    planned: list[tuple[str, Hop]] = []
+    for name in order:
+        hop: Hop = "fallback" if planned else "first"
+        if view.allows(name, hop):
+            planned.append((name, hop))
+    own = len(planned)
+    taken = {name for name, _ in planned}
+    for name in route.fallback:
+        if name not in taken and view.allows(name, "fallback"):
+            planned.append((name, "fallback"))
+    hops = []
+    for i, (name, hop) in enumerate(planned):
+        # The last of a cascade's own targets is taken as it comes: there is nobody better to ask.
+        until = route.until_confidence if i < own - 1 else None
+        hops.append(PlannedHop(name, hop, view.worst_case.get(name, 0), until))
+    return tuple(hops)
 
-    def _chosen(self, route: Route, view: _Candidates) -> list[str]:
-        """Those that meet the floor, by cost, speed or quality; the order of the document breaks ties."""
-        names = [name for name in route.targets if view.eligible(name)]
-        quality = {n: view.by_name[n].quality.get(view.workload, (0.0, 0)) for n in names}
-        if route.quality_floor is not None:
-            evaluated = [q for q, rows in quality.values() if rows >= MIN_ROWS_UNDER_FLOOR]
-            # Relative to the best evaluated of the route's own targets, also those that may not see this data.
-            known = [
-                view.by_name[n].quality.get(view.workload, (0.0, 0))
-                for n in route.targets
-                if n in view.by_name
-            ]
-            best = max(
-                (q for q, rows in known if rows >= MIN_ROWS_UNDER_FLOOR), default=max(evaluated, default=0.0)
-            )
-            floor = route.quality_floor if route.floor_is_absolute else route.quality_floor * best
-            for name in list(names):
-                accuracy, rows = quality[name]
-                if rows < MIN_ROWS_UNDER_FLOOR:
-                    view.exclude(name, f"quality floor: {rows} evaluated rows, {MIN_ROWS_UNDER_FLOOR} needed")
-                elif accuracy < floor:
-                    view.exclude(name, f"quality floor: {accuracy:.3f} is under {floor:.3f}")
-                else:
-                    continue
-                names.remove(name)
-        if route.choose == "best":
-            return sorted(names, key=lambda n: -quality[n][0])
-        if route.choose == "fastest":
-            slow = 2**62
-            return sorted(names, key=lambda n: view.by_name[n].usual_accelerator_ns.get(view.workload, slow))
-        return sorted(names, key=lambda n: view.worst_case.get(n, 2**62))
 
-    def _views(self, view: _Candidates) -> tuple[CandidateView, ...]:
-        rows = []
-        for name, target in view.by_name.items():
-            if not can_do(target, view.task):
-                continue
-            eligible = view.eligible(name)
-            reasons = view.verdicts[name][1]
-            rows.append(CandidateView(name, target.side, eligible, reasons, view.worst_case.get(name)))
-        return tuple(rows)
+def _ordered(route: Route, view: Candidates, sticky: str) -> list[str]:
+    if route.kind == "choose":
+        return _chosen(route, view)
+    if route.kind == "split":
+        return _split(route.weights, sticky)
+    return list(route.targets)
 
-    @staticmethod
-    def _refusal(route: Route, view: _Candidates) -> str:
-        """`residency` when an invariant alone stood between the request and an answer."""
-        if route.kind == "deny":
-            return "denied"
-        reasons = [view.verdicts.get(n, (False, ()))[1] for n in (*route.targets, *route.fallback)]
-        if any(reason and all(r.startswith("invariant") for r in reason) for reason in reasons):
+
+def _chosen(route: Route, view: Candidates) -> list[str]:
+    """Those that meet the floor, by cost, speed or quality; the order of the document breaks ties."""
+    names = [name for name in route.targets if view.allows(name, "first")]
+    if route.quality_floor is not None:
+        _apply_floor(route, view, names)
+        names = [name for name in names if name not in view.under_floor]
+    if route.choose == "best":
+        return sorted(names, key=lambda n: -view.quality(n)[0])
+    if route.choose == "fastest":
+        return sorted(names, key=lambda n: view.by_name[n].usual_accelerator_ns.get(view.workload, _LAST))
+    return sorted(names, key=lambda n: view.worst_case.get(n, _LAST))
+
+
+def _apply_floor(route: Route, view: Candidates, names: Sequence[str]) -> None:
+    """Relative to the best evaluated of all candidates, also those that may not see this data."""
+    floor = route.quality_floor or 0.0
+    if not route.floor_is_absolute:
+        evaluated = (view.quality(n) for n in view.by_name)
+        floor *= max((q for q, rows in evaluated if rows >= MIN_ROWS_UNDER_FLOOR), default=0.0)
+    for name in names:
+        accuracy, rows = view.quality(name)
+        if rows < MIN_ROWS_UNDER_FLOOR:
+            view.under_floor[name] = f"quality floor: {rows} evaluated rows, {MIN_ROWS_UNDER_FLOOR} needed"
+        elif accuracy < floor:
+            view.under_floor[name] = f"quality floor: {accuracy:.3f} is under {floor:.3f}"
+
+
+def _views(
+    route: Route, rule: str, hops: Sequence[PlannedHop], view: Candidates
+) -> tuple[CandidateView, ...]:
+    """Every deployment that does the task, with all that speaks against it."""
+    planned = {hop.deployment for hop in hops}
+    named = {*route.targets, *route.fallback}
+    rows = []
+    for name, target in view.by_name.items():
+        if not can_do(target, view.task):
+            continue
+        reasons = list(view.reasons(name, "first"))
+        if name in view.under_floor:
+            reasons.append(view.under_floor[name] + ("; allowed as fallback" if name in planned else ""))
+        if name not in named:
+            reasons.append(f"not named by rule {rule!r}")
+        elif name not in planned and not reasons:
+            reasons.extend(view.reasons(name, "fallback"))
+        cost = view.worst_case.get(name)
+        rows.append(CandidateView(name, target.side, name in planned, tuple(reasons), cost))
+    return tuple(rows)
+
+
+def _refusal(route: Route, view: Candidates) -> str:
+    """`residency` when an invariant alone stood between the request and an answer."""
+    if route.kind == "deny":
+        return "denied"
+    uses: list[tuple[str, Hop]] = [(name, "first") for name in route.targets]
+    uses += [(name, "fallback") for name in route.fallback]
+    for name, hop in uses:
+        reasons = view.reasons(name, hop)
+        if reasons and name not in view.under_floor and all(r.startswith("invariant") for r in reasons):
             return "residency"
-        return "no_deployment"
+    return "no_deployment"
 
 
 def _split(weights: Sequence[tuple[str, float]], sticky: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,20 @@ CLASS_NAMES = tuple(CLASSES)
 SIDES = ("private", "external")
 HOPS = ("first", "fallback", "retry", "shadow", "judge", "cache", "log", "training")
 TIERS = ("core", "edge", "experiment")
+LANGUAGES = ("en", "zh", "other")
+ENTITIES = (
+    "email", "phone", "iban", "card", "us_ssn", "cn_resident_id", "passport", "mrn", "person_name", "ip_address",
+    "private_key", "api_key", "jwt", "url_password", "password",
+)  # fmt: skip
 TASKS = ("chat", "completion", "embedding", "classification", "prediction", "moderation")
+
+
+class FactError(ValueError):
+    """A fact that is unknown or of a wrong type: `path` names it."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path, self.message = path, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,7 @@ FACTS: Mapping[str, FactType] = {
     "request.tokens_in": FactType("int", "Tokens of input, estimated as bytes / 4."),
     "request.max_tokens": FactType("int", "The cap on output tokens."),
     "request.has_tools": FactType("bool", "Whether tools were offered.", (False, True)),
-    "request.language": FactType("string", "en, zh or other."),
+    "request.language": FactType("string", "Guessed from the script.", LANGUAGES),
     "request.difficulty": FactType("double", "A guess in [0, 1] from length and structure."),
     "workload.name": FactType("string", "Empty without a workload."),
     "workload.task": FactType("string", "What is asked for.", TASKS),
@@ -46,7 +60,7 @@ FACTS: Mapping[str, FactType] = {
     "lob.slug": FactType("string", "Slug of the line of business."),
     "lob.application": FactType("string", "Slug of the application."),
     "data.sensitivity": FactType("class", "The highest of workload, header and inspection.", CLASS_NAMES),
-    "data.entities": FactType("list", "Kinds of personal data and credentials found."),
+    "data.entities": FactType("list", "Kinds of personal data and credentials found.", ENTITIES),
     "budget.used_pct": FactType("double", "The fullest budget on the path, in per cent."),
     "private.queue_s": FactType("double", "Wait at the private side, seconds."),
     "quality.accuracy": FactType("double", "Best evaluated accuracy of the workload."),
@@ -72,12 +86,47 @@ def empty_facts() -> dict[str, dict[str, Any]]:
     return facts
 
 
+def whole(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Whole facts from some, nested or dotted. Raises FactError naming the first that is unknown or of a wrong type."""
+    facts = empty_facts()
+    for path, value in _flat(given):
+        fact = FACTS.get(path)
+        if fact is None:
+            near = difflib.get_close_matches(path, FACTS, n=1, cutoff=0.5)
+            raise FactError(path, f"Unknown fact {path}." + (f" Did you mean {near[0]}?" if near else ""))
+        if not _fits(fact, value):
+            among = (
+                f", one of {', '.join(map(str, fact.values))}" if fact.values and fact.kind != "int" else ""
+            )
+            raise FactError(path, f"{path} is a {fact.kind}{among}; found {value!r}.")
+        group, _, name = path.partition(".")
+        facts[group][name] = value
+    return facts
+
+
+def _flat(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", item) for inner, item in value.items())
+        else:
+            yield str(name), value
+
+
+def _fits(fact: FactType, value: Any) -> bool:
+    if fact.kind == "list":
+        return isinstance(value, list | tuple) and all(item in (fact.values or ()) for item in value)
+    types: dict[str, Any] = {"string": str, "class": str, "bool": bool, "int": int, "double": int | float}
+    if not isinstance(value, types[fact.kind]) or (isinstance(value, bool) and fact.kind != "bool"):
+        return False
+    return fact.values is None or value in fact.values or value == EMPTY[fact.kind]
+
+
 def describe() -> list[dict[str, Any]]:
     """For people and `GET policies/facts`."""
     rows = []
     for source, where in ((FACTS, "rules and invariants"), (TARGET_FACTS, "invariants")):
         for name, fact in source.items():
-            values = list(fact.values) if fact.values and len(fact.values) < 12 else None
+            values = list(fact.values) if fact.values and len(fact.values) < 16 else None
             rows.append(
                 {"name": name, "type": fact.kind, "meaning": fact.meaning, "values": values, "in": where}
             )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from routing.contracts import RuleTrace
 from routing.policy.cel import Node
 from routing.policy.compile import Closure
+from routing.policy.source import Source
 
 Kind = Literal["prefer", "choose", "split", "cascade", "deny"]
 Choice = Literal["cheapest", "fastest", "best"]
@@ -51,6 +53,11 @@ class Rule:
     matches: Closure
     route: Route
     line: int = 0
+    traces: tuple[RuleTrace, RuleTrace] = field(init=False, compare=False, repr=False)  # [matched]
+
+    def __post_init__(self) -> None:
+        traces = tuple(RuleTrace(self.name, matched, self.source) for matched in (False, True))
+        object.__setattr__(self, "traces", traces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +69,4 @@ class Document:
     default: Route | None = None  # None: an LOB's document, which has none
     hash: str = ""
     label: str = ""  # org@3
-    positions: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False)
+    source: Source = field(default_factory=Source, compare=False, repr=False)  # where each part stands

@@ -1,27 +1,27 @@
-"""Proof before publish: every combination of the finite facts against every invariant; unknown facts are adversarial.
+"""Proof before publish: every kind of request against every invariant, what is unknown chosen by an adversary.
 
-What save refuses, with the request that proves it (docs/decisions/0003):
+Save refuses (docs/decisions/0003), each with the request that proves it:
 
-1. a route that lists a target which an invariant forbids for *every* class a matched request can have, because the
-   rule could only ever break it or fail;
-2. a route whose *declared* class (the workload's own) already forbids a listed target, while the rule's condition can
-   be true for that workload: the author asks for something the organisation has ruled out;
-3. a rule after which a raised request (header or inspection) would have no permitted target at all, where the rule
-   also lists a forbidden one: it would fail only for the most sensitive data.
+1. `declared`: a rule lists a target that an invariant forbids for the class a matched request declares;
+2. `class asked for`: a rule whose condition tests data.sensitivity admits a class that none of its targets may see;
+3. `never lawful`: a rule lists a target that is forbidden for every request the rule can match.
 
-At run time the same invariants are asked again at every hop, so even an unverified document can't let data out.
+A request raised above its declared class (header, inspection) falls to the next permitted target, or is refused with
+503: the engine asks every invariant again at each hop. Where nobody would be left the proof warns.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from routing.policy.compile import possible
-from routing.policy.facts import CLASS_NAMES, CLASSES, TASKS, TIERS
-from routing.policy.rules import Document, Invariant, Route, Rule
+from routing.policy.cel import Literal, Node
+from routing.policy.facts import CLASS_NAMES, CLASSES
+from routing.policy.outcomes import mentioned, possible
+from routing.policy.rules import Document, Invariant, Route
+
+TRUE = Literal(True, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +44,173 @@ class TargetFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """A target that a route may send data to, on which hop, and where the document says so."""
+
+    target: str
+    hop: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class CounterExample:
-    """A request that would break an invariant if nothing else stopped it."""
+    """A request that the document would send where an invariant forbids it."""
 
     invariant: str
     rule: str
     path: str
-    facts: dict[str, Any]
+    facts: Mapping[str, Any]
     deployment: str
+    side: str
     hop: str
 
     def sentence(self) -> str:
         facts = self.facts
+        workload = f"workload {facts['workload.name']!r}" if facts["workload.name"] else "no workload"
         return (
-            f"Rule {self.rule!r} would send a request of workload {facts['workload.name'] or '(none)'!r} "
-            f"({facts['lob.slug']}, {facts['workload.tier']}, data {facts['data.sensitivity']}) to {self.deployment!r} "
-            f"as {self.hop}, which the invariant {self.invariant!r} forbids."
+            f"Rule {self.rule!r} would send a request of {workload} ({facts['lob.slug']}, {facts['workload.tier']}, data "
+            f"{facts['data.sensitivity']}) to {self.deployment!r} ({self.side}) as {self.hop}, which the invariant "
+            f"{self.invariant!r} forbids. Name other deployments, or let the rule's condition leave such requests out."
         )
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "invariant": self.invariant, "rule": self.rule, "facts": self.facts, "deployment": self.deployment, "hop": self.hop,
+            "invariant": self.invariant, "rule": self.rule, "facts": dict(self.facts), "deployment": self.deployment,
+            "side": self.side, "hop": self.hop,
         }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Proof:
+    """Holds when there are no counter-examples. `cases`: (rule, request, target, hop, invariant) looked at."""
+
+    examples: list[CounterExample] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    cases: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    known: Mapping[str, Any]
+    declared: bool  # its class is the one its workload declares; else it was raised
+
+
+def prove(
+    document: Document,
+    invariants: Sequence[Invariant],
+    workloads: Sequence[WorkloadFact],
+    targets: Mapping[str, TargetFact],
+    *,
+    lobs: Sequence[str],
+) -> Proof:
+    """Check one document for the requests of `lobs`: one example for each rule and invariant that can break."""
+    proof = Proof()
+    requests = list(_requests(workloads, lobs))
+    for i, rule in enumerate(document.rules):
+        admitted = [r for r in requests if True in possible(rule.tree, r.known)]
+        if not admitted:
+            proof.warnings.append(f"Rule {rule.name!r} matches no workload there is today.")
+        _prove_route(
+            proof, rule.name, f"rules[{i}].route", rule.route, rule.tree, admitted, invariants, targets
+        )
+        requests = [r for r in requests if False in possible(rule.tree, r.known)]  # the others go no further
+    if document.default is not None:
+        _prove_route(proof, "default", "default", document.default, TRUE, requests, invariants, targets)
+    return proof
+
+
+def _requests(workloads: Sequence[WorkloadFact], lobs: Sequence[str]) -> Iterator[_Request]:
+    """Every workload, and a request without one, at its declared class and at each it can be raised to."""
+    for lob in lobs:
+        own = [w for w in workloads if w.lob == lob]
+        highest = max((w.sensitivity for w in own), key=CLASSES.__getitem__, default="internal")
+        without = {
+            "workload.name": "", "workload.tier": "core", "lob.slug": lob,
+            "workload.sensitivity": max(highest, "internal", key=CLASSES.__getitem__),
+        }  # fmt: skip
+        named = [
+            {
+                "workload.name": w.name, "workload.task": w.task, "workload.tier": w.tier,
+                "workload.sensitivity": w.sensitivity, "lob.slug": lob,
+            }
+            for w in own
+        ]  # fmt: skip
+        for known in (*named, without):
+            declared = known["workload.sensitivity"]
+            for sensitivity in CLASS_NAMES[CLASSES[declared] :]:
+                yield _Request({**known, "data.sensitivity": sensitivity}, sensitivity == declared)
+
+
+def _prove_route(
+    proof: Proof,
+    name: str,
+    path: str,
+    route: Route,
+    tree: Node,
+    admitted: Sequence[_Request],
+    invariants: Sequence[Invariant],
+    targets: Mapping[str, TargetFact],
+) -> None:
+    uses = [use for use in uses_of(route, path) if use.target in targets]
+    by_class = "data.sensitivity" in mentioned(tree)
+    lawful: set[Use] = set()
+    stranded: set[str] = set()
+    broken: dict[str, CounterExample] = {}
+    first: dict[Use, CounterExample] = {}
+    for request in admitted:
+        forbidden: dict[Use, CounterExample] = {}
+        for use in uses:
+            for invariant in invariants:
+                proof.cases += 1
+                if _forbids(invariant, request.known, targets[use.target], use.hop):
+                    side = targets[use.target].side
+                    forbidden[use] = CounterExample(
+                        invariant.name, name, use.path, request.known, use.target, side, use.hop
+                    )
+                    break
+            else:
+                lawful.add(use)
+        nobody = bool(uses) and not any(use not in forbidden for use in uses if use.hop != "shadow")
+        if request.declared or (by_class and nobody):
+            for example in forbidden.values():
+                broken.setdefault(example.invariant, example)
+        elif nobody:
+            stranded.add(request.known["data.sensitivity"])
+        for use, example in forbidden.items():
+            first.setdefault(use, example)
+    for use, example in first.items():
+        if use not in lawful:
+            broken.setdefault(example.invariant, example)
+    proof.examples.extend(broken.values())
+    if stranded and not broken:
+        classes = " or ".join(c for c in CLASS_NAMES if c in stranded)
+        proof.warnings.append(
+            f"Rule {name!r} names nobody who may see data raised to {classes}: such requests will be refused (503)."
+        )
+
+
+def uses_of(route: Route, path: str = "") -> list[Use]:
+    """Everything a route may do with the data. A list in order tries its later ones as fallbacks; others may draw anyone."""
+    field_name = {"prefer": "prefer", "choose": "among", "cascade": "cascade", "split": "split"}.get(
+        route.kind, ""
+    )
+    in_order = route.kind in ("prefer", "cascade")
+    uses = []
+    for i, target in enumerate(route.targets):
+        where = f"{path}.split.{target}" if route.kind == "split" else f"{path}.{field_name}[{i}]"
+        uses.append(Use(target, "fallback" if i and in_order else "first", where))
+    uses += [Use(t, "fallback", f"{path}.fallback[{i}]") for i, t in enumerate(route.fallback)]
+    uses += [Use(t, "shadow", f"{path}.shadow[{i}]") for i, t in enumerate(route.shadow)]
+    return uses
+
+
+def _forbids(invariant: Invariant, known: Mapping[str, Any], target: TargetFact, hop: str) -> bool:
+    """Whether it can come true: a fact the proof does not know may have any value."""
+    facts = {
+        **known, "target.name": target.name, "target.side": target.side, "target.model": target.model,
+        "target.region": target.region, "hop": hop,
+    }  # fmt: skip
+    return True in possible(invariant.tree, facts)
 
 
 def unknown_deployments(document: Document, known: set[str]) -> Iterator[tuple[str, str]]:
@@ -74,93 +219,6 @@ def unknown_deployments(document: Document, known: set[str]) -> Iterator[tuple[s
     if document.default is not None:
         routes.append(("default", document.default))
     for path, route in routes:
-        for name in route.named:
-            if name not in known:
-                yield path, name
-
-
-def counter_examples(
-    document: Document,
-    invariants: Sequence[Invariant],
-    workloads: Sequence[WorkloadFact],
-    targets: Mapping[str, TargetFact],
-    *,
-    lob: str | None,
-) -> list[CounterExample]:
-    """One example for each (rule, invariant) that can break; empty = proven for these workloads and targets."""
-    found = []
-    routes: list[tuple[str, str, Route, Rule | None]] = [
-        (f"rules[{i}]", rule.name, rule.route, rule) for i, rule in enumerate(document.rules)
-    ]
-    if document.default is not None:
-        routes.append(("default", "default", document.default, None))
-    for (path, name, route, rule), invariant in itertools.product(routes, invariants):
-        example = _breaks(path, name, route, rule, invariant, workloads, targets, lob)
-        if example is not None:
-            found.append(example)
-    return found
-
-
-def _requests(workloads: Sequence[WorkloadFact], lob: str | None) -> Iterator[tuple[dict[str, Any], str]]:
-    """(known facts, declared class) of every kind of request: each workload at each class it can be raised to."""
-    for workload in workloads:
-        if lob is not None and workload.lob != lob:
-            continue
-        for sensitivity in CLASS_NAMES[CLASSES[workload.sensitivity] :]:
-            yield {
-                "workload.name": workload.name, "workload.task": workload.task, "workload.tier": workload.tier,
-                "workload.sensitivity": workload.sensitivity, "lob.slug": workload.lob, "data.sensitivity": sensitivity,
-            }, workload.sensitivity  # fmt: skip
-
-
-def _breaks(
-    path: str,
-    name: str,
-    route: Route,
-    rule: Rule | None,
-    invariant: Invariant,
-    workloads: Sequence[WorkloadFact],
-    targets: Mapping[str, TargetFact],
-    lob: str | None,
-) -> CounterExample | None:
-    for facts, declared in _requests(workloads, lob):
-        if rule is not None and True not in possible(rule.tree, facts):
-            continue
-        forbidden = [
-            (target, hop)
-            for target, hop in _uses(route)
-            if target in targets and _forbids(invariant, facts, targets[target], hop)
-        ]
-        if not forbidden:
-            continue
-        allowed = [
-            t for t, hop in _uses(route) if t in targets and not _forbids(invariant, facts, targets[t], hop)
-        ]
-        if facts["data.sensitivity"] == declared or not allowed:
-            return CounterExample(invariant.name, name, path, facts, *forbidden[0])
-    return None
-
-
-def _uses(route: Route) -> list[tuple[str, str]]:
-    """(target, hop) for everything a route may do with the data. Any target can end up first."""
-    return [
-        *((t, "first") for t in route.targets),
-        *((t, "fallback") for t in route.fallback),
-        *((t, "shadow") for t in route.shadow),
-    ]
-
-
-def _forbids(invariant: Invariant, facts: Mapping[str, Any], target: TargetFact, hop: str) -> bool:
-    known = {
-        **facts, "target.name": target.name, "target.side": target.side, "target.model": target.model,
-        "target.region": target.region, "hop": hop,
-    }  # fmt: skip
-    return True in possible(invariant.tree, known)
-
-
-def typical_workloads(lobs: Sequence[str]) -> list[WorkloadFact]:
-    """Workloads that don't exist yet but may be made tomorrow: every tier, task and class, for a strict proof."""
-    return [
-        WorkloadFact("", lob, task, tier, sensitivity)
-        for lob, task, tier, sensitivity in itertools.product(lobs, TASKS, TIERS, CLASS_NAMES)
-    ]
+        for use in uses_of(route, path):
+            if use.target not in known:
+                yield use.path, use.target

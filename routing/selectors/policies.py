@@ -1,8 +1,9 @@
-"""Reads of policies: the live documents compiled for the snapshot, and what a verifier needs to know."""
+"""Reads of policies: the live documents compiled for the snapshot, and what a proof needs to know."""
 
 from __future__ import annotations
 
-from django.db.models import Q
+import logging
+from functools import lru_cache
 
 from modelhub.models import Deployment
 from routing.models import Policy
@@ -10,15 +11,42 @@ from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
 from routing.policy.rules import Document
 from routing.policy.verify import TargetFact, WorkloadFact
-from switchyard.tenancy.models import Workload
+from switchyard.core.errors import ValidationFailed
+from switchyard.tenancy.models import LineOfBusiness, Workload
+
+log = logging.getLogger(__name__)
+
+
+def label_of(policy: Policy) -> str:
+    """`org@3` or `legal@2`: how decisions name the version."""
+    return f"{policy.lob.slug if policy.lob else 'org'}@{policy.version}"
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, organisation: bool, label: str) -> Document:
+    """Versions never change, and the snapshot is rebuilt for every key that is made: parse each once."""
+    return parse_document(text, organisation=organisation, label=label, strict=False)
 
 
 def document_of(policy: Policy) -> Document:
-    """The parsed document of a stored version, labelled `org@3` or `legal@2`."""
-    scope = policy.lob.slug if policy.lob else "org"
-    return parse_document(
-        policy.document, organisation=policy.lob_id is None, label=f"{scope}@{policy.version}"
-    )
+    """The parsed document of a stored version. Raises ValidationFailed when it can no longer be read."""
+    return _parsed(policy.document, policy.lob_id is None, label_of(policy))
+
+
+def _in_force(policy: Policy) -> Document:
+    """As `document_of`; one that can't be read refuses everything instead of leaving the snapshot without policies."""
+    try:
+        return document_of(policy)
+    except ValidationFailed as error:
+        log.error("policy %s can't be read and refuses all of its requests: %s", label_of(policy), error)
+        return _refuse_all(policy)
+
+
+def _refuse_all(policy: Policy) -> Document:
+    text = "rules: [{name: unreadable policy, when: true, route: {deny: true}}]"
+    if policy.lob_id is None:
+        text += "\ninvariants: [{name: unreadable policy, never: true}]\ndefault: deny"
+    return parse_document(text, organisation=policy.lob_id is None, label=label_of(policy))
 
 
 def compiled(organisation_id: int) -> CompiledPolicies:
@@ -30,11 +58,8 @@ def compiled(organisation_id: int) -> CompiledPolicies:
 
 
 def _rollout(policy: Policy) -> Rollout:
-    previous = None
-    if policy.percent < 100:
-        before = previous_of(policy)
-        previous = document_of(before) if before else None
-    return Rollout(document_of(policy), policy.percent, previous)
+    before = previous_of(policy) if policy.percent < 100 else None
+    return Rollout(_in_force(policy), policy.percent, _in_force(before) if before else None)
 
 
 def previous_of(policy: Policy) -> Policy | None:
@@ -42,12 +67,13 @@ def previous_of(policy: Policy) -> Policy | None:
     rows = Policy.objects.filter(
         organisation_id=policy.organisation_id, lob_id=policy.lob_id, state="superseded"
     )
-    return rows.filter(published_at__isnull=False).exclude(pk=policy.pk).order_by("-published_at").first()
+    rows = rows.filter(published_at__isnull=False).exclude(pk=policy.pk).select_related("lob")
+    return rows.order_by("-published_at", "-version").first()
 
 
 def live(organisation_id: int, lob_id: int | None) -> Policy | None:
-    lob = Q(lob_id=lob_id) if lob_id else Q(lob__isnull=True)
-    return Policy.objects.filter(lob, organisation_id=organisation_id, state="live").first()
+    rows = Policy.objects.filter(organisation_id=organisation_id, lob_id=lob_id, state="live")
+    return rows.select_related("lob").first()
 
 
 def workload_facts(organisation_id: int) -> list[WorkloadFact]:
@@ -58,3 +84,7 @@ def workload_facts(organisation_id: int) -> list[WorkloadFact]:
 def target_facts(organisation_id: int) -> dict[str, TargetFact]:
     rows = Deployment.objects.filter(organisation_id=organisation_id)
     return {d.name: TargetFact(d.name, d.side, d.model, d.region) for d in rows}
+
+
+def lob_slugs(organisation_id: int) -> list[str]:
+    return list(LineOfBusiness.objects.filter(organisation_id=organisation_id).values_list("slug", flat=True))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
 
 from routing.models import Policy
-from routing.policy.document import Faults, digest, parse_document
-from routing.policy.rules import Document
-from routing.policy.verify import counter_examples, unknown_deployments
+from routing.policy.document import digest, parse_document
+from routing.policy.rules import Document, Invariant
+from routing.policy.source import Faults
+from routing.policy.verify import Proof, prove, unknown_deployments
 from routing.selectors import policies as read
 from switchyard.audit.services import record
 from switchyard.core.clock import now
-from switchyard.core.errors import Conflict, ValidationFailed
+from switchyard.core.errors import Conflict, InvalidRequest, ValidationFailed
 from switchyard.core.ids import new_id
 from switchyard.tenancy.models import LineOfBusiness, Organisation, User
 from switchyard.tenancy.services import bump_config
@@ -23,10 +25,12 @@ from switchyard.tenancy.services import bump_config
 MAX_EXAMPLES = 10
 
 
-def check_document(*, organisation: Organisation, lob: LineOfBusiness | None, document: str) -> Document:
+def check_document(
+    *, organisation: Organisation, lob: LineOfBusiness | None, document: str
+) -> tuple[Document, Proof]:
     """Everything save refuses. Raises ValidationFailed with path, line and column of each fault."""
     parsed = parse_document(document, organisation=lob is None)
-    faults = Faults(parsed.positions)
+    faults = Faults(parsed.source)
     known = read.target_facts(organisation.pk)
     for path, name in unknown_deployments(parsed, set(known)):
         near = difflib.get_close_matches(name, known, n=1)
@@ -35,18 +39,19 @@ def check_document(*, organisation: Organisation, lob: LineOfBusiness | None, do
         )
         faults.add(path, f"Unknown deployment {name!r}.{hint}")
     faults.raise_if_any()
-    invariants = parsed.invariants
-    if lob is not None:
-        base = read.live(organisation.pk, None)
-        invariants = read.document_of(base).invariants if base else ()
-    examples = counter_examples(
-        parsed, invariants, read.workload_facts(organisation.pk), known, lob=lob.slug if lob else None
-    )
-    for example in examples[:MAX_EXAMPLES]:
-        path = next((f"rules[{i}]" for i, r in enumerate(parsed.rules) if r.name == example.rule), "default")
-        faults.add(path, example.sentence(), counter_example=example.as_json())
+    invariants = parsed.invariants if lob is None else _inherited(organisation)
+    lobs = [lob.slug] if lob is not None else read.lob_slugs(organisation.pk)
+    proof = prove(parsed, invariants, read.workload_facts(organisation.pk), known, lobs=lobs)
+    for example in proof.examples[:MAX_EXAMPLES]:
+        faults.add(example.path, example.sentence(), counter_example=example.as_json())
     faults.raise_if_any()
-    return parsed
+    return parsed, proof
+
+
+def _inherited(organisation: Organisation) -> Sequence[Invariant]:
+    """What a line of business can't weaken. Without an organisation's policy nothing may leave at all."""
+    base = read.live(organisation.pk, None)
+    return read.document_of(base).invariants if base is not None else ()
 
 
 @transaction.atomic
@@ -59,40 +64,55 @@ def create_draft(
     note: str = "",
 ) -> Policy:
     """Save a new version as a draft. Raises ValidationFailed for what `check_document` refuses."""
-    check_document(organisation=organisation, lob=lob, document=document)
-    rows = Policy.objects.select_for_update().filter(organisation=organisation, lob=lob)
+    parsed, proof = check_document(organisation=organisation, lob=lob, document=document)
+    _lock(organisation)
+    rows = Policy.objects.filter(organisation=organisation, lob=lob)
     version = (rows.aggregate(top=Max("version"))["top"] or 0) + 1
     policy = Policy.objects.create(
         id=new_id("pol"), organisation=organisation, lob=lob, version=version, document=document,
-        hash=digest(document), created_by=user, note=note,
+        hash=digest(document), created_by=user, note=note, report=_report(parsed, proof),
     )  # fmt: skip
     _note(policy, "created", user)
     return policy
 
 
+def _lock(organisation: Organisation) -> None:
+    """Writers of policies queue up behind one row, so that versions count up and one is live."""
+    Organisation.objects.select_for_update().get(pk=organisation.pk)
+
+
+def _report(parsed: Document, proof: Proof) -> dict[str, Any]:
+    return {
+        "checked_at": now().isoformat(), "rules": len(parsed.rules), "cases": proof.cases, "warnings": proof.warnings,
+        "invariants": [invariant.name for invariant in parsed.invariants],
+    }  # fmt: skip
+
+
 @transaction.atomic
 def validate(*, policy: Policy, user: User | None) -> Policy:
-    """Check a draft against the company as it is now; a good one becomes `validated`."""
-    parsed = check_document(organisation=policy.organisation, lob=policy.lob, document=policy.document)
-    proven = [i.name for i in parsed.invariants] or [i.name for i in _inherited(policy)]
-    policy.report = {
-        "checked_at": now().isoformat(), "rules": len(parsed.rules), "invariants_proven": proven,
-        "workloads": len(read.workload_facts(policy.organisation_id)),
-    }  # fmt: skip
+    """Check a version against the company as it is now; a good draft becomes `validated`."""
+    parsed, proof = check_document(organisation=policy.organisation, lob=policy.lob, document=policy.document)
+    policy.report = _report(parsed, proof)
+    fields = ["report"]
     if policy.state == "draft":
         policy.state = "validated"
-    policy.save(update_fields=["report", "state"])
+        fields.append("state")
+        _note(policy, "validated", user)
+    policy.save(update_fields=fields)
     return policy
-
-
-def _inherited(policy: Policy) -> Any:
-    base = read.live(policy.organisation_id, None)
-    return read.document_of(base).invariants if base and policy.lob_id else ()
 
 
 @transaction.atomic
 def publish(*, policy: Policy, user: User | None, percent: int = 100) -> Policy:
-    """Make a version live. With four eyes somebody else than its author must do it (Conflict `approval_required`)."""
+    """Make a version live, for a share of the traffic or all of it.
+
+    Raises ValidationFailed when it no longer holds for the company as it is, Conflict `approval_required` when four
+    eyes are on and its author publishes.
+    """
+    if not 1 <= percent <= 100:
+        raise InvalidRequest(f"percent is {percent}; expected 1 to 100.", param="percent")
+    _lock(policy.organisation)
+    policy.refresh_from_db()
     if policy.state == "live" and policy.percent == percent:
         return policy
     if policy.organisation.four_eyes and user is not None and policy.created_by_id == user.pk:
@@ -111,24 +131,22 @@ def publish(*, policy: Policy, user: User | None, percent: int = 100) -> Policy:
 
 
 def _check_lob_documents(policy: Policy) -> None:
-    """A new organisation policy must not make a live one of a line of business unprovable."""
+    """A new organisation's policy must not leave a live one of a line of business sending what it now forbids."""
     parsed = read.document_of(policy)
     known, workloads = read.target_facts(policy.organisation_id), read.workload_facts(policy.organisation_id)
-    for live in Policy.objects.filter(
-        organisation=policy.organisation, state="live", lob__isnull=False
-    ).select_related("lob"):
-        examples = counter_examples(
-            read.document_of(live), parsed.invariants, workloads, known, lob=live.lob.slug
-        )
-        if examples:
-            raise ValidationFailed(f"The live policy {live} would break it: {examples[0].sentence()}")
+    faults = Faults(parsed.source)
+    rows = Policy.objects.filter(organisation=policy.organisation, state="live", lob__isnull=False)
+    for live in rows.select_related("lob"):
+        proof = prove(read.document_of(live), parsed.invariants, workloads, known, lobs=[live.lob.slug])
+        for example in proof.examples[:1]:
+            message = f"The live policy {read.label_of(live)} stands against it: {example.sentence()}"
+            faults.add("invariants", message, counter_example=example.as_json())
+    faults.raise_if_any()
 
 
 def _go_live(policy: Policy, percent: int) -> None:
-    live = Policy.objects.filter(organisation=policy.organisation, lob=policy.lob, state="live").exclude(
-        pk=policy.pk
-    )
-    live.update(state="superseded")
+    rows = Policy.objects.filter(organisation=policy.organisation, lob=policy.lob, state="live")
+    rows.exclude(pk=policy.pk).update(state="superseded")
     policy.state, policy.percent, policy.published_at = "live", percent, now()
     policy.save(update_fields=["state", "percent", "published_at"])
     bump_config()
@@ -136,17 +154,27 @@ def _go_live(policy: Policy, percent: int) -> None:
 
 @transaction.atomic
 def rollback(*, organisation: Organisation, lob: LineOfBusiness | None, user: User | None) -> Policy:
-    """Put the version before the live one back, checked against the company as it is now."""
+    """Put the version before the live one back. Raises Conflict when there is none.
+
+    It works in an emergency too: nothing of the company as it is now can refuse it, since the invariants in force are
+    asked at every hop anyway. What a check finds goes into the report as warnings.
+    """
+    _lock(organisation)
     current = read.live(organisation.pk, lob.pk if lob else None)
     previous = read.previous_of(current) if current else None
     if current is None or previous is None:
         raise Conflict("There is no earlier version to go back to.", code="nothing_to_roll_back")
-    check_document(organisation=organisation, lob=lob, document=previous.document)
-    published = previous.published_at
+    try:
+        parsed, proof = check_document(organisation=organisation, lob=lob, document=previous.document)
+        previous.report = _report(parsed, proof)
+    except ValidationFailed as error:
+        previous.report = previous.report | {"warnings": [e["message"] for e in error.errors]}
+    previous.save(update_fields=["report"])
+    first_published = previous.published_at
     _go_live(previous, 100)
     # The one rolled back is not what the next rollback returns to: it loses its place in the order.
     Policy.objects.filter(pk=current.pk).update(published_at=None)
-    _note(previous, "rolled_back", user, from_version=current.version, first_published=published)
+    _note(previous, "rolled_back", user, from_version=current.version, first_published=first_published)
     return previous
 
 

@@ -1,0 +1,92 @@
+"""Which deployments may take a request, and why not: fitness first, then every invariant for the hop at hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from routing.contracts import DeploymentInfo, Facts, Hop
+from routing.policy.cel import Literal
+from routing.policy.rules import Invariant
+
+log = logging.getLogger(__name__)
+_NO_QUALITY = (0.0, 0)
+# Without an organisation's policy nothing is known to be allowed out.
+CLOSED = Invariant(
+    "no organisation policy is live", 'target.side == "external"', Literal(True, 1),
+    lambda values: values["target"]["side"] == "external",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Candidates:
+    """What is known of each deployment for one request, worked out once."""
+
+    facts: Facts
+    lob: str
+    task: str
+    workload: str
+    worst_case: Mapping[str, int]
+    by_name: Mapping[str, DeploymentInfo]
+    invariants: Sequence[Invariant]
+    unfit: dict[str, tuple[str, ...]] = field(default_factory=dict)  # whatever the hop
+    under_floor: dict[str, str] = field(default_factory=dict)
+    broken: dict[tuple[str, str], str | None] = field(default_factory=dict)
+
+    def reasons(self, name: str, hop: Hop) -> tuple[str, ...]:
+        """Why this hop is closed to a deployment; empty = open. The quality floor is the chooser's, not here."""
+        unfit = self.unfit.get(name)
+        if unfit is None:
+            unfit = self.unfit[name] = self._unfit(name)
+        target = self.by_name.get(name)
+        if target is None:
+            return unfit
+        key = (name, hop)
+        if key not in self.broken:
+            self.broken[key] = broken_invariant(self.invariants, self.facts, target, hop)
+        broken = self.broken[key]
+        return (*unfit, f"invariant: {broken}") if broken else unfit
+
+    def _unfit(self, name: str) -> tuple[str, ...]:
+        target = self.by_name.get(name)
+        if target is None:
+            return ("unknown or disabled deployment",)
+        reasons = []
+        if target.lobs and self.lob not in target.lobs:
+            reasons.append("not for this line of business")
+        if not can_do(target, self.task):
+            reasons.append(f"does not do {self.task}")
+        if not target.billable:
+            reasons.append("no price" if target.side == "external" else "no node, so no cost")
+        return tuple(reasons)
+
+    def allows(self, name: str, hop: Hop) -> bool:
+        return not self.reasons(name, hop)
+
+    def quality(self, name: str) -> tuple[float, int]:
+        return self.by_name[name].quality.get(self.workload, _NO_QUALITY)
+
+
+def can_do(target: DeploymentInfo, task: str) -> bool:
+    """A chat deployment outside can also classify, through a prompt with the label list."""
+    return task in target.tasks or (task == "classification" and "chat" in target.tasks and not target.heads)
+
+
+def broken_invariant(
+    invariants: Sequence[Invariant], facts: Facts, target: DeploymentInfo, hop: Hop
+) -> str | None:
+    """The name of an invariant that forbids this hop. An error in evaluating one forbids it too."""
+    values = {
+        **facts.values,
+        "target": {"name": target.name, "side": target.side, "model": target.model, "region": target.region},
+        "hop": hop,
+    }
+    for invariant in invariants:
+        try:
+            if invariant.forbids(values):
+                return invariant.name
+        except Exception:
+            log.exception("invariant %r could not be evaluated: closed", invariant.name)
+            return f"{invariant.name} (could not be evaluated)"
+    return None
