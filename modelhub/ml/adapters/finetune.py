@@ -91,7 +91,6 @@ def fine_tune_head(
     progress({"stage": "features", "rows": len(rows)})
     parts = _prepare(body, head, rows, labels, weights, seed)
     tuned = _train(parts, weights, epochs, seed, progress, should_stop, checkpoint_dir)
-    before = parts.held.x @ weights.weight.T + weights.bias + parts.held.offset
     report: dict[str, Any] = {
         "head": head,
         "rows": {"train": len(parts.train.y) - parts.rehearsed, "validation": len(parts.held.y)},
@@ -103,7 +102,7 @@ def fine_tune_head(
     }
     report["rows"]["rehearsed"] = parts.rehearsed
     if not tuned["stopped"]:
-        report |= _judge(parts, before, tuned, weights)
+        report |= _judge(parts, tuned, weights, len(known))
         report["weight_hash"] = tuned["hash"]
         _write(Path(out_dir), body, head, labels, weights, tuned, parts, report)
     report["seconds"] = round(time.monotonic() - started, 2)
@@ -229,26 +228,31 @@ def _held_point(model: Any, held: _Data) -> dict[str, float]:
     return {"held_loss": round(cross_entropy(logits, held.y), 5), "accuracy": round(float(right), 4)}
 
 
-def _judge(
-    parts: _Parts, before: np.ndarray, tuned: dict[str, Any], weights: graphs.HeadWeights
-) -> dict[str, Any]:
-    held, guard = parts.held, parts.guard
-    after = held.x @ tuned["weight"].T + tuned["bias"] + held.offset
-    was, now = before.argmax(axis=1) == held.y, after.argmax(axis=1) == held.y
+def _judge(parts: _Parts, tuned: dict[str, Any], weights: graphs.HeadWeights, n_known: int) -> dict[str, Any]:
+    """Before and after on the same rows; the head as shipped can choose among its own labels only."""
+    was, now = _right(parts.held, weights.weight, weights.bias, n_known), _right(parts.held, **_pair(tuned))
     report: dict[str, Any] = {
         "before": {**wilson(int(was.sum()), len(was)).as_dict(), "n": len(was)},
         "after": {**wilson(int(now.sum()), len(now)).as_dict(), "n": len(now)},
         "paired_difference": paired_difference(now, was).as_dict(),
     }
-    if len(guard.y):
-        old = guard.x @ weights.weight.T + weights.bias + guard.offset
-        new = guard.x @ tuned["weight"].T + tuned["bias"] + guard.offset
+    if len(parts.guard.y):
         report["shipped_validation"] = {
-            "before": round(float((old.argmax(axis=1) == guard.y).mean()), 4),
-            "after": round(float((new.argmax(axis=1) == guard.y).mean()), 4),
-            "n": len(guard.y),
+            "before": round(float(_right(parts.guard, weights.weight, weights.bias, n_known).mean()), 4),
+            "after": round(float(_right(parts.guard, **_pair(tuned)).mean()), 4),
+            "n": len(parts.guard.y),
         }
     return report
+
+
+def _pair(tuned: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {"weight": tuned["weight"], "bias": tuned["bias"]}
+
+
+def _right(data: _Data, weight: np.ndarray, bias: np.ndarray, labels: int | None = None) -> np.ndarray:
+    """Which rows a head gets right, choosing among its first `labels` labels. Gives (N,) of bool."""
+    logits = data.x @ weight.T + bias + data.offset
+    return logits[:, :labels].argmax(axis=1) == data.y
 
 
 def _write(

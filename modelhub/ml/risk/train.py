@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=artifacts.SHIPPED)
     parser.add_argument("--smoke", action="store_true", help="a few hundred rows: proves the pipeline")
     chosen = parser.parse_args(arguments)
-    manifest = make_guard(chosen.out / "risk-guard", limit=300 if chosen.smoke else None)
+    manifest = make_guard(chosen.out / "risk-guard", limit=100 if chosen.smoke else None)
     for step in manifest["mitigation"]:
         print(step)
     print("may enforce:", manifest["may_enforce"])

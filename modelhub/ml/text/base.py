@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from modelhub import artifacts
 from modelhub.ml import export, tokens, trunk
 from modelhub.ml.features import WIDE_TOKENS
 from modelhub.ml.moe.model import GatingClassifier, GatingConfig, active_parameters, mean_experts_used
-from modelhub.ml.text import card, crossval, evaluate, graphs, wide
+from modelhub.ml.text import card, controls, crossval, evaluate, graphs, wide
 from modelhub.ml.text.blend import Blend, fit_blend
 from modelhub.ml.text.corpus import Part, Parts, load_parts
 from modelhub.ml.train.loop import Progress, TrainConfig, deep_logits, train_gating
@@ -61,7 +62,8 @@ def make_base(
             name, train[name], part, blends[name].logits(deep, side), work
         )
     if fold_figures:
-        metrics |= crossval.cross_validate(train, val, config, shape, WIDE, work=work, progress=progress)
+        folds = crossval.cross_validate(train, val, config, shape, WIDE, work=work, progress=progress)
+        metrics |= {name: {**row, "validation": metrics[name]} for name, row in folds.items()}
     files = _write(
         out,
         model,
@@ -70,7 +72,11 @@ def make_base(
         {name: part.take(np.arange(min(16, len(part)))) for name, part in val.items()},
     )
     manifest = _manifest(model, curve, metrics, blends, {n: p.labels for n, p in train.items()}, config, val)
-    manifest["train"]["seconds"] = round(time.monotonic() - started)
+    if fold_figures:
+        manifest["controls"] = controls.measure(
+            model, train, val, config, shape, kept=work / "controls.json", progress=progress
+        )
+    manifest["train"]["seconds"] = add_elapsed(work, started)
     manifest = artifacts.write_manifest(out, manifest, files)
     card.write(out, manifest)
     return manifest
@@ -164,3 +170,11 @@ def _manifest(
         },
         "created": date.today().isoformat(),
     }
+
+
+def add_elapsed(work: Path, started: float) -> int:
+    """Seconds since `started` and in all earlier runs that this one went on from."""
+    path = work / "elapsed.json"
+    before = json.loads(path.read_text("utf-8"))["seconds"] if path.is_file() else 0.0
+    artifacts.write_json(path, {"seconds": before + time.monotonic() - started})
+    return round(before + time.monotonic() - started)

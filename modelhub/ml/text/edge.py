@@ -18,7 +18,7 @@ from modelhub.ml.distill.loop import DistillConfig, Lesson, distill, student_log
 from modelhub.ml.distill.targets import teacher_logits
 from modelhub.ml.quantize.ptq import loss_points, quantise_dynamic
 from modelhub.ml.text import augment, card, edge_graph, evaluate, graphs, wide
-from modelhub.ml.text.base import WIDE
+from modelhub.ml.text.base import WIDE, add_elapsed
 from modelhub.ml.text.blend import fit_blend
 from modelhub.ml.text.corpus import Part, Parts, load_parts
 from modelhub.ml.text.student import Student, StudentShape
@@ -130,7 +130,7 @@ def _finish(
         "train": {
             "command": "python -m modelhub.ml.train.text --model txt-edge",
             "seed": config.seed,
-            "seconds": round(time.monotonic() - started),
+            "seconds": add_elapsed(work, started),
             "machine": "2 CPU cores",
             "teacher": artifacts.load_manifest(teacher_dir)["files"]["body"]["sha256"],
             "temperature": "5 to 1",

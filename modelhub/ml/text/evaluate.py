@@ -61,7 +61,17 @@ def validation_row(name: str, train: Part, part: Part, logits: np.ndarray, kept:
     row = metric_row(name, part.y, logits.argmax(axis=1), tfidf, "validation")
     row["tfidf"]["strength"] = strength
     row["calibration_error"] = round(calibration_error(logits, part.y), 4)
+    row["kept"] = surest(logits, part.y)
     return row
+
+
+def surest(logits: np.ndarray, y: np.ndarray, coverage: float = 0.85) -> dict[str, float]:
+    """Accuracy on the surest share of the answers, by calibrated confidence, with its interval and n."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    confidence = (shifted / shifted.sum(axis=1, keepdims=True)).max(axis=1)
+    kept = np.argsort(-confidence, kind="stable")[: max(1, round(coverage * len(y)))]
+    right = int((logits[kept].argmax(axis=1) == y[kept]).sum())
+    return {"coverage": coverage, **wilson(right, len(kept)).as_dict(), "n": len(kept)}
 
 
 def verdict(low: float, high: float, n: int, method: str) -> str:

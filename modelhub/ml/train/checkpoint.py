@@ -25,11 +25,15 @@ def weight_hash(tensors: dict[str, Tensor]) -> str:
 
 
 def _pack(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    tensors = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
+    tensors = {
+        f"model.{name}": value.detach().contiguous().clone() for name, value in model.state_dict().items()
+    }
     for which, optimizer in enumerate(optimizers):
         for index, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
-                tensors[f"optimizer.{which}.{index}.{name}"] = torch.as_tensor(value).detach().clone()
+                tensors[f"optimizer.{which}.{index}.{name}"] = (
+                    torch.as_tensor(value).detach().contiguous().clone()
+                )
     return tensors
 
 
