@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from costs.contracts import AdmissionAsk, BudgetLimit, Grant, Settlement
@@ -232,10 +233,14 @@ class RedisAdmission:
             key = f"{budget.id}:{start_s}"
             if key not in self._seeding:
                 task = asyncio.create_task(self._seed_one(budget, start_s, end_s))
-                task.add_done_callback(lambda _, key=key: self._seeding.pop(key, None))
+                task.add_done_callback(partial(self._seeded, key))
                 self._seeding[key] = task
             waits.append(self._seeding[key])
-        await asyncio.gather(*waits)
+        # Shielded: a caller who goes away must not take the others' query along.
+        await asyncio.gather(*(asyncio.shield(task) for task in waits))
+
+    def _seeded(self, key: str, _: asyncio.Task[None]) -> None:
+        self._seeding.pop(key, None)
 
     async def _seed_one(self, budget: BudgetLimit, start_s: int, end_s: int) -> None:
         try:

@@ -100,12 +100,12 @@ def _counts(limit: BudgetLimit, event: Mapping[str, Any]) -> bool:
 
 def pending_events(connection: redis.Redis) -> list[dict[str, Any]]:
     """Usage events of the stream that aren't committed to the ledger yet (consumers delete what they committed)."""
-    found = []
-    for _, fields in connection.xrange(STREAM, count=PENDING_MAX):
-        event = orjson.loads(fields[b"d"])
-        if event.get("kind") == "usage" and event.get("cost_nusd"):
-            found.append(event)
-    return found
+    return _usage(connection.xrange(STREAM, count=PENDING_MAX))
+
+
+def _usage(entries: Any) -> list[dict[str, Any]]:
+    events = [orjson.loads(fields[b"d"]) for _, fields in entries or ()]
+    return [e for e in events if e.get("kind") == "usage" and e.get("cost_nusd")]
 
 
 def spent_nusd(
@@ -118,7 +118,7 @@ def spent_nusd(
     total = spent_in_ledger(limit, start, end)
     if mine:
         ids = [e["request_id"] for e in mine]
-        booked = set()
+        booked: set[str] = set()
         for first in range(0, len(ids), 500):
             rows = LedgerEntry.objects.filter(request_id__in=ids[first : first + 500])
             booked.update(rows.values_list("request_id", flat=True))
@@ -134,9 +134,7 @@ def rebuild_counter(limit: BudgetLimit, connection: redis.Redis, at: datetime | 
         together.hget(key, "spent")
         together.xrange(STREAM, count=PENDING_MAX)
         before, entries = together.execute()
-    pending = [orjson.loads(fields[b"d"]) for _, fields in entries]
-    pending = [e for e in pending if e.get("kind") == "usage" and e.get("cost_nusd")]
-    spent = spent_nusd(limit, start, end, pending)
+    spent = spent_nusd(limit, start, end, _usage(entries))
     expires = int(end.timestamp()) + 40 * 86_400 if end else 0
     seen = -1 if before is None else int(before)
     return int(connection.eval(SET_COUNTER, 1, key, spent, seen, limit.limit_nusd, expires))

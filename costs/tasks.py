@@ -35,7 +35,7 @@ def sweep_leases() -> int:
     """Give back what crashed processes had reserved; gives how many reservations."""
     turn = {"lease": 0, "ttl": 600, "i": [], "s": [], "x": [], "w": 1, "r": []}
     connection, swept = budgets.client(), 0
-    while count := orjson.loads(connection.eval(SCRIPT, 0, orjson.dumps(turn)))["w"]:
+    while count := orjson.loads(connection.eval(SCRIPT.decode(), 0, orjson.dumps(turn)))["w"]:
         swept += count
     return swept
 
