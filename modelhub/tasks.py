@@ -7,17 +7,14 @@ from importlib import import_module
 from typing import Any
 
 from celery import shared_task
+from django.db import transaction
 from django.db.models import F
 
-from costs.contracts import NodeRate
-from costs.metering import record_job_cost
-from costs.selectors import node_rates
-from modelhub.models import Deployment, ModelVersion
+from modelhub.models import ModelVersion
+from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
-from switchyard.core.clock import now
-from switchyard.jobs import runner
-from switchyard.jobs.models import Job
-from switchyard.tenancy.models import Workload
+from switchyard.jobs import reaper, runner
+from switchyard.jobs.models import FINAL, Job
 
 RECIPES = {
     "fine_tune": "modelhub.recipes.fine_tune",
@@ -33,77 +30,58 @@ def recipe_of(kind: str) -> Callable[[runner.Context], dict[str, Any]]:
 
 @shared_task(name="modelhub.run_job")
 def run_job(job_id: str) -> None:
+    """Run a job that waits; a message too many, or of a job that is gone, does nothing."""
     job = Job.objects.filter(pk=job_id).first()
-    if job is None or job.kind not in RECIPES:
-        return
-    recipe = recipe_of(job.kind)
-
-    def charged(context: runner.Context) -> dict[str, Any]:
-        try:
-            return recipe(context)
-        finally:
-            charge(context)
-
-    runner.run(job_id, charged)
-
-
-def charge(context: runner.Context) -> None:
-    """Book the measured compute of this attempt on the line of business, once an attempt."""
-    job = context.job
-    rate = _rate(job)
-    if rate is None or not context.accelerator_ns:
-        return
-    cost = record_job_cost(
-        job_id=job.pk, kind=job.kind, organisation_id=job.organisation_id, lob=job.lob.slug if job.lob else "", rate=rate,
-        accelerator_ns=context.accelerator_ns, at=now(), part=job.attempt,
-        workload=str(job.params.get("workload", "")),
-    )  # fmt: skip
-    Job.objects.filter(pk=job.pk, fence=context.fence).update(cost_nusd=F("cost_nusd") + cost)
-
-
-def _rate(job: Job) -> NodeRate | None:
-    """The node of the private deployment the job works for, or the organisation's only one."""
-    rates = node_rates(job.organisation_id)
-    names = [job.params.get(role) for role in ("deployment", "teacher")]
-    row = Deployment.objects.filter(
-        organisation_id=job.organisation_id, name__in=[n for n in names if n], node__isnull=False
-    )
-    node = row.values_list("node__name", flat=True).first()
-    return rates.get(node) if node else next(iter(rates.values()), None)
+    if job is not None and job.kind in RECIPES:
+        runner.run(job_id, lambda context: recipe_of(job.kind)(context), settle)
 
 
 @shared_task(name="modelhub.reap")
 def reap() -> int:
-    return runner.reap()
+    """Wake what nobody works on, and book what ended without its last write; gives how many were woken."""
+    settle_ended()
+    return reaper.reap()
+
+
+def settle_ended() -> int:
+    """Book compute of jobs that a reaper or a person ended in their runner's place; gives how many."""
+    unpaid = Job.objects.filter(state__in=FINAL | {"paused"}, accelerator_ns__gt=F("charged_ns"))
+    ids = list(unpaid.values_list("pk", flat=True)[:200])
+    for pk in ids:
+        with transaction.atomic():
+            settle(Job.objects.select_for_update(of=("self",)).select_related("lob").get(pk=pk))
+    return len(ids)
 
 
 @shared_task(name="modelhub.scheduled_evaluations")
 def scheduled_evaluations() -> int:
-    """One evaluation for each live version."""
-    live = ModelVersion.objects.filter(stage="live", deployment__enabled=True).select_related(
-        "deployment", "workload__lob"
+    """One evaluation for each live version that has held-back rows; gives how many wait."""
+    return sum(
+        start_evaluation(workload=version.workload, deployment=version.deployment, user=None) is not None
+        for version in _live_versions()
+        if version.workload.task in version.deployment.tasks
     )
-    versions = [
-        v
-        for v in live
-        if v.workload.task in v.deployment.tasks and v.workload.task in ("classification", "prediction")
-    ]
-    for version in versions:
-        start_evaluation(workload=version.workload, deployment=version.deployment, user=None)
-    return len(versions)
 
 
 @shared_task(name="modelhub.scheduled_audits")
 def scheduled_audits() -> int:
-    """One audit for each text workload that both sides answer."""
-    count = 0
-    for workload in Workload.objects.filter(task="classification").select_related("lob", "organisation"):
-        sides = set(
-            ModelVersion.objects.filter(workload=workload, stage="live").values_list(
-                "deployment__side", flat=True
+    """One audit for each text workload that both sides answer: the external model against the private one."""
+    sides: dict[Any, dict[str, str]] = {}
+    for version in _live_versions():
+        if version.workload.task == "classification" and "classification" in version.deployment.tasks:
+            sides.setdefault(version.workload, {}).setdefault(
+                version.deployment.side, version.deployment.name
             )
-        )
-        if sides == {"private", "external"}:
-            start_audit(workload=workload, user=None)
-            count += 1
-    return count
+    both = {workload: names for workload, names in sides.items() if len(names) == 2}
+    for workload, names in both.items():
+        start_audit(workload=workload, user=None, teacher=names["private"], student=names["external"])
+    return len(both)
+
+
+def _live_versions() -> Any:
+    """Of workloads that can be judged; ordered, so that the same deployments are compared every time."""
+    from modelhub.services.validation import has_validation_rows
+
+    live = ModelVersion.objects.filter(stage="live", deployment__enabled=True)
+    rows = live.select_related("deployment", "workload__lob", "workload__organisation")
+    return [row for row in rows.order_by("deployment__name") if has_validation_rows(row.workload)]

@@ -1,4 +1,7 @@
-"""A deployment on a workload's held-back rows, over its real endpoint: metric, right answers, speed, device."""
+"""A deployment on a workload's held-back rows, over its real endpoint: metric, right answers, speed, device.
+
+read rows → ask → measure → keep
+"""
 
 from __future__ import annotations
 
@@ -6,67 +9,80 @@ from typing import Any
 
 import numpy as np
 
-from modelhub.ml import datasets as text_sets
 from modelhub.ml.fairness.intervals import wilson
-from modelhub.ml.tabular import data as tabular_sets
-from modelhub.models import Deployment, Evaluation, ModelVersion
-from modelhub.recipes.endpoints import BATCH, Answers, Endpoint
-from modelhub.recipes.measures import Measured, measure
+from modelhub.models import Dataset, Deployment, Evaluation, ModelVersion
+from modelhub.recipes import measures
+from modelhub.recipes.asking import ask_all, time_singles
+from modelhub.recipes.endpoints import Source
+from modelhub.recipes.local import open_source
+from modelhub.recipes.measures import Measured
+from modelhub.sandbox import humaneval
+from modelhub.services.validation import CODE_METRIC, ValidationRows, validation_rows
 from switchyard.core.conf import conf
-from switchyard.core.errors import InvalidRequest
+from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context
 from switchyard.tenancy.models import Workload
 
-TIMED_ROWS = 40
-ENOUGH_ROWS = 150  # under it an interval is wider than anybody decides by
-
-
-def validation_rows(workload: Workload) -> tuple[list[Any], list[Any]]:
-    """(inputs, truth) of the shipped validation split. Raises InvalidRequest where there is none."""
-    if workload.name in text_sets.TEXT_SETS:
-        rows = text_sets.load(workload.name, "val")
-        return list(rows.texts), list(rows.labels)
-    if workload.name in tabular_sets.WORKLOADS:
-        return tabular_sets.load(workload.name, "val")
-    raise InvalidRequest(
-        f"There are no held-back rows for {workload.name}: upload some, or name another workload."
-    )
+SHIPPED_PLAIN = ("txt-base", "tabular-base")  # their manifests hold the plain models' figures
 
 
 def run(context: Context) -> dict[str, Any]:
-    """params: {"workload", "deployment", "version"?, "limit"?}."""
-    workload = Workload.objects.get(name=context.params["workload"], organisation=context.job.organisation)
-    deployment = Deployment.objects.get(
-        name=context.params["deployment"], organisation=context.job.organisation
-    )
-    version = _version(context, workload, deployment)
-    inputs, truth = validation_rows(workload)
-    limit = int(context.params.get("limit") or len(inputs))
-    inputs, truth = inputs[:limit], truth[:limit]
-    endpoint = Endpoint(deployment, workload, version)
-    context.device(endpoint.providers() or "as the vendor runs it")
-    answers = _ask(context, endpoint, inputs)
-    measured = measure(workload.name, workload.task, answers.items, truth)
-    return _keep(context, workload, deployment, version, measured, answers)
+    """params: {"workload", "deployment", "version"?, "dataset"?, "limit"?}. Writes an Evaluation."""
+    workload, deployment, version = _named(context)
+    rows = _rows(context, workload)
+    source = open_source(deployment, workload, version)
+    context.device(source.device())
+    if workload.metric == CODE_METRIC:
+        measured, p50 = _code(context, source, rows)
+    else:
+        answers = ask_all(context, source, rows.inputs, until=0.85)
+        p50 = time_singles(context, source, rows.inputs)
+        measured = measures.measure(workload.name, workload.task, answers.items, rows.truth, rows.inputs)
+    return _keep(context, workload, deployment, version, measured, p50, rows.source)
 
 
-def _version(context: Context, workload: Workload, deployment: Deployment) -> ModelVersion | None:
-    rows = ModelVersion.objects.filter(workload=workload, deployment=deployment)
-    wanted = context.params.get("version")
-    return rows.filter(version=wanted).first() if wanted else rows.filter(stage="live").first()
+def _named(context: Context) -> tuple[Workload, Deployment, ModelVersion | None]:
+    """Raises NotFound when something that the job names was removed meanwhile."""
+    organisation, params = context.job.organisation, context.params
+    workload = Workload.objects.filter(name=params["workload"], organisation=organisation).first()
+    deployment = Deployment.objects.filter(name=params["deployment"], organisation=organisation).first()
+    if workload is None or deployment is None:
+        raise NotFound(f"{params['workload']} or {params['deployment']} is gone.")
+    versions = ModelVersion.objects.filter(workload=workload, deployment=deployment)
+    wanted = params.get("version")
+    version = versions.filter(version=wanted).first() if wanted else versions.filter(stage="live").first()
+    if wanted and version is None:
+        raise NotFound(f"{deployment.name} has no version {wanted!r} of {workload.name}.")
+    return workload, deployment, version
 
 
-def _ask(context: Context, endpoint: Endpoint, inputs: list[Any]) -> Answers:
-    answers = Answers()
-    for start in range(0, len(inputs), BATCH * 4):
-        context.check()
-        endpoint.ask(inputs[start : start + BATCH * 4], answers)
-        context.progress(
-            0.9 * min(1.0, (start + BATCH * 4) / len(inputs)), f"{len(answers.items)} of {len(inputs)} rows"
-        )
-    endpoint.ask(inputs[:TIMED_ROWS], answers, batch=1)
-    context.accelerator_ns += answers.accelerator_ns
-    return answers
+def _rows(context: Context, workload: Workload) -> ValidationRows:
+    dataset = None
+    if wanted := context.params.get("dataset"):
+        dataset = Dataset.objects.filter(pk=wanted, lob=workload.lob).first()
+        if dataset is None:
+            raise NotFound(f"There is no data set {wanted}.")
+    rows = validation_rows(workload, dataset).first(context.params.get("limit"))
+    if not rows.inputs:
+        raise InvalidRequest(f"There are no rows to evaluate {workload.name} on.")
+    return rows
+
+
+def _code(context: Context, source: Source, rows: ValidationRows) -> tuple[Measured, float | None]:
+    """Ask for one function a problem, run it in the sandbox against its test."""
+    times: list[float] = []
+
+    def complete(prompt: str) -> str:
+        answers = ask_all(context, source, [prompt])
+        times.extend(answers.single_ms)
+        return answers.items[0]
+
+    def report(done: int, total: int, message: str) -> None:
+        context.progress(0.95 * done / total, f"{done} of {total} problems: {message}")
+
+    result = humaneval.measure(complete, rows.inputs, report=report)
+    passed = np.array([outcome == "passed" for outcome in result.outcomes.values()])
+    return measures.code(passed, result.outcomes), float(np.median(times)) if times else None
 
 
 def _keep(
@@ -75,20 +91,23 @@ def _keep(
     deployment: Deployment,
     version: ModelVersion | None,
     measured: Measured,
-    answers: Answers,
+    p50_ms: float | None,
+    source: str,
 ) -> dict[str, Any]:
     n, right = len(measured.right), int(measured.right.sum())
     rate = wilson(right, n)
-    verdict = "pass" if n >= max(ENOUGH_ROWS, conf("MIN_EVALUATED_ROWS")) else "not_enough_data"
-    p50 = float(np.median(answers.single_ms)) if answers.single_ms else None
-    context.job.refresh_from_db(fields=["device"])
+    plain = measures.plain_model(workload.name, (deployment.model, *SHIPPED_PLAIN))
+    if source != "validation":
+        plain = None  # it was measured on other rows
+    verdict = measures.verdict(measured, n, plain, conf("MIN_EVALUATED_ROWS"))
+    detail = measured.detail | ({"beside": plain} if plain else {})
     row = Evaluation.objects.create(
-        workload=workload, deployment=deployment, version=version.version if version else "", job_id=context.job.pk,
-        metric=measured.metric, value=measured.value, low=measured.low, high=measured.high, n=n, correct=right,
-        correct_low=rate.low, correct_high=rate.high, p50_ms=p50, verdict=verdict, detail=measured.detail,
-        device=context.job.device,
+        workload=workload, deployment=deployment, version=version.version if version else "",
+        job_id=context.job.pk, split=source[:20], metric=measured.metric, value=measured.value, low=measured.low,
+        high=measured.high, n=n, correct=right, correct_low=rate.low, correct_high=rate.high, p50_ms=p50_ms,
+        verdict=verdict, detail=detail, device=context.job.device,
     )  # fmt: skip
     return {
-        "evaluation": row.pk, "metric": measured.metric, "value": measured.value, "low": measured.low, "high": measured.high,
-        "n": n, "correct": right, "p50_ms": p50, "verdict": verdict, "detail": measured.detail,
+        "evaluation": row.pk, "metric": measured.metric, "value": measured.value, "low": measured.low,
+        "high": measured.high, "n": n, "correct": right, "p50_ms": p50_ms, "verdict": verdict, "detail": detail,
     }  # fmt: skip

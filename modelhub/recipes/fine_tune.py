@@ -1,79 +1,203 @@
-"""Rows → a better head: before and after on the same held-back rows, then a candidate version."""
+"""Rows → a better head: before and after on the same held-back rows, then a candidate version.
+
+read rows → judge before → fit the head → judge after → keep the candidate
+"""
 
 from __future__ import annotations
 
-import time
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
+from django.db import transaction
 
 from modelhub import artifacts
 from modelhub.hal.device import best_device
+from modelhub.ml.fairness.intervals import paired_difference, wilson
+from modelhub.ml.tabular.metrics import macro_f1
 from modelhub.ml.trunk import ensure_trunk
 from modelhub.models import Dataset, Deployment, ModelVersion
 from modelhub.services.datasets import read_rows
-from switchyard.core.errors import InvalidRequest
+from modelhub.services.validation import has_validation_rows, validation_rows
+from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context, Stopped
+from switchyard.tenancy.models import Workload
+
+MOST_JUDGED = 1000  # validation rows asked before and after; enough for an interval of two or three points
+BATCH = 64
+AUTO_EPOCHS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is fitted on what, and where it goes."""
+
+    dataset: Dataset
+    workload: Workload
+    deployment: Deployment
+    base: Path
+    version: str
+    home: Path
+
+    @property
+    def out(self) -> Path:
+        """The head's folder; the model server finds it by this name."""
+        heads = self.home / "artifacts" / self.deployment.model / "heads"
+        return heads / f"{self.workload.name}@{self.version}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Kept until the head is written."""
+        return self.home / "checkpoints" / self.version
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Labels given to validation rows beside the right ones. Shapes: (N,) each."""
+
+    truth: np.ndarray
+    given: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.truth == self.given
+
+    def as_dict(self) -> dict[str, Any]:
+        """Accuracy with Wilson's interval and macro-F1."""
+        rate = wilson(int(self.right.sum()), len(self.right)).as_dict()
+        return rate | {"n": len(self.right), "macro_f1": round(macro_f1(self.truth, self.given), 4)}
 
 
 def run(context: Context) -> dict[str, Any]:
     """params: {"dataset", "deployment", "epochs"?, "seed"?}. Result: the report, and the candidate's id."""
-    dataset = Dataset.objects.select_related("workload", "lob").get(pk=context.params["dataset"])
-    deployment = Deployment.objects.get(
-        name=context.params["deployment"], organisation=context.job.organisation
-    )
-    workload = dataset.workload
-    if workload is None or deployment.side != "private" or not deployment.heads:
-        raise InvalidRequest("Fine-tuning needs a workload and a private deployment with heads.")
-    base = artifacts.find(deployment.model)
-    home = Path(settings.HOME)
-    version = "ft-" + context.job.pk[-8:].lower()
-    out = home / "artifacts" / deployment.model / "heads" / f"{workload.name}@{version}"
-    context.device(f"{best_device().name}, torch cpu")  # the frozen body is cached, a head trains on the CPU
-    context.progress(0.02, f"reading {dataset.rows} rows")
-    report = _train(context, base, workload.name, read_rows(dataset), out, home)
-    if report.get("stopped"):
-        raise Stopped
-    candidate, _ = ModelVersion.objects.update_or_create(
-        deployment=deployment, workload=workload, version=version,
-        defaults={
-            "upstream_model": f"{deployment.model}/{workload.name}@{version}", "stage": "candidate",
-            "artifact": str(out.relative_to(home)), "digest": artifacts.digest(out / artifacts.MANIFEST),
-            "lineage": {"dataset": dataset.pk, "sha256": dataset.digest, "job": context.job.pk, "base": deployment.model},
-            "metrics": {k: report[k] for k in ("before", "after", "paired_difference", "shipped_validation") if k in report},
-        },
-    )  # fmt: skip
+    plan = _plan(context)
+    device = best_device()
+    with context.computing(on_cpu=device.torch == "cpu"):
+        rows = read_rows(plan.dataset)
+        before = _judge(context, plan, plan.workload.name, 0.02, 0.15)
+        report = _fit(context, plan, rows)
+        after = _judge(context, plan, plan.out.name, 0.80, 0.97)
+    report = _on_validation_rows(report, before, after)
+    candidate = _keep(context, plan, report)
+    shutil.rmtree(plan.checkpoints, ignore_errors=True)
     return report | {
-        "version": version,
-        "candidate": candidate.pk,
-        "deployment": deployment.name,
-        "workload": workload.name,
-    }
+        "version": plan.version, "candidate": candidate.pk, "deployment": plan.deployment.name,
+        "workload": plan.workload.name,
+    }  # fmt: skip
 
 
-def _train(
-    context: Context, base: Path, head: str, rows: list[tuple[str, str]], out: Path, home: Path
-) -> dict[str, Any]:
+def _plan(context: Context) -> Plan:
+    """Raises NotFound or InvalidRequest when something that the job names is gone or of the wrong kind."""
+    organisation = context.job.organisation
+    dataset = (
+        Dataset.objects.select_related("workload", "lob").filter(pk=context.params.get("dataset")).first()
+    )
+    deployment = Deployment.objects.filter(
+        name=context.params.get("deployment"), organisation=organisation
+    ).first()
+    if dataset is None or deployment is None or dataset.organisation_id != organisation.pk:
+        raise NotFound("The data set or the deployment of this job is gone.")
+    if dataset.workload is None or deployment.side != "private" or not deployment.heads:
+        raise InvalidRequest("Fine-tuning needs a workload and a private deployment with heads.")
+    version = "ft-" + context.job.pk[-8:].lower()
+    base = artifacts.find(deployment.model)
+    return Plan(dataset, dataset.workload, deployment, base, version, Path(settings.HOME))
+
+
+def _judge(context: Context, plan: Plan, head: str, since: float, until: float) -> Judged | None:
+    """The head's answers to the workload's validation rows, as served; None for a workload without such rows."""
+    from modelhub.serving.runners.text import TextClassifier
+
+    runner = TextClassifier(
+        plan.base, trunk_dir=ensure_trunk(plan.home), providers=list(best_device().providers)
+    )
+    context.device(f"{best_device().name}, {', '.join(runner.providers)}; the head by torch on cpu")
+    if not has_validation_rows(plan.workload):
+        return None
+    rows = validation_rows(plan.workload)
+    chosen = np.random.default_rng(0).permutation(len(rows.inputs))[:MOST_JUDGED]
+    given: list[str] = []
+    for start in range(0, len(chosen), BATCH):
+        context.check()
+        batch = [rows.inputs[i] for i in chosen[start : start + BATCH]]
+        given += runner.classify(head, batch).labels
+        share = since + (until - since) * len(given) / len(chosen)
+        context.progress(share, f"{head}: {len(given)} of {len(chosen)} validation rows")
+    return Judged(np.array([rows.truth[i] for i in chosen]), np.array(given))
+
+
+def _fit(context: Context, plan: Plan, rows: list[tuple[str, str]]) -> dict[str, Any]:
+    """Raises InvalidRequest for too few rows, Stopped when somebody asked to."""
     from modelhub.ml.adapters.finetune import TooFewRows, fine_tune_head
 
     epochs = context.params.get("epochs", "auto")
-    planned = 40 if epochs == "auto" else int(epochs)
-    started = time.thread_time_ns()
+    planned = AUTO_EPOCHS if epochs == "auto" else int(epochs)
 
-    def progress(report: dict[str, Any]) -> None:
-        epoch = report.get("epoch", 0)
-        words = "computing features" if "epoch" not in report else f"epoch {epoch}"
-        if "accuracy" in report:
-            words += f": held-back accuracy {report['accuracy']:.3f}"
-        context.progress(0.05 + 0.9 * min(1.0, epoch / planned), words, **report)
+    def progress(told: dict[str, Any]) -> None:
+        if "epoch" in told:
+            words = (
+                f"epoch {told['epoch']}: held-back accuracy {told['accuracy']:.3f}, loss {told['loss']:.3f}"
+            )
+            context.progress(0.35 + 0.45 * min(1.0, told["epoch"] / planned), words, **told)
+            return
+        done, of = told.get("done", 0), max(1, told["rows"])
+        context.progress(0.15 + 0.2 * done / of, f"features of {done} of {of} rows")
+        context.check()
 
     try:
-        return fine_tune_head(
-            base, head, rows, out_dir=out, epochs=epochs, seed=int(context.params.get("seed", 0)), progress=progress,
-            should_stop=context.should_stop, checkpoint_dir=home / "checkpoints" / context.job.pk, trunk_dir=ensure_trunk(home),
+        report = fine_tune_head(
+            plan.base, plan.workload.name, rows, out_dir=plan.out, seed=int(context.params.get("seed", 0)),
+            epochs=epochs if epochs == "auto" else int(epochs), progress=progress, should_stop=context.should_stop,
+            checkpoint_dir=plan.checkpoints, trunk_dir=ensure_trunk(plan.home),
         )  # fmt: skip
-    except TooFewRows as error:
+    except (TooFewRows, KeyError) as error:
         raise InvalidRequest(str(error)) from None
-    finally:
-        context.accelerator_ns += time.thread_time_ns() - started
+    if report["stopped"]:
+        raise Stopped
+    return report
+
+
+def _on_validation_rows(
+    report: dict[str, Any], before: Judged | None, after: Judged | None
+) -> dict[str, Any]:
+    """The workload's validation rows decide where there are some; the customer's own held-back rows stand beside."""
+    if before is None or after is None:
+        return report | {"judged_on": "own rows held back"}
+    own = {name: report[name] for name in ("before", "after", "paired_difference")}
+    return report | {
+        "judged_on": "validation rows", "own_rows": own, "before": before.as_dict(), "after": after.as_dict(),
+        "paired_difference": paired_difference(after.right, before.right).as_dict(),
+    }  # fmt: skip
+
+
+@transaction.atomic
+def _keep(context: Context, plan: Plan, report: dict[str, Any]) -> ModelVersion:
+    """The candidate, written only while the job is still ours; an existing one keeps its stage."""
+    context.write()
+    told = (
+        "judged_on",
+        "before",
+        "after",
+        "paired_difference",
+        "own_rows",
+        "shipped_validation",
+        "weight_hash",
+    )
+    values = {
+        "upstream_model": f"{plan.deployment.model}/{plan.out.name}",
+        "artifact": str(plan.out.relative_to(plan.home)),
+        "digest": artifacts.digest(plan.out / artifacts.MANIFEST),
+        "lineage": {
+            "dataset": plan.dataset.pk, "sha256": plan.dataset.digest, "job": context.job.pk,
+            "base": plan.deployment.model, "base_digest": artifacts.digest(plan.base / artifacts.MANIFEST),
+        },
+        "metrics": {name: report[name] for name in told if name in report},
+    }  # fmt: skip
+    candidate, _ = ModelVersion.objects.update_or_create(
+        deployment=plan.deployment, workload=plan.workload, version=plan.version, defaults=values,
+        create_defaults=values | {"stage": "candidate"},
+    )  # fmt: skip
+    return candidate

@@ -79,7 +79,8 @@ def fine_tune_head(
 
     Labels that the head did not know are added to it. A sample of the shipped training rows is rehearsed, so
     that old labels are not forgotten. `auto` runs until the held-back rows' loss stops falling. Gives a report
-    with accuracy before and after on the same held-back rows. A run that `should_stop` ends writes no head
+    with accuracy before and after on the same held-back rows. What `progress` raises ends the run at once; one
+    that `should_stop` ends writes no head
     (`"stopped": True`); started again with the same `checkpoint_dir` it goes on, and ends with the weights of
     an unbroken run. Raises TooFewRows, KeyError for an unknown head.
     """
@@ -89,7 +90,7 @@ def fine_tune_head(
     labels = [*known, *sorted({label for _, label in rows} - set(known))]
     weights = _widen(body.head(head), len(labels))
     progress({"stage": "features", "rows": len(rows)})
-    parts = _prepare(body, head, rows, labels, weights, seed)
+    parts = _prepare(body, head, rows, labels, weights, seed, progress)
     tuned = _train(parts, weights, epochs, seed, progress, should_stop, checkpoint_dir)
     report: dict[str, Any] = {
         "head": head,
@@ -128,7 +129,13 @@ def _widen(weights: graphs.HeadWeights, n_labels: int) -> graphs.HeadWeights:
 
 
 def _prepare(
-    body: FrozenBody, head: str, rows: list[Row], labels: list[str], weights: graphs.HeadWeights, seed: int
+    body: FrozenBody,
+    head: str,
+    rows: list[Row],
+    labels: list[str],
+    weights: graphs.HeadWeights,
+    seed: int,
+    progress: Callable[[dict[str, Any]], None],
 ) -> _Parts:
     train, held = split_rows(rows, seed)
     own = {text for text, _ in held}
@@ -137,11 +144,14 @@ def _prepare(
     old = [row for row in old[:per_label] if row[0] not in own]
     place = {label: index for index, label in enumerate(labels)}
 
+    def told(done: int, of: int) -> None:
+        progress({"stage": "features", "rows": of, "done": done})
+
     def data(part: list[Row]) -> _Data:
         if not part:
             empty = np.zeros((0, len(labels)), np.float32)
             return _Data(np.zeros((0, weights.weight.shape[1]), np.float32), empty, np.zeros(0, np.int64))
-        x, ids = body.features([text for text, _ in part])
+        x, ids = body.features([text for text, _ in part], told)
         offset = weights.wide_share * weights.table.logits(ids)
         y = np.array([place[label] for _, label in part])
         return _Data(x, offset.astype(np.float32), y)
@@ -230,7 +240,10 @@ def _held_point(model: Any, held: _Data) -> dict[str, float]:
 
 def _judge(parts: _Parts, tuned: dict[str, Any], weights: graphs.HeadWeights, n_known: int) -> dict[str, Any]:
     """Before and after on the same rows; the head as shipped can choose among its own labels only."""
-    was, now = _right(parts.held, weights.weight, weights.bias, n_known), _right(parts.held, **_pair(tuned))
+    was, now = (
+        _right(parts.held, weights.weight, weights.bias, n_known),
+        _right(parts.held, tuned["weight"], tuned["bias"]),
+    )
     report: dict[str, Any] = {
         "before": {**wilson(int(was.sum()), len(was)).as_dict(), "n": len(was)},
         "after": {**wilson(int(now.sum()), len(now)).as_dict(), "n": len(now)},
@@ -239,14 +252,10 @@ def _judge(parts: _Parts, tuned: dict[str, Any], weights: graphs.HeadWeights, n_
     if len(parts.guard.y):
         report["shipped_validation"] = {
             "before": round(float(_right(parts.guard, weights.weight, weights.bias, n_known).mean()), 4),
-            "after": round(float(_right(parts.guard, **_pair(tuned)).mean()), 4),
+            "after": round(float(_right(parts.guard, tuned["weight"], tuned["bias"]).mean()), 4),
             "n": len(parts.guard.y),
         }
     return report
-
-
-def _pair(tuned: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {"weight": tuned["weight"], "bias": tuned["bias"]}
 
 
 def _right(data: _Data, weight: np.ndarray, bias: np.ndarray, labels: int | None = None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ class FrozenBody:
         if "trunk" in self.manifest["requires"]:
             self._trunk_dir = trunk_dir or trunk.ensure_trunk(artifacts.home())
 
-    def features(self, texts: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def features(
+        self, texts: list[str], progress: Callable[[int, int], None] | None = None
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Gives (N, D) float32 and the token ids of every text. The trunk's part is kept on disk."""
         if self._trunk_dir is not None:
-            rows = features.cached(texts, self._trunk_dir)
+            rows = features.cached(texts, self._trunk_dir, progress=progress)
             return self._body.run(["features"], {"pooled": rows.pooled})[0], rows.ids
         tokenizer = tokens.load_tokenizer(artifacts.file_of(self.directory, self.manifest, "tokenizer"))
         ids = tokens.encode(tokenizer, texts, self.manifest["wide_tokens"])

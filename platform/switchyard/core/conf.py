@@ -31,6 +31,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "JOB_HEARTBEAT_S": 10,
     "JOB_LEASE_S": 60,
     "JOB_MAX_ATTEMPTS": 3,
+    # A queued row that nobody took is told of again after this long: its message may have died with the broker.
+    "JOB_WAKE_AGAIN_S": 300,
     # CIDRs of private networks that upstream URLs may name; empty refuses loopback and private addresses.
     "UPSTREAM_CIDRS": [],
     # Answers kept (sealed) so that feedback by label can be judged later; never for restricted work.

@@ -1,4 +1,10 @@
-"""The state machine of a job: which state may follow which."""
+"""The state machine of a job: which state may follow which.
+
+queued → running → succeeded
+   ↑  ↘     ↓  ↘ failed, cancelled, quarantined ─┐
+   │   paused                                    │
+   └──────┴──────────────── (resume, retry) ─────┘
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ from switchyard.core.errors import Conflict
 from switchyard.jobs.models import FINAL
 
 MOVES: dict[str, frozenset[str]] = {
-    "queued": frozenset({"running", "cancelled", "paused", "quarantined"}),
+    "queued": frozenset({"running", "paused", "cancelled", "quarantined"}),
     "running": frozenset({"succeeded", "failed", "cancelled", "paused", "queued", "quarantined"}),
     "paused": frozenset({"queued", "cancelled"}),
     "failed": frozenset({"queued"}),
@@ -17,7 +23,7 @@ MOVES: dict[str, frozenset[str]] = {
 
 
 def check_move(old: str, new: str) -> None:
-    """Raise Conflict when a job can't go from `old` to `new`."""
+    """Raise Conflict `illegal_state` when a job can't go from `old` to `new`."""
     if new not in MOVES[old]:
         allowed = ", ".join(sorted(MOVES[old])) or "nothing"
         raise Conflict(
@@ -26,4 +32,5 @@ def check_move(old: str, new: str) -> None:
 
 
 def is_final(state: str) -> bool:
+    """Whether nothing happens to the job any more unless somebody retries it."""
     return state in FINAL

@@ -28,6 +28,10 @@ class Job(models.Model):
     message = models.CharField(max_length=300, blank=True)
     device = models.CharField(max_length=120, blank=True, help_text="What really ran: device and provider.")
     attempt = models.PositiveIntegerField(default=0)
+    stalled = models.PositiveIntegerField(
+        default=0, help_text="Attempts since the work last got further than ever before."
+    )
+    furthest = models.FloatField(default=0.0, help_text="The best progress any attempt reached.")
     fence = models.PositiveIntegerField(default=0, help_text="Every write of a runner is WHERE fence = mine.")
     lease_until = models.DateTimeField(null=True)
     cancel_requested = models.BooleanField(default=False)
@@ -35,9 +39,17 @@ class Job(models.Model):
     unique_key = models.CharField(
         max_length=200, blank=True, help_text="Two live jobs never share a non-empty key."
     )
+    accelerator_ns = models.BigIntegerField(
+        default=0, help_text="Measured compute of all attempts, those that died included."
+    )
+    charged_ns = models.BigIntegerField(default=0, help_text="The part of it that is in the ledger.")
+    estimated_nusd = models.BigIntegerField(
+        null=True, help_text="What it was expected to cost before it started."
+    )
     cost_nusd = models.BigIntegerField(default=0)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(default=now)
+    woken_at = models.DateTimeField(null=True, help_text="When a worker was last told of it.")
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 

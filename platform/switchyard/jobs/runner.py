@@ -6,21 +6,24 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from switchyard.core.clock import now
 from switchyard.core.conf import conf
 from switchyard.core.errors import SwitchyardError
-from switchyard.jobs import services
+from switchyard.jobs.lifecycle import check_move
+from switchyard.jobs.meter import Meter
 from switchyard.jobs.models import Job, JobEvent
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 2.0
+LEAST_PROGRESS = 1e-6  # shares are floats: a tie is no progress
 
 
 class Stopped(Exception):
@@ -31,78 +34,104 @@ class Fenced(Exception):
     """Another runner has the job now: whatever this one still does is void."""
 
 
-Recipe = Callable[["Context"], dict[str, Any]]
-
-
 @dataclass(slots=True)
 class Context:
-    """What a recipe sees of its job: parameters, progress, and whether to stop."""
+    """What a recipe sees of its job: parameters, progress, what it costs, and whether to stop."""
 
     job: Job
     fence: int
-    accelerator_ns: int = 0
-    _looked: float = field(default=0.0)
-    _stop: bool = field(default=False)
+    meter: Meter = field(default_factory=Meter)
+    _before_ns: int = 0
+    _furthest: float = 0.0
+    _looked: float = 0.0
+    _stop: bool = False
 
     @property
     def params(self) -> dict[str, Any]:
         return self.job.params
 
-    def progress(self, share: float, message: str, **data: Any) -> None:
-        """Show where the work is: share in 0..1. Raises Fenced when the job was taken over."""
-        self._write(progress=max(0.0, min(1.0, share)), message=message[:300])
-        if data:
-            JobEvent.objects.create(job_id=self.job.pk, message=message[:500], data=data)
+    @property
+    def accelerator_ns(self) -> int:
+        """Compute of all attempts so far."""
+        return self._before_ns + self.meter.read()
 
-    def log(self, message: str, **data: Any) -> None:
-        JobEvent.objects.create(job_id=self.job.pk, message=message[:500], data=data)
+    def progress(self, share: float, message: str, **data: Any) -> None:
+        """Show where the work is: share in 0..1; `data` goes into the log. Raises Fenced when the job was taken over."""
+        share = max(0.0, min(1.0, share))
+        values: dict[str, Any] = {"progress": share, "message": message[:300]}
+        if share > self._furthest + LEAST_PROGRESS:
+            self._furthest = share
+            values |= {"furthest": share, "stalled": 0}
+        self.write(**values)
+        if data:
+            self.log(message, **data)
+
+    def log(self, message: str, level: str = "info", **data: Any) -> None:
+        """A line of the job's log. Raises Fenced."""
+        with transaction.atomic():
+            self.write()
+            JobEvent.objects.create(job_id=self.job.pk, level=level, message=message[:500], data=data)
 
     def device(self, name: str) -> None:
-        """What really ran: device and provider."""
-        self._write(device=name[:120])
+        """What really ran: device and provider. Raises Fenced."""
+        self.job.device = name[:120]
+        self.write(device=self.job.device)
+
+    @contextmanager
+    def computing(self, *, on_cpu: bool = True) -> Iterator[None]:
+        """Meter what happens inside; the row is told on the way out."""
+        with self.meter.running(on_cpu=on_cpu):
+            yield
+        self.write()
 
     def should_stop(self) -> bool:
-        """Whether somebody asked to cancel or pause; looks at the row every two seconds at most."""
+        """Whether somebody asked to cancel or pause, or has taken the job; looks at the row every two seconds."""
         if not self._stop and time.monotonic() - self._looked > LOOK_EVERY_S:
             self._looked = time.monotonic()
-            row = (
-                Job.objects.filter(pk=self.job.pk)
-                .values("cancel_requested", "pause_requested", "fence")
-                .first()
-            )
-            self._stop = (
-                row is None or row["fence"] != self.fence or row["cancel_requested"] or row["pause_requested"]
-            )
+            row = self._rows().values("cancel_requested", "pause_requested").first()
+            self._stop = row is None or row["cancel_requested"] or row["pause_requested"]
         return self._stop
 
     def check(self) -> None:
+        """Raises Stopped when the work should end here."""
         if self.should_stop():
             raise Stopped
 
-    def _write(self, **values: Any) -> None:
-        if not Job.objects.filter(pk=self.job.pk, fence=self.fence, state="running").update(**values):
+    def write(self, **values: Any) -> None:
+        """Change the row while it is ours, the measured compute with it. Raises Fenced."""
+        if not self._rows().update(accelerator_ns=self.accelerator_ns, **values):
             raise Fenced
+
+    def _rows(self) -> Any:
+        return Job.objects.filter(pk=self.job.pk, fence=self.fence, state="running")
+
+
+Recipe = Callable[[Context], dict[str, Any]]
+Settle = Callable[[Job], None]
 
 
 def claim(job_id: str) -> Context | None:
-    """Take a queued job, or one whose runner died. None when there is nothing to take."""
+    """Take a queued job, or one whose runner died. None when there is nothing to take.
+
+    A job that keeps dying without getting further is put in quarantine instead.
+    """
     with transaction.atomic():
         job = Job.objects.select_for_update().filter(pk=job_id).first()
         if job is None or not _takeable(job):
             return None
-        if job.attempt >= conf("JOB_MAX_ATTEMPTS"):
-            job.state, job.finished_at = "quarantined", now()
-            job.error = f"Tried {job.attempt} times and each runner died. Look at the log, mend the cause, then retry."
-            job.fence += 1
-            job.save()
-            return None
-        job.state, job.attempt, job.fence = "running", job.attempt + 1, job.fence + 1
+        job.fence += 1
         job.lease_until = now() + timedelta(seconds=conf("JOB_LEASE_S"))
+        if job.stalled >= conf("JOB_MAX_ATTEMPTS"):
+            _quarantine(job)
+            return None
+        job.state, job.attempt, job.stalled = "running", job.attempt + 1, job.stalled + 1
         job.started_at = job.started_at or now()
         job.message = "started" if job.attempt == 1 else f"started again, attempt {job.attempt}"
-        job.save()
+        job.save(
+            update_fields=["state", "attempt", "stalled", "fence", "lease_until", "started_at", "message"]
+        )
         JobEvent.objects.create(job=job, message=job.message)
-        return Context(job, job.fence)
+        return Context(job, job.fence, _before_ns=job.accelerator_ns, _furthest=job.furthest)
 
 
 def _takeable(job: Job) -> bool:
@@ -111,48 +140,74 @@ def _takeable(job: Job) -> bool:
     return job.state == "running" and job.lease_until is not None and job.lease_until < now()
 
 
-def run(job_id: str, recipe: Recipe) -> Job | None:
-    """Claim and run to an end state; gives the job, or None when somebody else has it."""
+def _quarantine(job: Job) -> None:
+    check_move(job.state, "quarantined")
+    job.state, job.finished_at, job.lease_until, job.message = "quarantined", now(), None, "in quarantine"
+    job.error = (
+        f"{job.stalled} attempts ended without an answer and without getting further. "
+        "Look at the log, mend the cause, then retry."
+    )
+    job.save(update_fields=["state", "finished_at", "lease_until", "message", "error", "fence"])
+    JobEvent.objects.create(job=job, level="error", message="quarantined", data={"attempts": job.attempt})
+
+
+def run(job_id: str, recipe: Recipe, settle: Settle | None = None) -> Job | None:
+    """Claim and run to an end state; gives the job, or None when somebody else has it.
+
+    `settle(job)` is called in the transaction of the last write, to book what the job cost.
+    """
     context = claim(job_id)
     if context is None:
         return None
     heart = _Heart(context)
     heart.start()
     try:
-        result = recipe(context)
-        _end(context, "succeeded", result=result, progress=1.0, message="done")
-    except Stopped:
-        _stopped(context)
+        _end(context, _outcome(context, recipe), settle)
     except Fenced:
         log.warning("job %s was taken over; this runner's writes are void", job_id)
-    except SwitchyardError as error:
-        _end(context, "failed", error=error.message, message="failed")
-    except Exception as error:
-        log.exception("job %s failed", job_id)
-        trace = "".join(traceback.format_exception(error))[-4000:]
-        JobEvent.objects.create(job_id=job_id, level="error", message=str(error)[:500], data={"trace": trace})
-        _end(context, "failed", error=f"{type(error).__name__}: {error}"[:2000], message="failed")
     finally:
         heart.stop()
     return Job.objects.get(pk=job_id)
 
 
-def _stopped(context: Context) -> None:
-    row = Job.objects.get(pk=context.job.pk)
-    if row.cancel_requested:
-        _end(context, "cancelled", message="cancelled")
-    else:
-        _end(context, "paused", message="paused; it goes on from its checkpoint")
+def _outcome(context: Context, recipe: Recipe) -> dict[str, Any]:
+    """The recipe's end as columns. Raises Fenced."""
+    try:
+        return {
+            "state": "succeeded",
+            "result": recipe(context),
+            "progress": 1.0,
+            "message": "done",
+            "error": "",
+        }
+    except Stopped:
+        row = Job.objects.get(pk=context.job.pk)
+        if row.fence != context.fence:
+            raise Fenced from None
+        if row.cancel_requested:
+            return {"state": "cancelled", "message": "cancelled"}
+        return {"state": "paused", "stalled": 0, "message": "paused; it goes on from its checkpoint"}
+    except SwitchyardError as error:
+        return {"state": "failed", "error": error.message, "message": "failed"}
+    except Fenced:
+        raise
+    except Exception as error:
+        log.exception("job %s failed", context.job.pk)
+        trace = "".join(traceback.format_exception(error))[-4000:]
+        context.log(str(error) or type(error).__name__, level="error", trace=trace)
+        return {"state": "failed", "error": f"{type(error).__name__}: {error}"[:2000], "message": "failed"}
 
 
-def _end(context: Context, state: str, **values: Any) -> None:
-    """The last write of a runner; nothing happens when the fence moved on."""
-    ended = {} if state == "paused" else {"finished_at": now()}
-    rows = Job.objects.filter(pk=context.job.pk, fence=context.fence, state="running")
-    if rows.update(
-        state=state, lease_until=None, cancel_requested=False, pause_requested=False, **ended, **values
-    ):
-        JobEvent.objects.create(job_id=context.job.pk, message=state)
+def _end(context: Context, values: dict[str, Any], settle: Settle | None) -> None:
+    """The last write of a runner, with its cost. Raises Fenced when the fence moved on."""
+    check_move("running", values["state"])
+    if values["state"] != "paused":
+        values["finished_at"] = now()
+    with transaction.atomic():
+        context.write(lease_until=None, cancel_requested=False, pause_requested=False, **values)
+        JobEvent.objects.create(job_id=context.job.pk, message=values["state"])
+        if settle is not None:
+            settle(Job.objects.select_related("lob").get(pk=context.job.pk))
 
 
 class _Heart(threading.Thread):
@@ -165,27 +220,20 @@ class _Heart(threading.Thread):
     def run(self) -> None:
         try:
             while not self._ended.wait(conf("JOB_HEARTBEAT_S")):
-                until = now() + timedelta(seconds=conf("JOB_LEASE_S"))
-                rows = Job.objects.filter(pk=self._context.job.pk, fence=self._context.fence, state="running")
-                if not rows.update(lease_until=until):
-                    return
-        except Exception:
-            log.exception("the heartbeat of job %s failed; its lease will end", self._context.job.pk)
+                self._beat()
+        except Fenced:
+            pass  # the work finds out by itself, at its next look or write
         finally:
+            connection.close()
+
+    def _beat(self) -> None:
+        """A database that is away for a moment costs a beat, not the job: the lease is several beats long."""
+        try:
+            self._context.write(lease_until=now() + timedelta(seconds=conf("JOB_LEASE_S")))
+        except DatabaseError:
+            log.exception("a heartbeat of job %s failed", self._context.job.pk)
             connection.close()
 
     def stop(self) -> None:
         self._ended.set()
         self.join(timeout=5)
-
-
-def reap() -> int:
-    """Wake what nobody works on: rows whose lease ended, and queued ones whose message was lost. Gives how many."""
-    stale = Job.objects.filter(state="running", lease_until__lt=now())
-    forgotten = Job.objects.filter(
-        state="queued", created_at__lt=now() - timedelta(seconds=conf("JOB_LEASE_S"))
-    )
-    jobs = list((stale | forgotten)[:200])
-    for job in jobs:
-        services.wake(job)
-    return len(jobs)

@@ -18,6 +18,7 @@ from switchyard.tenancy.models import LineOfBusiness, Organisation, User
 
 log = logging.getLogger(__name__)
 TASK = "modelhub.run_job"
+QUEUES = ("default", "training")
 LIVE = ("queued", "running", "paused")
 
 
@@ -30,19 +31,26 @@ def submit_once(
     queue: str = "default",
     user: User | None = None,
     unique_key: str = "",
+    estimated_nusd: int | None = None,
 ) -> Job:
-    """A queued job. With `unique_key`, a live job of that key is given back instead of a second one."""
+    """A queued job. With `unique_key`, a live job of that key is given back instead of a second one.
+
+    Keys are kept apart by organisation. Raises ValueError for a kind or a queue that nobody works on.
+    """
+    if kind not in Job.KINDS or queue not in QUEUES:
+        raise ValueError(f"kind {kind!r} or queue {queue!r} is unknown")
+    key = f"{organisation.pk}:{unique_key}"[:200] if unique_key else ""
     try:
         with transaction.atomic():
             job = Job.objects.create(
                 id=new_id("job"), organisation=organisation, lob=lob, kind=kind, queue=queue, params=params,
-                created_by=user, unique_key=unique_key, message="waiting for a worker",
+                created_by=user, unique_key=key, estimated_nusd=estimated_nusd, message="waiting for a worker",
             )  # fmt: skip
             _note(job, "submitted", user)
             transaction.on_commit(lambda: wake(job))
             return job
     except IntegrityError:
-        existing = Job.objects.filter(unique_key=unique_key, state__in=LIVE).first() if unique_key else None
+        existing = Job.objects.filter(unique_key=key, state__in=LIVE).first() if key else None
         if existing is None:
             raise
         return existing
@@ -54,67 +62,75 @@ def wake(job: Job) -> None:
         current_app.send_task(TASK, args=[job.pk], queue=job.queue, retry=False)
     except Exception as error:
         log.warning("job %s waits for the reaper: the broker is out of reach (%s)", job.pk, error)
+        return
+    Job.objects.filter(pk=job.pk).update(woken_at=now())
 
 
-@transaction.atomic
 def cancel(*, job: Job, user: User | None) -> Job:
-    """A waiting job ends at once; a running one within seconds, at its next look."""
-    job = Job.objects.select_for_update().get(pk=job.pk)
-    if job.state == "running":
-        job.cancel_requested = True
-        job.save(update_fields=["cancel_requested"])
-    else:
-        check_move(job.state, "cancelled")
-        job.state, job.finished_at, job.message = "cancelled", now(), "cancelled before it ran"
-        job.fence += 1
-        job.save(update_fields=["state", "finished_at", "message", "fence"])
-    _note(job, "cancel_requested", user)
-    return job
+    """A waiting job ends at once; a running one within seconds, at its next look. Raises Conflict."""
+    return _stop(job, user, state="cancelled", flag="cancel_requested", message="cancelled before it ran")
+
+
+def pause(*, job: Job, user: User | None) -> Job:
+    """Like `cancel`, but `resume` goes on from the checkpoint. Raises Conflict."""
+    return _stop(job, user, state="paused", flag="pause_requested", message="paused before it ran")
 
 
 @transaction.atomic
-def pause(*, job: Job, user: User | None) -> Job:
-    job = Job.objects.select_for_update().get(pk=job.pk)
+def _stop(job: Job, user: User | None, *, state: str, flag: str, message: str) -> Job:
+    job = _locked(job)
+    check_move(job.state, state)
     if job.state == "running":
-        job.pause_requested = True
-        job.save(update_fields=["pause_requested"])
+        setattr(job, flag, True)
+        job.save(update_fields=[flag])
     else:
-        check_move(job.state, "paused")
-        job.state, job.message = "paused", "paused before it ran"
-        job.fence += 1
-        job.save(update_fields=["state", "message", "fence"])
-    _note(job, "pause_requested", user)
+        job.state, job.message, job.fence = state, message, job.fence + 1
+        job.finished_at = now() if state == "cancelled" else None
+        job.save(update_fields=["state", "message", "fence", "finished_at"])
+    _note(job, flag, user)
     return job
 
 
 @transaction.atomic
 def resume(*, job: Job, user: User | None) -> Job:
+    """Queue a paused job again; it goes on from its checkpoint. Raises Conflict."""
     return _requeue(job, user, "resumed", ("paused",))
 
 
 @transaction.atomic
 def retry(*, job: Job, user: User | None) -> Job:
     """Run an ended job again, with its attempts counted from the start; its checkpoints are still there."""
-    return _requeue(job, user, "retried", ("failed", "cancelled", "quarantined"), attempt=0)
+    return _requeue(job, user, "retried", ("failed", "cancelled", "quarantined"), attempt=0, stalled=0)
 
 
 def _requeue(job: Job, user: User | None, action: str, states: tuple[str, ...], **changes: Any) -> Job:
-    job = Job.objects.select_for_update().get(pk=job.pk)
+    job = _locked(job)
     if job.state not in states:
         raise Conflict(
             f"Only a job that is {' or '.join(states)} can be {action}; this one is {job.state}.",
             code="illegal_state",
         )
     check_move(job.state, "queued")
-    for name, value in {
+    values = {
         "state": "queued", "cancel_requested": False, "pause_requested": False, "finished_at": None, "error": "",
         "lease_until": None, "message": "waiting for a worker", "fence": job.fence + 1, **changes,
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, value in values.items():
         setattr(job, name, value)
-    job.save()
+    try:
+        with transaction.atomic():
+            job.save(update_fields=list(values))
+    except IntegrityError:
+        raise Conflict(
+            "The same work is queued or running in another job; wait for that one.", code="already_running"
+        ) from None
     _note(job, action, user)
     transaction.on_commit(lambda: wake(job))
     return job
+
+
+def _locked(job: Job) -> Job:
+    return Job.objects.select_for_update(of=("self",)).select_related("lob").get(pk=job.pk)
 
 
 def _note(job: Job, action: str, user: User | None) -> None:
