@@ -53,5 +53,6 @@ urlpatterns = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     re_path(r"^api/v1/", include(router.urls)),
+    path("", include("switchyard.dashboards.session_urls")),
     path("", include("switchyard.dashboards.urls")),
 ]
