@@ -25,7 +25,7 @@ _ROUTE = {
         "prefer": _NAMES | {"minItems": 1},
         "choose": {"enum": ["cheapest", "fastest", "best"]},
         "among": _NAMES | {"minItems": 1},
-        "quality_floor": {"anyOf": [
+        "quality_floor": {"description": "a share of the best in 0..1, or 'abs:0.90'", "anyOf": [
             {"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": r"^abs:[01](\.\d+)?$"}]},
         "split": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
         "cascade": _NAMES | {"minItems": 2},
@@ -117,6 +117,8 @@ def _shorten(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = ", ".join(sorted(error.schema.get("properties", {})))
         return f"{error.message.split('(')[-1].rstrip(')')}; known are {known}.".capitalize()
+    if error.validator == "anyOf" and "description" in error.schema:
+        return f"{str(error.instance)[:60]!r} is not {error.schema['description']}."
     return error.message[:300] + "."
 
 
