@@ -7,11 +7,20 @@ import subprocess
 import sys
 
 import pytest
+import redis
 
 from switchyard.core.errors import BudgetExhausted
 from tests.costs.asks import USD, admission_on, make_ask, make_budget, make_settlement
 
 CALLS, PRICE_USD, WORST_USD = 67, 0.009, 0.02  # three times 67 ≥ 200 calls of at most two cents
+
+
+async def all_are_here(url: str) -> None:
+    """Wait for the other two: on a busy machine the first could spend everything before they have started."""
+    client = redis.Redis.from_url(url)
+    client.incr("here")
+    while int(client.get("here") or 0) < 3:
+        await asyncio.sleep(0.01)
 
 
 async def spend(url: str) -> dict[str, int]:
@@ -35,6 +44,7 @@ async def spend(url: str) -> dict[str, int]:
         spent += int(PRICE_USD * USD)
 
     async with admission_on(url) as admission:
+        await all_are_here(url)
         for _ in range(12):  # calls refused while others held the money come again
             await asyncio.gather(*(one(admission) for _ in range(CALLS)))
     return {"granted": granted, "refused": refused, "spent": spent}
