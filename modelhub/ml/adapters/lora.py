@@ -12,6 +12,9 @@ class AdaptedHead(nn.Module):
     Shapes: weight (L, D), bias (L,), down (r, D), up (D, r).
     """
 
+    best_weight: Tensor
+    best_bias: Tensor
+
     def __init__(self, weight: Tensor, bias: Tensor, rank: int = 8) -> None:
         super().__init__()
         if not 1 <= rank <= weight.size(1):

@@ -75,7 +75,7 @@ def distill(
 
     An epoch seeds itself, so a resumed run sees the batches that an unbroken one would.
     """
-    bags = {name: student.wides[name].bags(lesson.ids) for name, lesson in lessons.items()}
+    bags = {name: student.wide(name).bags(lesson.ids) for name, lesson in lessons.items()}
     per_epoch = len(_plan(lessons, config, 0))
     scheduler = TemperatureScheduler(5.0, 1.0, steps=per_epoch * config.epochs)
     optimizers = _Optimizers(student, config)
@@ -151,4 +151,4 @@ def student_logits(
     """Logits of one head for N texts. Gives (N, L)."""
     batch, mask = tokens.pad([features.cut(row) for row in ids])
     vector = student.encoder(torch.from_numpy(batch), torch.from_numpy(mask))
-    return student.heads[name](vector) + student.wides[name](make_bag(bags, drop, rng))
+    return student.linear(name)(vector) + student.wide(name)(make_bag(bags, drop, rng))

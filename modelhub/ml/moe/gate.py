@@ -31,6 +31,8 @@ class DynamicGate(nn.Module):
     varies by token follows Huang et al. 2024, arXiv 2403.07652.
     """
 
+    selection_bias: Tensor
+
     def __init__(
         self,
         width: int,

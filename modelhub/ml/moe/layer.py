@@ -31,7 +31,9 @@ class DynamicGatingLayer(nn.Module):
             nn.SiLU(),
             nn.Linear(shared * hidden, width, bias=False),
         )
-        nn.init.normal_(self.shared[2].weight, std=0.1 * (shared * hidden) ** -0.5)
+        last = self.shared[2]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.1 * (shared * hidden) ** -0.5)
         self.dropout = nn.Dropout(dropout)
         self.silent = False  # the control that leaves every feed-forward part out
 

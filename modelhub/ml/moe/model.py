@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,12 @@ class GatingClassifier(nn.Module):
 
     def head(self, name: str) -> nn.Linear:
         """The linear head of a workload. Raises KeyError."""
-        return self.heads[_key(name)]
+        return cast(nn.Linear, self.heads[_key(name)])
+
+    @property
+    def blocks(self) -> list[DynamicGatingLayer]:
+        """The Dynamic Gating blocks, in order."""
+        return [cast(DynamicGatingLayer, layer) for layer in self.layers]
 
     def forward(self, pooled: Tensor, name: str) -> Tensor:
         """Shapes: pooled (T, D) -> logits (T, L) of one workload."""

@@ -41,10 +41,10 @@ def measure(
         "learned_gate": float(right_answers(model, val).mean()),
         "random_router": float(right_answers(random, val).mean()),
     }
-    for layer in model.layers:
+    for layer in model.blocks:
         layer.silent = True
     found["experts_silenced"] = float(right_answers(model, val).mean())
-    for layer in model.layers:
+    for layer in model.blocks:
         layer.silent = False
     found = {name: round(value, 4) for name, value in found.items()}
     kept.write_text(json.dumps(found), "utf-8")

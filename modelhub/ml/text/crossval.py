@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,11 @@ def cross_validate(
         out = {name: held[name][fold] for name in names}
         fitted = dict(train) | {name: _without(whole[name], out[name]) for name in names}
         tested = {name: whole[name].take(out[name]) for name in names}
-        linear = _kept(work / f"fold-{fold}-linear.npz", lambda f=fitted, t=tested: _linear(f, t, tables))
+        linear = _kept(work / f"fold-{fold}-linear.npz", partial(_linear, fitted, tested, tables))
         seeded = replace(config, seed=config.seed + fold)
         deep = _kept(
             work / f"fold-{fold}-deep.npz",
-            lambda f=fitted, t=tested, s=seeded: _deep(f, t, s, shape, progress),
+            partial(_deep, fitted, tested, seeded, shape, progress),
         )
         results.append(linear | deep)
     return {name: _judge(name, whole[name], held[name], results) for name in names}
@@ -60,7 +61,7 @@ def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
     """What the file holds; made and written first where it does not stand."""
     if not path.is_file():
         temporary = path.with_name(f".{path.name}")
-        np.savez(temporary, **make())
+        np.savez(temporary, **make())  # type: ignore[arg-type]
         temporary.replace(path)
     with np.load(path) as stored:
         return dict(stored)

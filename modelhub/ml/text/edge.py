@@ -156,9 +156,9 @@ def _write(out: Path, student: Student, trunk_dir: Path, work: Path, val: Parts)
     shutil.copyfile(trunk_dir / "tokenizer.json", out / "tokenizer.json")
     files = {"body": "body.onnx", "tokenizer": "tokenizer.json"}
     for name in student.names:
-        head = student.heads[name]
+        head = student.linear(name)
         weight, bias = (p.detach().numpy() for p in (head.weight, head.bias))
-        graphs.write_head(out / f"{name}.onnx", weight, bias, student.wides[name].quantised(), 1.0)
+        graphs.write_head(out / f"{name}.onnx", weight, bias, student.wide(name).quantised(), 1.0)
         files[f"head:{name}"] = f"{name}.onnx"
     return files
 
@@ -178,7 +178,7 @@ def _served_logits(out: Path, body: Any, name: str, part: Part) -> np.ndarray:
 @torch.no_grad()
 def _torch_logits(student: Student, name: str, part: Part) -> np.ndarray:
     student.eval()
-    bags = student.wides[name].bags(part.features.ids)
+    bags = student.wide(name).bags(part.features.ids)
     chunks = [np.arange(start, min(start + 128, len(part))) for start in range(0, len(part), 128)]
     ids = part.features.ids
     return np.concatenate(

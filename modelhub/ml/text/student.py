@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -109,7 +110,8 @@ def make_bag(bags: list[tuple[np.ndarray, np.ndarray]], drop: float, rng: np.ran
         place += len(own_rows)
         rows.append(own_rows)
         weights.append(own_weights)
-    return Bag(*(torch.from_numpy(np.concatenate(x)) for x in (rows, weights)), torch.tensor(starts))
+    joined = [torch.from_numpy(np.concatenate(parts)) for parts in (rows, weights)]
+    return Bag(joined[0], joined[1], torch.tensor(starts))
 
 
 class Student(nn.Module):
@@ -124,7 +126,15 @@ class Student(nn.Module):
         )
         self.wides = nn.ModuleDict({name: WideHead(table, share) for name, (table, share) in tables.items()})
 
+    def linear(self, name: str) -> nn.Linear:
+        """A workload's linear head. Raises KeyError."""
+        return cast(nn.Linear, self.heads[name])
+
+    def wide(self, name: str) -> WideHead:
+        """A workload's wide channel. Raises KeyError."""
+        return cast(WideHead, self.wides[name])
+
     def parameters_of(self, sparse: bool) -> list[nn.Parameter]:
         """Wide weights get sparse gradients and an optimiser of their own; the rest is `sparse=False`."""
-        wides = {id(head.weight) for head in self.wides.values()}
+        wides = {id(self.wide(name).weight) for name in self.names}
         return [p for p in self.parameters() if (id(p) in wides) is sparse]

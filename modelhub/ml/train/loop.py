@@ -120,7 +120,7 @@ def _train_epoch(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        for layer, routing in zip(model.layers, routings, strict=True):
+        for layer, routing in zip(model.blocks, routings, strict=True):
             load = balance.expert_load(routing, layer.bank.experts)
             balance.move_selection_bias(layer.gate, load)
         total += float(loss.detach())

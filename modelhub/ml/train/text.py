@@ -13,7 +13,7 @@ import torch
 from modelhub import artifacts
 from modelhub.ml.train.progress import Bar
 
-SMOKE_ROWS = 24
+SMOKE_ROWS = 12
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
