@@ -26,6 +26,9 @@ from switchyard.core.money import format_usd
 log = logging.getLogger(__name__)
 STREAM = "sy:usage"
 PENDING_MAX = 50_000
+REBUILD_BACKLOG_MAX = (
+    5_000  # every counter's rebuild reads the backlog; while it is long, counters stay as they are
+)
 # Counters move while the ledger is read: what they gained meanwhile is added to what was computed.
 SET_COUNTER = """
 local before = tonumber(ARGV[2])
@@ -141,8 +144,11 @@ def rebuild_counter(limit: BudgetLimit, connection: redis.Redis, at: datetime | 
 
 
 def rebuild_counters(connection: redis.Redis | None = None) -> int:
-    """All budgets' counters of their present period; gives how many."""
+    """All budgets' counters of their present period; gives how many. None while the consumer is far behind."""
     connection = connection or client()
+    if connection.xlen(STREAM) > REBUILD_BACKLOG_MAX:
+        log.warning("Counters aren't rebuilt: the ledger is far behind the stream")
+        return 0
     budgets = list(Budget.objects.select_related("lob"))
     for budget in budgets:
         rebuild_counter(limit_of(budget), connection)

@@ -113,6 +113,16 @@ def test_what_is_spent_while_the_ledger_is_read_is_not_lost(legal, valkey, monke
 
 
 @pytest.mark.django_db
+def test_counters_are_left_alone_while_the_ledger_is_far_behind(legal, valkey, monkeypatch):
+    make_row(legal, period="total")
+    assert budgets.rebuild_counters(valkey.client()) == 1
+    monkeypatch.setattr(budgets, "REBUILD_BACKLOG_MAX", 1)
+    for _ in range(2):
+        valkey.client().xadd("sy:usage", {"d": orjson.dumps(make_event())})
+    assert budgets.rebuild_counters(valkey.client()) == 0
+
+
+@pytest.mark.django_db
 def test_headroom_comes_from_the_counter_or_else_from_the_ledger(legal, valkey, settings):
     settings.REDIS_URL = valkey.url
     limit = limit_of(make_row(legal, period="total"))
