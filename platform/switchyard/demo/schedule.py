@@ -15,7 +15,16 @@ class Beat:
     period: str  # seconds, minutes, hours, days
 
 
-SCHEDULE: tuple[Beat, ...] = ()
+SCHEDULE: tuple[Beat, ...] = (
+    Beat("money: bring the roll-ups up", "costs.refresh_rollups", 5, "minutes"),
+    Beat("money: bill the nodes' finished hours", "costs.close_intervals", 10, "minutes"),
+    Beat("money: give back what crashed calls reserved", "costs.sweep_leases", 30, "seconds"),
+    Beat("money: budgets' counters and alerts", "costs.check_budgets", 15, "seconds"),
+    Beat("money: verify the books", "costs.verify_books", 1, "days"),
+    Beat("jobs: re-queue what stands still", "modelhub.reap", 1, "minutes"),
+    Beat("models: evaluate every live version", "modelhub.scheduled_evaluations", 1, "days"),
+    Beat("models: audit for bias", "modelhub.scheduled_audits", 1, "days"),
+)
 
 
 def ensure_schedule() -> int:
