@@ -1,0 +1,55 @@
+"""The pages in the order they are listed, in groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    title: Any
+    url: str
+    icon: str
+    current: bool
+
+
+GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
+    ("", ((_("Overview"), "overview", "grid"),)),
+    (_("Money"), (
+        (_("Spend"), "spend", "coins"),
+        (_("Budgets"), "budgets", "gauge"),
+        (_("Ledger"), "ledger", "book"),
+    )),
+    (_("Quality"), (
+        (_("Accuracy"), "accuracy", "target"),
+        (_("Review list"), "review", "shield"),
+    )),
+    (_("Routing"), (
+        (_("Decisions"), "decisions", "list"),
+        (_("Policies"), "policies", "branch"),
+    )),
+    (_("Models"), (
+        (_("Models"), "models", "cube"),
+        (_("Jobs"), "jobs", "play"),
+    )),
+    (_("Trust"), (
+        (_("Alerts"), "alerts", "bell"),
+        (_("Audit log"), "audit", "lock"),
+    )),
+)  # fmt: skip
+
+
+def entries(path: str) -> list[tuple[Any, list[Entry]]]:
+    groups = []
+    for title, pages in GROUPS:
+        group = []
+        for name, view, icon in pages:
+            url = reverse(f"dashboards:{view}")
+            current = path == url if url == "/" else path.startswith(url)
+            group.append(Entry(name, url, icon, current))
+        groups.append((title, group))
+    return groups

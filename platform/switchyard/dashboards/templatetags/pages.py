@@ -1,0 +1,141 @@
+"""Filters and tags of the pages: amounts, rates, icons, links that keep the question, code with its colours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from django import template
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+
+from switchyard.core.money import NUSD_PER_USD
+from switchyard.dashboards.highlight import highlight_policy
+
+register = template.Library()
+DASH = "–"
+
+
+@register.filter
+def usd(nusd: Any, places: int | None = None) -> str:
+    """Nano-dollars for people: cents for large amounts, three significant digits below a dollar; never 1e-06."""
+    if nusd in (None, ""):
+        return DASH
+    value = float(nusd) / NUSD_PER_USD
+    size = abs(value)
+    if size == 0:
+        return "$0"
+    sign = "−" if value < 0 else ""
+    if places is None:
+        places = 2 if size >= 1 else min(9, 2 - math.floor(math.log10(size)))
+    return f"{sign}${size:,.{places}f}"
+
+
+@register.filter
+def rate(value: Any, places: int = 1) -> str:
+    return DASH if value in (None, "") else f"{value * 100:.{places}f} %"
+
+
+@register.filter
+def count(value: Any) -> str:
+    return DASH if value in (None, "") else f"{value:,}"
+
+
+@register.filter
+def figure(value: Any) -> str:
+    """Three or four significant digits."""
+    if value in (None, ""):
+        return DASH
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
+@register.filter
+def moment(value: Any) -> str:
+    return DASH if value in (None, "") else formats.date_format(timezone.localtime(value), "Y-m-d H:i:s")
+
+
+@register.filter
+def cell(value: Any, kind: str) -> Any:
+    """One cell of a panel's table by its column's kind."""
+    if value is None:
+        return "" if kind == "verdict" else DASH
+    if kind == "verdict":
+        return badge(str(value))
+    shapes = {"usd": usd, "rate": rate, "count": count, "number": figure, "time": moment}
+    return shapes[kind](value) if kind in shapes and not isinstance(value, str) else value
+
+
+@register.filter
+def get(mapping: Any, key: Any) -> Any:
+    return mapping.get(key) if hasattr(mapping, "get") else None
+
+
+TONES = {
+    "pass": "good", "live": "good", "succeeded": "good", "ok": "good", "confirmed": "bad", "fail": "bad", "failed": "bad",
+    "error": "bad", "quarantined": "bad", "withhold": "bad", "not_enough_data": "warn", "paused": "warn", "open": "warn",
+    "canary": "warn", "observe": "warn", "cancelled": "plain", "superseded": "plain", "retired": "plain", "draft": "plain",
+    "running": "info", "queued": "info", "validated": "info", "candidate": "info", "private": "private",
+    "external": "external", "restricted": "bad", "confidential": "warn",
+}  # fmt: skip
+
+
+@register.filter
+def badge(value: str) -> SafeString:
+    """A word of CONTRACTS in its colour; the word itself carries the meaning."""
+    words = {"not_enough_data": _("not enough data"), "pass": _("pass"), "fail": _("fail")}
+    return format_html('<span class="badge {}">{}</span>', TONES.get(value, "plain"), words.get(value, value) or DASH)
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"></use></svg>', name)
+
+
+@register.simple_tag(takes_context=True)
+def query(context: Any, **changes: Any) -> str:
+    """The current query string with some parts changed; None or empty removes one."""
+    kept = context["request"].GET.copy()
+    for name, value in changes.items():
+        name = name.rstrip("_")
+        if value in (None, ""):
+            kept.pop(name, None)
+        else:
+            kept[name] = value
+    return f"?{kept.urlencode()}"
+
+
+@register.filter
+def policy_lines(document: str) -> list[SafeString]:
+    return [mark_safe(line) for line in highlight_policy(document)]  # noqa: S308  (every piece is escaped there)
+
+
+@register.filter
+def diff_class(line: str) -> str:
+    if line.startswith("@@") or line.startswith(("---", "+++")):
+        return "meta"
+    return {"+": "added", "-": "removed"}.get(line[:1], "")
+
+
+@register.filter
+def milliseconds(ns: int | None) -> str:
+    """Nanoseconds as milliseconds."""
+    return DASH if not ns else f"{ns / 1e6:.3g} ms"
+
+
+@register.filter
+def flat_rows(result: Any, prefix: str = "", limit: int = 200) -> list[tuple[str, Any]]:
+    """A report's nested figures as "a.b" → value, in order; lists of numbers are joined, long ones cut."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in (result or {}).items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict):
+            rows += flat_rows(value, f"{path}.", limit)
+        elif isinstance(value, list):
+            rows.append((path, ", ".join(str(v) for v in value[:12]) + (" …" if len(value) > 12 else "")))
+        else:
+            rows.append((path, figure(value) if isinstance(value, float) else value))
+    return rows[:limit]

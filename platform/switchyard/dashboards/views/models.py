@@ -1,0 +1,88 @@
+"""Models: where each workload is answered from, which version is live, what was measured of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from modelhub import artifacts
+from modelhub.models import BiasAudit, Deployment, Evaluation, ModelVersion
+from modelhub.services import promotion
+from switchyard.core.errors import SwitchyardError
+from switchyard.dashboards.pages import PageRequest, page, require_role, show
+from switchyard.dashboards.selectors import latest_evaluations
+
+ENGINEERS = ("model_engineer",)
+STAGES = {"live": 0, "canary": 1, "candidate": 2, "retired": 3}
+
+
+@page
+def models(request: PageRequest) -> HttpResponse:
+    scope = request.ask.scope
+    deployments = Deployment.objects.for_tenant(scope).select_related("node").prefetch_related("lobs")
+    versions = ModelVersion.objects.for_tenant(scope).select_related("deployment", "workload__lob")
+    if request.ask.lob:
+        versions = versions.filter(workload__lob__slug=request.ask.lob)
+    rows = sorted(versions, key=lambda v: (v.workload.name, v.deployment.side != "private", STAGES[v.stage]))
+    evaluations = {(e.workload_id, e.deployment_id, e.version): e for e in latest_evaluations(request.ask)}
+    shown = list(deployments)
+    return show(request, "modelhub/models.html", {
+        "deployments": shown, "cards": _cards({d.model for d in shown}), "may_promote": scope.has_role(*ENGINEERS),
+        "versions": [
+            (v, _measured(v, evaluations.get((v.workload_id, v.deployment_id, v.version))), promotion.gate(v)) for v in rows
+        ],
+        "audits": BiasAudit.objects.for_tenant(scope).select_related("workload")[:20],
+    })  # fmt: skip
+
+
+def _measured(version: ModelVersion, found: Evaluation | None) -> dict[str, Any]:
+    """The latest evaluation; before there is one, what its training measured."""
+    names = ("metric", "value", "low", "high", "n", "verdict")
+    if found is not None:
+        return {name: getattr(found, name) for name in names}
+    stated = version.metrics.get("after") or version.metrics
+    return {name: stated.get(name) for name in names} | {"verdict": stated.get("verdict", "")}
+
+
+def _cards(model_ids: set[str]) -> list[dict[str, Any]]:
+    """What the manifests of locally held models say; a model that lives elsewhere has none."""
+    cards = []
+    for model_id in sorted(model_ids):
+        try:
+            manifest = artifacts.load_manifest(artifacts.find(model_id))
+        except (artifacts.ArtifactMissing, artifacts.ArtifactCorrupt):
+            continue
+        files = manifest["files"].values()
+        manifest["size_mib"] = sum(entry.get("bytes", 0) for entry in files) / 2**20
+        metrics = {k: v for k, v in manifest.get("metrics", {}).items() if isinstance(v, dict) and "metric" in v}
+        for measured in metrics.values():
+            beside = measured.get("tfidf") or measured.get("control") or {}
+            measured["beside"] = beside.get("value")
+        cards.append(manifest | {"measured": metrics})
+    return cards
+
+
+@require_POST
+@page
+def version_action(request: PageRequest, version_id: int, action: str) -> HttpResponse:
+    """promote | reject. A gate that fails asks for a reason."""
+    require_role(request, *ENGINEERS)
+    version = get_object_or_404(ModelVersion.objects.for_tenant(request.ask.scope), pk=version_id)
+    reason = request.POST.get("reason", "").strip()[:300]
+    try:
+        if action == "promote":
+            done = promotion.promote(version=version, user=request.user, force_reason=reason)  # type: ignore[arg-type]
+            text = _("%(version)s is live: the next request is answered by it.")
+        else:
+            done = promotion.reject(version=version, user=request.user, reason=reason)  # type: ignore[arg-type]
+            text = _("%(version)s will not go live.")
+    except SwitchyardError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, text % {"version": f"{done.workload.name}@{done.version}"})
+    return redirect(request.POST.get("back") if request.POST.get("back", "").startswith("/jobs/") else "dashboards:models")

@@ -1,0 +1,41 @@
+"""The first page: this period's cost as it was, all private, all external, and the saving; then the charts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.http import HttpResponse
+
+from costs import charts, reports
+from switchyard.dashboards.pages import Ask, PageRequest, page, show_panels
+from switchyard.dashboards.selectors import has_demonstration
+from switchyard.dashboards.views import panels
+
+
+@page
+def overview(request: PageRequest) -> HttpResponse:
+    ask = request.ask
+    builders = {
+        "counterfactual": partial(panels.counterfactual, ask),
+        "cost-by-lob": partial(panels.cost_by_lob, ask),
+        "accuracy-by-lob": partial(panels.accuracy_by_lob, ask),
+        "share-by-lob": partial(panels.share_by_lob, ask),
+        "cost-per-correct": partial(panels.cost_per_correct, ask),
+        "spend-over-time": partial(panels.spend_over_time, ask),
+    }
+    if ask.scope.lob_ids is None:  # a machine's bill is everybody's: only for those who may see everybody
+        builders["node-bill"] = partial(panels.node_bill, ask)
+    context = {} if "csv" in request.GET else _first_figure(ask)
+    return show_panels(request, "dashboards/overview.html", builders, context)
+
+
+def _first_figure(ask: Ask) -> dict[str, Any]:
+    report = reports.counterfactual(**ask.report())
+    totals = report.totals
+    return {
+        "totals": totals, "as_of": report.as_of, "bound": [row for row in report.rows if row.get("bound")],
+        "worlds": charts.counterfactual(totals), "has_requests": bool(totals.get("requests")),
+        "demonstration": has_demonstration(ask), "accuracy": reports.accuracy(**ask.report()).totals,
+        "spend": reports.spend(**ask.report(group="side")),
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""Panels that more than one page shows: report → figure and table."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from costs import charts, reports
+from switchyard.dashboards.pages import Ask, Column, Panel
+from switchyard.dashboards.selectors import what_counts_as_right, workloads
+
+
+def _pair(key: str) -> list[str]:
+    first, _bar, second = key.partition("|")
+    return [first, second]
+
+
+def cost_by_lob(ask: Ask) -> Panel:
+    rows = reports.spend(**ask.report(group="lob,side")).rows
+    return Panel(
+        "cost-by-lob", _("Cost by line of business"),
+        [Column(_("Line of business")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count"),
+         Column(_("Answers"), "count")],
+        [[*_pair(r["key"]), r["cost_nusd"], r["requests"], r["answers"]] for r in rows],
+        charts.cost_by_side(rows),
+    )  # fmt: skip
+
+
+def spend_over_time(ask: Ask, second: str = "side") -> Panel:
+    rows = reports.spend(**ask.report(group=f"{ask.period.bucket},{second}")).rows
+    return Panel(
+        "spend-over-time", _("Spend over time"),
+        [Column(_("Time (UTC)")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count")],
+        [[*_pair(r["key"]), r["cost_nusd"], r["requests"]] for r in rows], charts.cost_over_time(rows), wide=True,
+    )  # fmt: skip
+
+
+def accuracy_by_lob(ask: Ask) -> Panel:
+    rows = reports.accuracy(**ask.report(group="lob")).rows
+    right = what_counts_as_right(workloads(ask))
+    return Panel(
+        "accuracy-by-lob", _("Accuracy by line of business"),
+        [Column(_("Line of business")), Column(_("Share right"), "rate"), Column(_("Low"), "rate"), Column(_("High"), "rate"),
+         Column(_("Judged"), "count"), Column(_("What counts as right"))],
+        [[r["key"], r["rate"], r["low"], r["high"], r["judged"], right.get(r["key"], "")] for r in rows],
+        charts.rate_with_interval(rows, labels=right),
+        note=_("Answers judged by feedback, with 95 % Wilson intervals. What counts as right differs; the table says it."),
+    )  # fmt: skip
+
+
+def share_by_lob(ask: Ask) -> Panel:
+    rows = reports.share(**ask.report()).rows
+    return Panel(
+        "share-by-lob", _("Private and external share"),
+        [Column(_("Line of business")), Column(_("Private requests"), "count"), Column(_("External requests"), "count")],
+        [[r["key"], r["private"], r["external"]] for r in rows], charts.shares(rows),
+    )  # fmt: skip
+
+
+def cost_per_correct(ask: Ask, group: str = "lob") -> Panel:
+    rows = reports.cost_per_correct(**ask.report(group=group)).rows
+    title = _("Line of business") if group == "lob" else _("Workload")
+    return Panel(
+        "cost-per-correct", _("Cost per correct answer"),
+        [Column(title), Column(_("Cost per correct answer"), "usd"), Column(_("Low"), "usd"), Column(_("High"), "usd"),
+         Column(_("Judged"), "count"), Column(_("Correct"), "count")],
+        [[r["key"], r["nusd_per_correct"], r["low"], r["high"], r["judged"], r["correct"]] for r in rows],
+        charts.cost_per_correct(rows),
+        note=_("What the judged answers cost, divided by those that were right."),
+    )  # fmt: skip
+
+
+def node_bill(ask: Ask) -> Panel:
+    rows = reports.node_bill(**ask.report()).rows
+    return Panel(
+        "node-bill", _("Own machines: used and idle"),
+        [Column(_("Node")), Column(_("Bill"), "usd"), Column(_("Used"), "usd"), Column(_("Idle"), "usd"),
+         Column(_("Utilisation"), "rate")],
+        [[r["key"], r["bill_nusd"], r["used_nusd"], r["idle_nusd"], r["utilisation"]] for r in rows],
+        charts.node_bill(rows),
+        note=_("Idle is nobody's request: it stands on its own line and adds up with the used part to the bill."),
+    )  # fmt: skip
+
+
+def counterfactual(ask: Ask) -> Panel:
+    report = reports.counterfactual(**ask.report())
+    return Panel(
+        "counterfactual", _("What this period cost, and what one side alone would have"),
+        [Column(_("Workload")), Column(_("Line of business")), Column(_("As it was"), "usd"), Column(_("All private"), "usd"),
+         Column(_("All external"), "usd"), Column(_("Kept at home by"))],
+        [[r["key"], r["lob"], r["actual_nusd"], r["all_private_nusd"], r["all_external_nusd"], r.get("bound") or ""]
+         for r in report.rows],
+        charts.counterfactual(report.totals) if report.rows else None,
+    )  # fmt: skip
