@@ -19,7 +19,7 @@ from routing.run import Run
 from switchyard.core.money import largest_remainder
 
 ITEMS = {"classification": "input", "prediction": "records"}
-MAX_ITEMS = 32  # small: a live request waits behind at most one batch
+MAX_ITEMS, MAX_BYTES = 32, 8_000  # small: a live request waits behind at most one batch
 DEADLINE_S = 120.0
 
 
@@ -96,8 +96,9 @@ class BatchingExecutor(Executor):
         """Call after call until nobody waits."""
         await asyncio.sleep(0)  # let the others of this turn join
         while queue := self.queues[key]:
+            queue.sort(key=lambda waiting: waiting.weight)  # alike in length: little padding
             batch = [queue.pop(0)]
-            while queue and sum(len(w.items) for w in batch) + len(queue[0].items) <= MAX_ITEMS:
+            while queue and _fits([*batch, queue[0]]):
                 batch.append(queue.pop(0))
             try:
                 shares = await self._call(key, target, task, batch)
@@ -133,3 +134,7 @@ class BatchingExecutor(Executor):
             part = duration_s * waiting.weight / sum(weights)
             shares.append(Share(rows, tokens_in, accelerator_ns, part))
         return shares
+
+
+def _fits(batch: list[Waiting]) -> bool:
+    return sum(len(w.items) for w in batch) <= MAX_ITEMS and sum(w.weight for w in batch) <= MAX_BYTES

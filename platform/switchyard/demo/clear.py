@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from costs.models import Attempt, LedgerEntry, SpendDay, SpendHour
+from costs.demonstration import ORIGIN, remove_demonstration
 from routing.models import DecisionRecord, Feedback, Interception
 from switchyard.audit.services import record
 from switchyard.demo.history import KIND
 from switchyard.jobs.models import Job
-
-ORIGIN = "demonstration"
+from switchyard.tenancy.models import Organisation
 
 
 @transaction.atomic
-def clear_history(*, actor: str | None = None) -> dict[str, int]:
+def clear_history(*, organisation: Organisation, actor: str | None = None) -> dict[str, int]:
     """Rows removed by table. Live rows, configuration and money of real requests stay untouched."""
-    demonstration = DecisionRecord.objects.filter(origin=ORIGIN)
-    removed = {
-        "interceptions": Interception.objects.filter(decision_id__in=demonstration.values("pk")).delete()[0]
-    }
-    for name, model in (
-        ("feedback", Feedback), ("ledger entries", LedgerEntry), ("attempts", Attempt),
-        ("hourly roll-ups", SpendHour), ("daily roll-ups", SpendDay),
-    ):  # fmt: skip
-        removed[name] = model.objects.filter(origin=ORIGIN).delete()[0]
-    removed["decisions"] = demonstration.delete()[0]
-    # The job stays, so that the next start doesn't bring back what somebody took out.
-    Job.objects.filter(kind=KIND).update(
-        state="succeeded", message="removed on request", lease_until=None, finished_at=None
+    decisions = DecisionRecord.objects.filter(organisation_id=organisation.pk, origin=ORIGIN)
+    caught = Interception.objects.filter(
+        organisation_id=organisation.pk, decision_id__in=decisions.values("pk")
     )
-    record(actor=actor, action="demonstration.cleared", target="history", detail=removed)
+    feedback = Feedback.objects.filter(organisation_id=organisation.pk, origin=ORIGIN)
+    removed = {"interceptions": caught.delete()[0], "feedback": feedback.delete()[0]}
+    removed |= remove_demonstration(organisation.pk)
+    removed["decisions"] = decisions.delete()[0]
+    # The job stays, so that the next start doesn't bring back what somebody took out.
+    Job.objects.filter(organisation=organisation, kind=KIND).update(
+        state="succeeded", message="removed on request", lease_until=None
+    )
+    record(
+        actor=actor, action="demonstration.cleared", target="history", organisation_id=organisation.pk, detail=removed
+    )  # fmt: skip
     return removed

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Count, Min, Q, Sum
 
 from costs import metering
+from costs.intervals import close_intervals
 from costs.models import Attempt
 from routing.services import records
 from switchyard.core.clock import from_ns, now
@@ -67,6 +68,7 @@ def finish(job: Job, seconds: float) -> None:
     first = (end - timedelta(days=job.params["days"])).replace(minute=0, second=0, microsecond=0)
     hours = [first + timedelta(hours=i) for i in range(int((end - first).total_seconds() // 3600) + 1)]
     refresh(job.organisation_id, hours)
+    close_intervals(job.organisation_id, first, end)
     job.state, job.progress, job.finished_at, job.lease_until = "succeeded", 1.0, now(), None
     job.result = job.result | {"seconds": round(job.result.get("seconds", 0) + seconds, 1)}
     job.message = f"{job.result.get('answers', 0):,} answers"

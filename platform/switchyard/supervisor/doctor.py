@@ -14,8 +14,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -125,42 +123,35 @@ def installed() -> bool:
     return (ROOT / ".venv" / ".stamp-installed").exists()
 
 
-def registry_urls() -> list:
-    """The package indexes that pip would ask on this machine."""
-    for command in ([sys.executable, "-m", "pip"], ["pip3"], ["pip"]):
-        try:
-            lines = subprocess.run(
-                [*command, "config", "list"], capture_output=True, text=True, timeout=20, check=True
-            ).stdout.splitlines()
-        except (OSError, subprocess.SubprocessError):
-            continue
-        values = dict(line.split("=", 1) for line in lines if "=" in line)
-        named = [
-            v.strip("'\"") for k, v in values.items() if k.endswith(("index-url", "find-links", "index_url"))
-        ]
-        return [url for value in named for url in value.split()]
-    return []
+def pip_answers(arguments: list) -> str:
+    """What pip says against a look-up by its own configuration; empty when the registry answered."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "index",
+        "versions",
+        "pip",
+        "--disable-pip-version-check",
+        *arguments,
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=40)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{type(error).__name__}"
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    return "" if done.returncode == 0 else (lines or [f"status {done.returncode}"])[-1]
 
 
 def check_registry() -> Finding:
     if installed():
         return GOOD, "everything is installed; no package registry is needed"
-    urls = registry_urls()
-    if any(not url.startswith("http") for url in urls):
-        return GOOD, "pip is given a folder of packages"
-    target = next((url for url in urls if url.startswith("http")), "https://pypi.org/simple/")
-    try:
-        urllib.request.urlopen(target.rstrip("/") + "/pip/", timeout=8).close()
-    except urllib.error.HTTPError as error:
-        if error.code >= 500:
-            return (
-                BAD,
-                f"The package registry {target} answers {error.code}. Try again later, or name another: PIP_INDEX_URL=…",
-            )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    if importlib.util.find_spec("pip") is None:
+        return BAD, "pip is missing. Install it (Debian: apt install python3-pip python3-venv)."
+    trouble = pip_answers(["--timeout", "6", "--retries", "0"])
+    if trouble:
         return BAD, (
-            f"The package registry {target} can't be reached ({reason}). Check the network or proxy, or name another: "
+            f"The package registry can't be reached ({trouble}). Check the network or proxy, or name another one: "
             "PIP_INDEX_URL=… (packages in a folder: PIP_FIND_LINKS=/folder)"
         )
     return GOOD, "the package registry answers"

@@ -151,10 +151,11 @@ def servers(places: Places) -> list[Spec]:
     ]  # fmt: skip
 
 
-def history(places: Places) -> Spec:
-    """Fourteen days of traffic, replayed behind everything else."""
+def history(places: Places, *, replay: bool) -> Spec:
+    """Behind everything else: how long an answer takes on each side, then fourteen days of traffic."""
     keys = {
         "SWITCHYARD_PRIVATE_KEY": places.private_key,
         "SWITCHYARD_EXTERNAL_KEY": places.external_key,
     }
-    return Spec("history", manage("replay_history"), environment(places) | keys, restart=False)
+    command = manage("replay_history" if replay else "measure_models")
+    return Spec("history", command, environment(places) | keys, restart=False)

@@ -97,8 +97,9 @@ class Supervisor:
         self._launch(plan.servers(places))
         self._wait_until_ready()
         self._announce(places)
+        if self.demo:
+            self._launch([plan.history(places, replay=self.with_history)])
         if self.with_history:
-            self._launch([plan.history(places)])
             say("The history of 14 days is replayed in the background; the pages fill while it runs.")
 
     def _places(self) -> plan.Places:
@@ -213,9 +214,9 @@ class Supervisor:
             return
         self.children.remove(child)
         if child.spec.name == "history":
-            if status == 0:
+            if status == 0 and self.with_history:
                 say("The history is in: reload the overview.")
-            else:
+            elif status != 0:
                 say(
                     f"The history replay ended early ({how}); it goes on at the next start. Log: {child.log.path}"
                 )

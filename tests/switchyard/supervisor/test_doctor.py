@@ -64,7 +64,9 @@ def test_another_python_is_refused_by_name(monkeypatch, version):
 
 def test_a_registry_out_of_reach_is_named_before_the_first_install(monkeypatch):
     monkeypatch.setattr(doctor, "installed", lambda: False)
-    monkeypatch.setattr(doctor, "registry_urls", lambda: ["http://127.0.0.1:9/simple/"])
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
     state, sentence = doctor.check_registry()
     assert state == doctor.BAD and "PIP_INDEX_URL=" in sentence
     monkeypatch.setattr(doctor, "installed", lambda: True)

@@ -48,7 +48,7 @@ PROGRAM = textwrap.dedent(
     plan.bootstrap = lambda p, empty: Spec(
         "bootstrap", (sys.executable, "-c", code), {"SECRETS": str(home.secrets_json)}, restart=False)
     plan.servers = lambda p: [server("web", p.port, plan.CALLERS, "/readyz"), server("ledger", p.external_port, plan.LEDGER, "/")]
-    plan.history = lambda p: Spec("history", (sys.executable, "-c", "pass"), restart=False)
+    plan.history = lambda p, replay: Spec("history", (sys.executable, "-c", "pass"), restart=False)
     sys.exit(Supervisor(home).run())
     """
 )

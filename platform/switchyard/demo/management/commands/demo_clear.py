@@ -16,8 +16,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         from switchyard.demo import clear, history
         from switchyard.jobs.models import Job
+        from switchyard.tenancy.models import Organisation
 
-        for name, count in clear.clear_history(actor="demo_clear").items():
-            self.stdout.write(f"{count:>8,} {name}")
+        for organisation in Organisation.objects.all():
+            removed = clear.clear_history(organisation=organisation, actor="demo_clear")
+            for name, count in removed.items():
+                self.stdout.write(f"{count:>8,} {name}")
         if options["again"]:
             Job.objects.filter(kind=history.KIND).delete()

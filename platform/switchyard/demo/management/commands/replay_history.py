@@ -23,8 +23,10 @@ class Command(BaseCommand):
         if not options["foreground"]:
             os.nice(10)
         from switchyard.demo import history
+        from switchyard.demo.measure import measure_evaluations
         from switchyard.tenancy.models import Organisation
 
+        measure_evaluations()
         organisation = Organisation.objects.order_by("pk").first()
         if organisation is None or not organisation.lobs.exists():
             raise CommandError("There is no demonstration company: run `manage.py bootstrap` first.")
