@@ -108,6 +108,7 @@ async def _one(
                         continue  # ours come at the end
                     for part in guard.feed(frame.raw, frame.text):
                         released = True
+                        run.answered_by = target  # the headers go out with the first frame
                         yield part
                 if guard.blocked:
                     break  # leaving closes the connection: the server stops

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from django.conf import settings
+from redis import asyncio as redis
 
 from costs import budgets
 from costs.admission import RedisAdmission
@@ -40,6 +41,7 @@ class Office:
             settings.REDIS_URL, spool=self.spool, seed=budgets.seed_from_ledger, lease_s=conf("RESERVATION_LEASE_S"),
             processes=conf("PROCESSES"), decision_ttl_s=3600,
         )  # fmt: skip
+        self.fresh = redis.from_url(settings.REDIS_URL, socket_timeout=1)  # decisions of the last hour
         self.risk = load_risk()
         self.load = Load()
         self.desk = Desk(
@@ -55,6 +57,7 @@ class Office:
     async def close(self) -> None:
         await self.upstream.close()
         await self.admission.close()
+        await self.fresh.aclose()
 
     def guard_for(self, lob: LobInfo) -> RiskGuard:
         return RiskGuard(

@@ -207,11 +207,12 @@ class GatewayFront:
             await send_json(send, 200, body)
         elif first == "decisions" and rest:
             _method(scope, "GET")
-            await send_json(send, 200, await show_decision(rest, key))
+            await send_json(send, 200, await show_decision(rest, key, self.office.fresh))
         elif path == "feedback":
             _method(scope, "POST")
             raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))
-            body = await give_feedback(decode(raw, conf("BODY_MAX_DEPTH")), key, world, self.office.admission)
+            told = decode(raw, conf("BODY_MAX_DEPTH"))
+            body = await give_feedback(told, key, world, self.office.admission, self.office.fresh)
             await send_json(send, 200, body)
         else:
             raise NotFound(f"There is no endpoint /v1/{path[:80]}.")

@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
@@ -15,8 +14,6 @@ from routing.contracts import KeyInfo, Snapshot
 from routing.selectors.decisions import explain, record_of
 from switchyard.core.errors import InvalidRequest, ModelNotFound, NotFound
 from switchyard.gateway.feedback import feedback_event
-
-_clients: dict[str, redis.Redis] = {}
 
 
 def list_models(key: KeyInfo, world: Snapshot) -> dict[str, Any]:
@@ -45,19 +42,19 @@ def _model(name: str, kind: str, **facts: Any) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "switchyard", "kind": kind} | facts
 
 
-async def show_decision(decision_id: str, key: KeyInfo) -> dict[str, Any]:
-    return explain(await _find(decision_id, key))
+async def show_decision(decision_id: str, key: KeyInfo, fresh: redis.Redis) -> dict[str, Any]:
+    return explain(await _find(decision_id, key, fresh))
 
 
 async def give_feedback(
-    body: dict[str, Any], key: KeyInfo, world: Snapshot, admission: RedisAdmission
+    body: dict[str, Any], key: KeyInfo, world: Snapshot, admission: RedisAdmission, fresh: redis.Redis
 ) -> dict[str, Any]:
     decision_id = body.get("decision_id")
     if not isinstance(decision_id, str) or not decision_id:
         raise InvalidRequest(
             "`decision_id` is missing: it is in the header x-switchyard-decision-id.", param="decision_id"
         )
-    event = feedback_event(body, await _find(decision_id, key), key, world)
+    event = feedback_event(body, await _find(decision_id, key, fresh), key, world)
     await admission.publish(event)
     return {
         "object": "feedback", "decision_id": decision_id, "index": event["index"], "correct": event["correct"],
@@ -65,9 +62,9 @@ async def give_feedback(
     }  # fmt: skip
 
 
-async def _find(decision_id: str, key: KeyInfo) -> dict[str, Any]:
+async def _find(decision_id: str, key: KeyInfo, fresh: redis.Redis) -> dict[str, Any]:
     """The decision's event while it is fresh, its record later; a neighbour's is as unknown as none."""
-    event = await _fresh(decision_id)
+    event = await _fresh(decision_id, fresh)
     if event is not None and (event["lob"] != key.lob or event["organisation_id"] != key.organisation_id):
         event = None
     elif event is None:
@@ -77,12 +74,9 @@ async def _find(decision_id: str, key: KeyInfo) -> dict[str, Any]:
     return event
 
 
-async def _fresh(decision_id: str) -> dict[str, Any] | None:
-    url = settings.REDIS_URL
-    if url not in _clients:
-        _clients[url] = redis.from_url(url, socket_timeout=1)
+async def _fresh(decision_id: str, fresh: redis.Redis) -> dict[str, Any] | None:
     try:
-        raw = await _clients[url].get(f"sy:dec:{decision_id}")
+        raw = await fresh.get(f"sy:dec:{decision_id}")
     except (RedisError, OSError):
         return None  # the record is in the database within two seconds
     return orjson.loads(raw) if raw else None
