@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import zoneinfo
+from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q
+from django.apps import apps
 from rest_framework import serializers
 
 from costs.api.fields import UsdField
 from costs.models import Alert, Budget, LedgerEntry, Node, Price
-from switchyard.tenancy.api.base import StrictSerializer, request_scope
-from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness
+from costs.prices import create_price
+from switchyard.tenancy.api.base import StrictForm, StrictSerializer, request_scope
+from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness, slug_validator
+
+
+AMOUNTS = ("usd_per_hour", "capex_usd", "usd_per_kwh", "operations_usd_per_month")
 
 
 class NodeSerializer(StrictSerializer):
@@ -22,6 +27,14 @@ class NodeSerializer(StrictSerializer):
             "operations_usd_per_month", "planned_utilisation", "source", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "created_at"]
+        fixed = ["name"]
+        extra_kwargs = {
+            **{name: {"min_value": Decimal(0)} for name in AMOUNTS},
+            "name": {"validators": [slug_validator]},
+            "pue": {"min_value": Decimal(1)},
+            "life_months": {"min_value": 1},
+            "planned_utilisation": {"min_value": Decimal("0.001"), "max_value": Decimal(1)},
+        }  # fmt: skip
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         def value(name: str) -> Any:
@@ -59,22 +72,22 @@ class PriceSerializer(StrictSerializer):
         fields["to"] = serializers.DateTimeField(source="valid_to", required=False, allow_null=True)
         return fields
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        start, end = attrs["valid_from"], attrs.get("valid_to")
-        if end is not None and end <= start:
-            raise serializers.ValidationError({"to": "The end must lie after `from`."})
-        organisation = request_scope(self.context["request"]).organisation_id
-        clash = Price.objects.filter(organisation_id=organisation, deployment=attrs["deployment"])
-        clash = clash.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=start))
-        if end is not None:
-            clash = clash.filter(valid_from__lt=end)
-        # An open price that began earlier is closed by its successor; anything else is a contradiction.
-        blocking = clash.exclude(valid_to__isnull=True, valid_from__lt=start).first()
-        if blocking is not None:
-            raise serializers.ValidationError(
-                {"from": f"Overlaps the price {blocking.version} ({blocking})."}
-            )
-        return attrs
+    def validate_deployment(self, name: str) -> str:
+        """Prices know deployments by name alone; a sheet for a name that nobody has prices nothing."""
+        deployments = apps.get_model("modelhub", "Deployment").objects
+        scope = request_scope(self.context["request"])
+        if not deployments.filter(organisation_id=scope.organisation_id, name=name).exists():
+            raise serializers.ValidationError(f"There is no deployment {name!r}.")
+        return name
+
+    def create(self, values: dict[str, Any]) -> Price:
+        return create_price(actor=self.context["request"].user, **values)
+
+
+class PriceChange(StrictForm):
+    """PATCH: when an open sheet ends. What was in force is never edited."""
+
+    to = serializers.DateTimeField()
 
 
 class BudgetSerializer(StrictSerializer):
@@ -94,6 +107,7 @@ class BudgetSerializer(StrictSerializer):
             "created_at",
         ]
         read_only_fields = ["id", "created_at"]
+        fixed = ["scope"]
 
     def validate_timezone(self, name: str) -> str:
         if name not in zoneinfo.available_timezones():
@@ -141,6 +155,24 @@ class LedgerSerializer(serializers.ModelSerializer):
             "id", "event_id", "at", "recorded_at", "debit", "credit", "amount_usd", "lob", "request_id", "attempt",
             "job_id", "memo", "price_version", "reverses", "origin",
         ]  # fmt: skip
+
+
+class ReportRow(serializers.Serializer):
+    """A row of a report: its key, and the figures of that report by name."""
+
+    key = serializers.CharField()
+
+
+class ReportSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    as_of = serializers.DateTimeField()
+    rows = serializers.ListField(child=ReportRow())
+    totals = serializers.DictField()
+    total_usd = serializers.CharField(required=False)
+
+
+class ReportNameSerializer(serializers.Serializer):
+    name = serializers.CharField()
 
 
 class AlertSerializer(serializers.ModelSerializer):

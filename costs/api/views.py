@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.http import Http404
 from django.utils.dateparse import parse_date, parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, serializers
+from rest_framework import serializers
 from rest_framework.response import Response
 
 from costs import reports
@@ -18,13 +19,17 @@ from costs.api.serializers import (
     BudgetSerializer,
     LedgerSerializer,
     NodeSerializer,
+    PriceChange,
     PriceSerializer,
+    ReportNameSerializer,
+    ReportSerializer,
     lob_of_scope,
 )
 from costs.models import Alert, Budget, LedgerEntry, Node, Price
 from switchyard.core.clock import now
+from switchyard.core.errors import Conflict
 from switchyard.core.money import format_usd
-from switchyard.tenancy.api.base import ReadViewSet, TenantViewSet
+from switchyard.tenancy.api.base import ReadViewSet, TenantViewSet, filters, narrowed_by
 from switchyard.tenancy.api.views import ConfigViewSet
 
 REPORTS = {
@@ -36,6 +41,9 @@ REPORTS = {
     "share": reports.share,
     "trial-balance": reports.trial_balance,
 }
+
+
+EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class OrganisationRows:
@@ -50,12 +58,22 @@ class OrganisationRows:
 
 
 class NodeViewSet(OrganisationRows, ConfigViewSet):
+    """Machines of the private side and what they cost. Changing one takes a role in the whole organisation."""
+
     queryset = Node.objects.all()
     serializer_class = NodeSerializer
     lookup_names = ("name",)
     write_roles = ("finance", "operator")
     page_order = ("name", "pk")
     kind = "node"
+
+    def perform_update(self, serializer: Any) -> None:
+        self.require_whole_organisation()
+        super().perform_update(serializer)
+
+    def perform_destroy(self, row: Node) -> None:
+        self.require_whole_organisation()
+        super().perform_destroy(row)
 
 
 class PriceViewSet(OrganisationRows, ConfigViewSet):
@@ -64,26 +82,55 @@ class PriceViewSet(OrganisationRows, ConfigViewSet):
     queryset = Price.objects.all()
     serializer_class = PriceSerializer
     write_roles = ("finance",)
-    http_method_names = ["get", "post", "head", "options"]
     page_order = ("deployment", "-valid_from")
     kind = "price"
 
+    def filter_queryset(self, queryset: Any) -> Any:
+        return narrowed_by(queryset, self.request, ("deployment",)) if self.action == "list" else queryset
+
+    @extend_schema(parameters=filters("deployment"))
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
     def perform_create(self, serializer: Any) -> None:
-        values = serializer.validated_data
-        Price.objects.filter(
-            organisation_id=self.scope.organisation_id, deployment=values["deployment"], valid_to__isnull=True,
-            valid_from__lt=values["valid_from"],
-        ).update(valid_to=values["valid_from"])  # fmt: skip
-        super().perform_create(serializer)
+        serializer.save(**self.extra())
+
+    @extend_schema(request=PriceChange)
+    @transaction.atomic
+    def partial_update(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        row, form = self.get_object(), PriceChange(data=request.data)
+        self.require_whole_organisation()
+        form.is_valid(raise_exception=True)
+        end = form.validated_data["to"]
+        if row.valid_to is not None and row.valid_to <= now():
+            raise Conflict("This sheet is history: it was in force and has ended.", code="price_in_history")
+        if end <= max(row.valid_from, now()):
+            raise serializers.ValidationError({"to": "The end lies in the future, and after `from`."})
+        if row.valid_to is not None and end > row.valid_to:
+            raise serializers.ValidationError(
+                {"to": "Another sheet may follow: the end can only come earlier."}
+            )
+        row.valid_to = end
+        row.save(update_fields=["valid_to"])
+        self._note("changed", row)
+        return Response(self.get_serializer(row).data)
+
+    def perform_destroy(self, row: Price) -> None:
+        self.require_whole_organisation()
+        if row.valid_from <= now():
+            raise Conflict("A sheet that was in force is kept; end it with `to`.", code="price_in_history")
+        super().perform_destroy(row)
 
 
 class BudgetViewSet(ConfigViewSet):
+    """Budgets, by the scope they bind: a line of business, an application, a key, the organisation."""
+
     queryset = Budget.objects.select_related("lob")
     serializer_class = BudgetSerializer
     lookup_names = ("scope",)
     write_roles = ("finance",)
     page_order = ("scope", "pk")
-    kind = "budget"
+    kind, names_it = "budget", "scope"
 
     def perform_create(self, serializer: Any) -> None:
         lob = lob_of_scope(self.scope, serializer.validated_data["scope"])
@@ -99,18 +146,18 @@ class LedgerViewSet(ReadViewSet):
     read_roles = ("finance", "viewer", "operator")
     page_order = ("-id",)
 
-    def get_queryset(self) -> Any:
-        rows = super().get_queryset()
-        for name in ("lob", "request_id"):
-            value = (
-                self.request.query_params.get(name) if not getattr(self, "swagger_fake_view", False) else None
-            )
-            if value:
-                rows = rows.filter(**{name: value})
-        return rows
+    def filter_queryset(self, queryset: Any) -> Any:
+        narrow = self.action == "list"
+        return narrowed_by(queryset, self.request, ("lob", "request_id")) if narrow else queryset
+
+    @extend_schema(parameters=filters("lob", "request_id"))
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
 
 
-class AlertViewSet(mixins.ListModelMixin, TenantViewSet):
+class AlertViewSet(ReadViewSet):
+    """What money or routing wants a person to see, newest first."""
+
     queryset = Alert.objects.all()
     serializer_class = AlertSerializer
     page_order = ("-at", "-pk")
@@ -129,14 +176,17 @@ def parse_time(name: str, raw: str | None, default: datetime) -> datetime:
         found = None
     if found is None:
         raise serializers.ValidationError({name: f"{raw!r} is not a date or an ISO time."})
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    if not EARLIEST <= found <= LATEST:  # beyond them, a time zone's difference has no date
+        raise serializers.ValidationError({name: f"{raw!r} lies outside of the years 1970 to 9000."})
+    return found
 
 
 class ReportViewSet(TenantViewSet):
     """`reports/<name>?from&to&group&lob&tz`: rows with a key each, totals beside."""
 
     queryset = LedgerEntry.objects.none()
-    serializer_class = serializers.Serializer
+    serializer_class = ReportNameSerializer
 
     def list(self, request: Any) -> Response:
         return Response({"results": [{"name": name} for name in REPORTS], "next": None})
@@ -146,7 +196,7 @@ class ReportViewSet(TenantViewSet):
             OpenApiParameter("id", OpenApiTypes.STR, OpenApiParameter.PATH, enum=sorted(REPORTS)),
             *(OpenApiParameter(n, OpenApiTypes.STR) for n in ("from", "to", "group", "lob", "tz")),
         ],
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: ReportSerializer},
     )
     def retrieve(self, request: Any, pk: str = "") -> Response:
         if pk not in REPORTS:
@@ -154,6 +204,8 @@ class ReportViewSet(TenantViewSet):
         query = request.query_params
         end = parse_time("to", query.get("to"), now())
         start = parse_time("from", query.get("from"), end - timedelta(days=30))
+        if start > end:
+            raise serializers.ValidationError({"from": "The period ends before it begins."})
         lob = query.get("lob") or None
         if lob:
             self.require_lob(lob)
@@ -162,7 +214,7 @@ class ReportViewSet(TenantViewSet):
                 scope=self.scope,
                 start=start,
                 end=end,
-                group=query.get("group") or "lob",
+                group=query.get("group") or ("workload" if pk == "counterfactual" else "lob"),
                 lob=lob,
                 tz=query.get("tz") or "UTC",
             )

@@ -6,9 +6,12 @@ from typing import Any
 
 from rest_framework import serializers
 
+from costs.api.fields import UsdField
 from costs.models import Node
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
-from switchyard.tenancy.api.base import ScopedSlugField, StrictSerializer, request_scope
+from switchyard.core.addresses import check_url
+from switchyard.core.conf import conf
+from switchyard.tenancy.api.base import ScopedSlugField, StrictForm, StrictSerializer, request_scope
 from switchyard.tenancy.models import LineOfBusiness, Workload
 
 
@@ -22,19 +25,24 @@ class NodeField(serializers.SlugRelatedField):
         )
 
 
-class PricesSerializer(serializers.Serializer):
-    """A first sheet, entered with a deployment; later ones go through /prices."""
+class PricesSerializer(StrictForm):
+    """A sheet that is in force from now on, entered with a deployment; dated ones go through /prices."""
 
-    input_usd_per_mtok = serializers.DecimalField(
-        max_digits=14, decimal_places=9, min_value=0, source="input"
+    input_usd_per_mtok = UsdField(source="input_nusd_per_munit")
+    output_usd_per_mtok = UsdField(source="output_nusd_per_munit")
+    cached_input_usd_per_mtok = UsdField(
+        source="cached_input_nusd_per_munit", required=False, allow_null=True
     )
-    output_usd_per_mtok = serializers.DecimalField(
-        max_digits=14, decimal_places=9, min_value=0, source="output"
-    )
+    reasoning_usd_per_mtok = UsdField(source="reasoning_nusd_per_munit", required=False, allow_null=True)
+    usd_per_mcall = UsdField(source="call_nusd_per_munit", required=False)
+    minimum_usd = UsdField(source="minimum_nusd", required=False)
+    source = serializers.CharField(max_length=300, required=False)
 
 
 class DeploymentSerializer(StrictSerializer):
-    prices = PricesSerializer(write_only=True, required=False)
+    """`prices` reads as the sheet in force, or null: then an external deployment gets no traffic."""
+
+    prices = PricesSerializer(required=False, allow_null=True)
     api_key = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=500)
     tasks = serializers.ListField(child=serializers.ChoiceField(Workload.TASKS), allow_empty=False)
     lobs = ScopedSlugField(
@@ -49,6 +57,38 @@ class DeploymentSerializer(StrictSerializer):
             "max_output_tokens", "max_concurrency", "enabled", "note", "prices", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "created_at"]
+        fixed = ["name", "side"]
+        extra_kwargs = {
+            "max_output_tokens": {"min_value": 1, "max_value": 1_000_000},
+            "max_concurrency": {"min_value": 1, "max_value": 100_000},
+        }
+
+    def validate_base_url(self, url: str) -> str:
+        try:
+            check_url(url, conf("UPSTREAM_CIDRS"))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+        return url.rstrip("/")
+
+    def validate_lobs(self, lobs: list[LineOfBusiness]) -> list[LineOfBusiness]:
+        if not lobs and request_scope(self.context["request"]).lob_ids is not None:
+            raise serializers.ValidationError("Name lines of business: your own role is limited to some.")
+        return lobs
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        side = attrs.get("side") or getattr(self.instance, "side", "")
+        if side == "private" and attrs.get("prices"):
+            raise serializers.ValidationError({"prices": "A private deployment is priced by its node."})
+        if self.instance is None and "lobs" not in attrs:
+            self.validate_lobs([])
+        return attrs
+
+    def to_representation(self, row: Deployment) -> dict[str, Any]:
+        """Of the lines of business only those that the asker may know of."""
+        row.prices = self.context["sheets"].of(row.name) if row.side == "external" else None  # type: ignore[attr-defined]
+        out = super().to_representation(row)
+        scope = request_scope(self.context["request"])
+        return out | {"lobs": [slug for slug in out["lobs"] if scope.allows_lob(slug)]}
 
 
 class VersionSerializer(serializers.ModelSerializer):
@@ -90,3 +130,40 @@ class AuditSerializer(serializers.ModelSerializer):
     class Meta:
         model = BiasAudit
         fields = ["id", "workload", "teacher", "student", "job_id", "at", "verdict", "report", "device"]
+
+
+class UploadSerializer(StrictForm):
+    workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
+    file = serializers.FileField()
+    name = serializers.CharField(max_length=200, required=False)
+
+
+class ReasonSerializer(StrictForm):
+    reason = serializers.CharField(max_length=300, required=False, allow_blank=True, default="")
+
+
+class StartEvaluation(StrictForm):
+    workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
+    deployment = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all())
+    version = serializers.CharField(required=False, default="", allow_blank=True, max_length=63)
+    limit = serializers.IntegerField(
+        min_value=1, max_value=1_000_000, required=False, default=None, allow_null=True
+    )
+
+
+class StartAudit(StrictForm):
+    """Student against teacher; both are deployments by name."""
+
+    workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
+    teacher = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all(), required=False)
+    student = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all(), required=False)
+    limit = serializers.IntegerField(
+        min_value=1, max_value=1_000_000, required=False, default=None, allow_null=True
+    )
+
+
+class StartFineTune(StrictForm):
+    dataset = ScopedSlugField(slug_field="id", queryset=Dataset.objects.all())
+    deployment = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all())
+    epochs = serializers.RegexField(r"^(auto|[1-9]\d{0,2})$", required=False, default="auto")
+    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False, default=0)

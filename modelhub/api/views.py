@@ -6,33 +6,35 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from django.db import transaction
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.response import Response
 
-from costs.models import Price
+from costs.prices import create_price
+from costs.selectors import price_sheets
 from modelhub.api.serializers import (
     AuditSerializer,
     DatasetSerializer,
     DeploymentSerializer,
     EvaluationSerializer,
+    ReasonSerializer,
+    StartAudit,
+    StartEvaluation,
+    StartFineTune,
+    UploadSerializer,
     VersionSerializer,
 )
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
 from modelhub.services import jobs, promotion
 from modelhub.services.datasets import upload
 from switchyard.core.clock import now
-from switchyard.core.money import usd_to_nusd
 from switchyard.jobs.models import Job
-from switchyard.jobs.serializers import JobSerializer
-from switchyard.tenancy.api.base import ReadViewSet, ScopedSlugField
+from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
+from switchyard.tenancy.api.base import ReadViewSet, filters, narrowed_by
 from switchyard.tenancy.api.views import ConfigViewSet
-from switchyard.tenancy.models import Workload
-
-JOB = inline_serializer("JobStarted", {"job": serializers.CharField()})
 
 
 class DeploymentViewSet(ConfigViewSet):
@@ -48,29 +50,58 @@ class DeploymentViewSet(ConfigViewSet):
     def extra(self) -> dict[str, Any]:
         return {"organisation_id": self.scope.organisation_id}
 
+    def get_serializer_context(self) -> dict[str, Any]:
+        """Sheets in force are read once a request, when the first row asks for them."""
+        return super().get_serializer_context() | {"sheets": Sheets(self.scope.organisation_id)}
+
     @transaction.atomic
     def perform_create(self, serializer: Any) -> None:
         prices = serializer.validated_data.pop("prices", None)
-        self._check_lobs(serializer.validated_data)
         super().perform_create(serializer)
-        if prices:
-            Price.objects.create(
-                organisation_id=self.scope.organisation_id, deployment=serializer.instance.name, valid_from=now(),
-                source="entered with the deployment",
-                **{f"{name}_nusd_per_munit": usd_to_nusd(value) for name, value in prices.items()},
-            )  # fmt: skip
+        self._open_sheet(serializer.instance, prices)
 
+    @transaction.atomic
     def perform_update(self, serializer: Any) -> None:
-        serializer.validated_data.pop("prices", None)
-        self._check_lobs(serializer.validated_data)
+        self._refuse_shared(serializer.instance)
+        prices = serializer.validated_data.pop("prices", None)
         super().perform_update(serializer)
+        self._open_sheet(serializer.instance, prices)
 
-    def _check_lobs(self, values: dict[str, Any]) -> None:
-        """Somebody limited to some lines of business can't give a deployment to all of them."""
-        if self.scope.lob_ids is not None and "lobs" in values and not values["lobs"]:
-            raise serializers.ValidationError(
-                {"lobs": "Name lines of business: your own role is limited to some."}
+    def perform_destroy(self, row: Deployment) -> None:
+        self._refuse_shared(row)
+        super().perform_destroy(row)
+
+    def _open_sheet(self, row: Deployment, prices: dict[str, Any] | None) -> None:
+        if not prices:
+            return
+        source = prices.pop("source", "") or "entered with the deployment"
+        create_price(
+            organisation_id=row.organisation_id, deployment=row.name, valid_from=now(), source=source,
+            actor=self.request.user, **prices,
+        )  # fmt: skip
+
+    def _refuse_shared(self, row: Deployment) -> None:
+        """What others use too isn't changed by somebody who is limited to some lines of business."""
+        if self.scope.lob_ids is None:
+            return
+        users = {lob.pk for lob in row.lobs.all()}
+        if not users or not users <= self.scope.lob_ids:
+            raise PermissionDenied(
+                "Other lines of business use this deployment: it takes a role that reaches them."
             )
+
+
+class Sheets:
+    """Deployment → its sheet in force; one query, at the first look."""
+
+    def __init__(self, organisation_id: int | None) -> None:
+        self.organisation_id = organisation_id
+        self._found: dict[str, Any] | None = None
+
+    def of(self, deployment: str) -> Any:
+        if self._found is None:
+            self._found = price_sheets(self.organisation_id) if self.organisation_id is not None else {}
+        return self._found.get(deployment)
 
 
 class VersionViewSet(ReadViewSet):
@@ -79,27 +110,32 @@ class VersionViewSet(ReadViewSet):
     queryset = ModelVersion.objects.select_related("deployment", "workload__lob")
     serializer_class = VersionSerializer
     write_roles = ("model_engineer",)
+    FILTERS = {"workload": "workload__name", "deployment": "deployment__name", "stage": "stage"}
 
-    @extend_schema(request=OpenApiTypes.OBJECT)
+    @extend_schema(parameters=filters(*FILTERS))
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        return narrowed_by(queryset, self.request, self.FILTERS) if self.action == "list" else queryset
+
+    @extend_schema(request=ReasonSerializer)
     @action(detail=True, methods=["post"])
     def promote(self, request: Any, pk: str = "") -> Response:
         """{"reason"?}: needed when the version is surely worse than the live one."""
-        reason = str(request.data.get("reason") or "")[:300]
-        version = promotion.promote(version=self.get_object(), user=request.user, force_reason=reason)
+        version = promotion.promote(version=self.get_object(), user=request.user, force_reason=self._reason())
         return Response(self.get_serializer(version).data)
 
-    @extend_schema(request=OpenApiTypes.OBJECT)
+    @extend_schema(request=ReasonSerializer)
     @action(detail=True, methods=["post"])
     def reject(self, request: Any, pk: str = "") -> Response:
-        reason = str(request.data.get("reason") or "")[:300]
-        version = promotion.reject(version=self.get_object(), user=request.user, reason=reason)
+        version = promotion.reject(version=self.get_object(), user=request.user, reason=self._reason())
         return Response(self.get_serializer(version).data)
 
-
-class UploadSerializer(serializers.Serializer):
-    workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
-    file = serializers.FileField()
-    name = serializers.CharField(max_length=200, required=False)
+    def _reason(self) -> str:
+        form = ReasonSerializer(data=self.request.data)
+        form.is_valid(raise_exception=True)
+        return form.validated_data["reason"]
 
 
 class DatasetViewSet(ReadViewSet):
@@ -111,7 +147,7 @@ class DatasetViewSet(ReadViewSet):
     parser_classes = [MultiPartParser, JSONParser]
     page_order = ("-created_at", "pk")
 
-    @extend_schema(request=UploadSerializer, responses={201: DatasetSerializer})
+    @extend_schema(request={"multipart/form-data": UploadSerializer}, responses={201: DatasetSerializer})
     def create(self, request: Any) -> Response:
         form = UploadSerializer(data=request.data, context=self.get_serializer_context())
         form.is_valid(raise_exception=True)
@@ -124,13 +160,6 @@ class DatasetViewSet(ReadViewSet):
             user=request.user,
         )
         return Response(self.get_serializer(dataset).data, status=201)
-
-
-class EvaluationSerializerIn(serializers.Serializer):
-    workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
-    deployment = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all())
-    version = serializers.CharField(required=False, default="", max_length=63)
-    limit = serializers.IntegerField(min_value=1, required=False, default=None, allow_null=True)
 
 
 class StartsJobs(ReadViewSet, ABC):
@@ -150,12 +179,14 @@ class StartsJobs(ReadViewSet, ABC):
 
 
 class EvaluationViewSet(StartsJobs):
+    """Accuracy on held-back rows, with its interval; POST starts a run."""
+
     queryset = Evaluation.objects.select_related("workload", "deployment")
     serializer_class = EvaluationSerializer
-    input_class = EvaluationSerializerIn
+    input_class = StartEvaluation
     page_order = ("-at", "pk")
 
-    @extend_schema(request=EvaluationSerializerIn, responses={202: JOB})
+    @extend_schema(request=StartEvaluation, responses={202: JobStartedSerializer})
     def create(self, request: Any) -> Response:
         return super().create(request)
 
@@ -163,32 +194,21 @@ class EvaluationViewSet(StartsJobs):
         return jobs.start_evaluation(user=self.request.user, **values)
 
 
-class AuditSerializerIn(serializers.Serializer):
-    workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
-    teacher = serializers.CharField(required=False, default="private-sparse", max_length=63)
-    student = serializers.CharField(required=False, default="ext-mini", max_length=63)
-    limit = serializers.IntegerField(min_value=1, required=False, default=None, allow_null=True)
-
-
 class AuditViewSet(StartsJobs):
+    """Bias audits: student against teacher by group, with verdicts; POST starts one."""
+
     queryset = BiasAudit.objects.select_related("workload")
     serializer_class = AuditSerializer
-    input_class = AuditSerializerIn
+    input_class = StartAudit
     page_order = ("-at", "pk")
 
-    @extend_schema(request=AuditSerializerIn, responses={202: JOB})
+    @extend_schema(request=StartAudit, responses={202: JobStartedSerializer})
     def create(self, request: Any) -> Response:
         return super().create(request)
 
     def start(self, values: dict[str, Any]) -> Job:
-        return jobs.start_audit(user=self.request.user, **values)
-
-
-class FineTuneSerializerIn(serializers.Serializer):
-    dataset = serializers.CharField(max_length=40)
-    deployment = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all())
-    epochs = serializers.RegexField(r"^(auto|[1-9]\d{0,2})$", required=False, default="auto")
-    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False, default=0)
+        roles = {role: values.pop(role).name for role in ("teacher", "student") if role in values}
+        return jobs.start_audit(user=self.request.user, **values, **roles)
 
 
 class FineTuneViewSet(StartsJobs):
@@ -196,16 +216,13 @@ class FineTuneViewSet(StartsJobs):
 
     queryset = Job.objects.filter(kind="fine_tune").select_related("lob", "created_by")
     serializer_class = JobSerializer
-    input_class = FineTuneSerializerIn
+    input_class = StartFineTune
     write_roles = ("model_engineer",)
     page_order = ("-created_at", "pk")
 
-    @extend_schema(request=FineTuneSerializerIn, responses={202: JOB})
+    @extend_schema(request=StartFineTune, responses={202: JobStartedSerializer})
     def create(self, request: Any) -> Response:
         return super().create(request)
 
     def start(self, values: dict[str, Any]) -> Job:
-        dataset = Dataset.objects.for_tenant(self.scope).filter(pk=values.pop("dataset")).first()
-        if dataset is None:
-            raise serializers.ValidationError({"dataset": "There is no such data set."})
-        return jobs.start_fine_tune(dataset=dataset, user=self.request.user, **values)
+        return jobs.start_fine_tune(user=self.request.user, **values)

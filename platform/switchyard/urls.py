@@ -22,7 +22,7 @@ from modelhub.api.views import (
 )
 from routing.api.views import DecisionViewSet, InterceptionViewSet, PolicyViewSet
 from switchyard.jobs.views import JobViewSet
-from switchyard.tenancy.api.base import ApiRouter
+from switchyard.tenancy.api.base import ApiRouter, NothingHere
 from switchyard.tenancy.api.views import (
     ApplicationViewSet,
     AuditLogViewSet,
@@ -50,9 +50,10 @@ for name, view in RESOURCES.items():
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("i18n/", include("django.conf.urls.i18n")),
-    path("api/v1/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    re_path(r"^api/v1/schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^api/v1/docs/?$", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
     re_path(r"^api/v1/", include(router.urls)),
+    re_path(r"^api/", NothingHere.as_view()),
     path("", include("switchyard.dashboards.session_urls")),
     path("", include("switchyard.dashboards.urls")),
 ]

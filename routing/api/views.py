@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import mixins, serializers
+from rest_framework import serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 
 from routing.api.serializers import (
     DecisionSerializer,
+    DiffSerializer,
+    FactListSerializer,
     InterceptionSerializer,
     PolicySerializer,
     PublishSerializer,
+    ReviewSerializer,
+    TriedSerializer,
+    TrySerializer,
 )
 from routing.models import DecisionRecord, Interception, Policy
 from routing.policy.facts import describe
 from routing.selectors.decisions import as_event, explain
 from routing.services import policies as service
+from routing.services.reviews import review
 from routing.services.trial import try_policy
-from switchyard.audit.services import record
-from switchyard.core.clock import now
-from switchyard.tenancy.api.base import ReadViewSet, find, request_scope
+from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, filters, find, narrowed_by
 from switchyard.tenancy.models import Organisation
 
 
@@ -63,7 +65,7 @@ class PolicyViewSet(ReadViewSet):
             self.require_whole_organisation()
         return policy
 
-    @extend_schema(request=None)
+    @extend_schema(request=EmptySerializer)
     @action(detail=True, methods=["post"])
     def validate(self, request: Any, pk: str = "") -> Response:
         return Response(self.get_serializer(service.validate(policy=self._own(), user=request.user)).data)
@@ -71,49 +73,48 @@ class PolicyViewSet(ReadViewSet):
     @extend_schema(request=PublishSerializer)
     @action(detail=True, methods=["post"])
     def publish(self, request: Any, pk: str = "") -> Response:
-        self._require_approver()
-        options = PublishSerializer(data=request.data or {})
+        self.require_role("policy_approver")
+        options = PublishSerializer(data=request.data)
         options.is_valid(raise_exception=True)
         policy = service.publish(
             policy=self._own(), user=request.user, percent=options.validated_data["percent"]
         )
         return Response(self.get_serializer(policy).data)
 
-    @extend_schema(request=None)
+    @extend_schema(request=EmptySerializer)
     @action(detail=True, methods=["post"])
     def rollback(self, request: Any, pk: str = "") -> Response:
         """Back to the version before the live one, in the scope of the policy named."""
-        self._require_approver()
+        self.require_role("policy_approver")
         policy = self._own()
         restored = service.rollback(organisation=policy.organisation, lob=policy.lob, user=request.user)
         return Response(self.get_serializer(restored).data)
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(request=TrySerializer, responses={200: TriedSerializer})
     @action(detail=True, methods=["post"], url_path="try")
     def try_out(self, request: Any, pk: str = "") -> Response:
         """The decision this version would take for {"facts"} or {"request": {"endpoint", "body", "lob"}}."""
         return Response(try_policy(self.get_object(), request.data, self.scope))
 
     @extend_schema(
-        parameters=[OpenApiParameter("against", OpenApiTypes.STR)], responses={200: OpenApiTypes.OBJECT}
+        parameters=[OpenApiParameter("against", OpenApiTypes.STR, required=True)],
+        responses={200: DiffSerializer},
     )
     @action(detail=True, methods=["get"])
     def diff(self, request: Any, pk: str = "") -> Response:
+        """A unified diff from `?against=` to this version."""
         policy = self.get_object()
         against = request.query_params.get("against")
         if not against:
             raise serializers.ValidationError({"against": "Name the policy to compare with."})
         other = find(self.get_queryset(), against, ())
-        return Response({"from": against, "to": policy.pk, "diff": service.diff(other, policy)})  # type: ignore[arg-type]
+        return Response({"against": other.pk, "policy": policy.pk, "diff": service.diff(other, policy)})
 
-    @extend_schema(responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(responses={200: FactListSerializer})
     @action(detail=False, methods=["get"])
     def facts(self, request: Any) -> Response:
+        """Every fact a rule may test, with its type."""
         return Response({"results": describe(), "next": None})
-
-    def _require_approver(self) -> None:
-        if not request_scope(self.request).has_role("policy_approver"):
-            raise PermissionDenied("Publishing and rolling back take the role of policy approver.")
 
 
 class DecisionViewSet(ReadViewSet):
@@ -124,40 +125,30 @@ class DecisionViewSet(ReadViewSet):
     page_order = ("-at", "pk")
     FILTERS = ("lob", "workload", "side", "status", "origin", "deployment")
 
-    def get_queryset(self) -> Any:
-        rows = super().get_queryset()
-        if self.action != "list" or getattr(self, "swagger_fake_view", False):
-            return rows
-        for name in self.FILTERS:
-            value = self.request.query_params.get(name)
-            if value and not (name == "status" and not value.isdigit()):
-                rows = rows.filter(**{name: value})
-        return rows
+    def filter_queryset(self, queryset: Any) -> Any:
+        return narrowed_by(queryset, self.request, self.FILTERS) if self.action == "list" else queryset
+
+    @extend_schema(parameters=filters(*FILTERS))
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def retrieve(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        """Facts, trace, candidates, attempts, prices and costs; never a prompt or an answer."""
         return Response(explain(as_event(self.get_object())))
 
 
-class InterceptionViewSet(mixins.UpdateModelMixin, ReadViewSet):
+class InterceptionViewSet(ReadViewSet):
     """Answers the guard found risky; PATCH {"state": "confirmed" | "released"} is the review."""
 
     queryset = Interception.objects.all()
     serializer_class = InterceptionSerializer
     write_roles = ("risk",)
     page_order = ("-at", "pk")
-    http_method_names = ["get", "patch", "head", "options"]
 
-    @transaction.atomic
+    @extend_schema(request=ReviewSerializer, responses={200: InterceptionSerializer})
     def partial_update(self, request: Any, *args: Any, **kwargs: Any) -> Response:
-        row = self.get_object()
-        state = request.data.get("state")
-        if state not in ("confirmed", "released"):
-            raise serializers.ValidationError({"state": "Expected confirmed or released."})
-        row.state, row.reviewed_by, row.reviewed_at = state, request.user.username, now()
-        row.save(update_fields=["state", "reviewed_by", "reviewed_at"])
-        record(
-            actor=request.user, action=f"interception.{state}", target=f"decision:{row.decision_id}", lob=row.lob,
-            organisation_id=row.organisation_id,
-        )  # fmt: skip
+        row, form = self.get_object(), ReviewSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        row = review(interception=row, state=form.validated_data["state"], user=request.user)
         return Response(self.get_serializer(row).data)

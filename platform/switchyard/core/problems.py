@@ -17,6 +17,8 @@ def problem(
     body: dict[str, Any] = {"type": f"about:blank#{code}", "title": title, "status": status, "code": code}
     if detail:
         body["detail"] = detail
+    if errors is None and status == 400:
+        errors = [{"path": "", "line": None, "column": None, "message": title}]
     if errors is not None:
         body["errors"] = errors
     return Response(body, status=status, content_type="application/problem+json")
@@ -42,7 +44,10 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     if isinstance(exc, ValidationFailed):
         response = problem(exc.status, exc.message, code=exc.code, errors=exc.errors)
     elif isinstance(exc, SwitchyardError):
-        response = problem(exc.status, exc.message, code=exc.code)
+        where = {"path": exc.param or "", "line": None, "column": None, "message": exc.message}
+        response = problem(
+            exc.status, exc.message, code=exc.code, errors=[where] if exc.status == 400 else None
+        )
     elif isinstance(exc, Http404):
         response = problem(404, "Not found", code="not_found", detail="No such object, or not yours.")
     elif isinstance(exc, PermissionDenied):

@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from switchyard.jobs import services
 from switchyard.jobs.models import Job
-from switchyard.jobs.serializers import JobEventSerializer, JobSerializer
-from switchyard.tenancy.api.base import ReadViewSet
+from switchyard.jobs.serializers import JobEventListSerializer, JobEventSerializer, JobSerializer
+from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, filters, narrowed_by
 
 
 class JobViewSet(ReadViewSet):
@@ -22,38 +22,37 @@ class JobViewSet(ReadViewSet):
     write_roles = ("model_engineer", "operator", "risk")
     page_order = ("-created_at", "pk")
 
-    def get_queryset(self) -> Any:
-        rows = super().get_queryset()
-        if self.action != "list" or getattr(self, "swagger_fake_view", False):
-            return rows
-        for name in ("kind", "state"):
-            value = self.request.query_params.get(name)
-            rows = rows.filter(**{name: value}) if value else rows
-        return rows
+    @extend_schema(parameters=filters("kind", "state"))
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
 
-    @extend_schema(request=None)
+    def filter_queryset(self, queryset: Any) -> Any:
+        return narrowed_by(queryset, self.request, ("kind", "state")) if self.action == "list" else queryset
+
+    @extend_schema(request=EmptySerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Any, pk: str = "") -> Response:
         return self._done(services.cancel(job=self.get_object(), user=request.user))
 
-    @extend_schema(request=None)
+    @extend_schema(request=EmptySerializer)
     @action(detail=True, methods=["post"])
     def pause(self, request: Any, pk: str = "") -> Response:
         return self._done(services.pause(job=self.get_object(), user=request.user))
 
-    @extend_schema(request=None)
+    @extend_schema(request=EmptySerializer)
     @action(detail=True, methods=["post"])
     def resume(self, request: Any, pk: str = "") -> Response:
         return self._done(services.resume(job=self.get_object(), user=request.user))
 
-    @extend_schema(request=None)
+    @extend_schema(request=EmptySerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Any, pk: str = "") -> Response:
         return self._done(services.retry(job=self.get_object(), user=request.user))
 
-    @extend_schema(responses={200: JobEventSerializer(many=True)})
+    @extend_schema(responses={200: JobEventListSerializer})
     @action(detail=True, methods=["get"])
     def events(self, request: Any, pk: str = "") -> Response:
+        """The job's log, newest first, at most 500 lines."""
         rows = self.get_object().events.order_by("-id")[:500]
         return Response({"results": JobEventSerializer(rows, many=True).data, "next": None})
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
 if TYPE_CHECKING:
-    from switchyard.tenancy.models import User
+    from switchyard.tenancy.models import Membership, User
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,19 @@ class Scope:
     lob_ids: frozenset[int] | None  # None: every LOB of the organisation
     lob_slugs: frozenset[str] | None
     roles: frozenset[str]
+    grants: tuple[Scope, ...] = ()  # one a membership: which role reaches how far
 
     def allows_lob(self, slug: str) -> bool:
         return self.organisation_id is not None and (self.lob_slugs is None or slug in self.lob_slugs)
 
     def has_role(self, *roles: str) -> bool:
         return "admin" in self.roles or bool(self.roles.intersection(roles))
+
+    def narrowed(self, *roles: str) -> Scope:
+        """The part in which somebody holds one of the roles: administering one line of business and reading all of them
+        is not administering all of them. NOBODY when there is no such part."""
+        holding = [grant for grant in self.grants or (self,) if grant.has_role(*roles)]
+        return _union(self.organisation_id, holding) if holding else NOBODY
 
 
 NOBODY = Scope(None, frozenset(), frozenset(), frozenset())
@@ -38,13 +46,24 @@ def scope_of(user: User) -> Scope:
     if not memberships:
         return NOBODY
     organisation_id = memberships[0].organisation_id
-    memberships = [m for m in memberships if m.organisation_id == organisation_id]
-    roles = frozenset(m.role for m in memberships)
-    lobs = [list(m.lobs.all()) for m in memberships]
-    if any(not of_one for of_one in lobs):
-        return Scope(organisation_id, None, None, roles)
-    flat = [lob for of_one in lobs for lob in of_one]
-    return Scope(organisation_id, frozenset(x.pk for x in flat), frozenset(x.slug for x in flat), roles)
+    grants = [_grant(m) for m in memberships if m.organisation_id == organisation_id]
+    return _union(organisation_id, grants)
+
+
+def _grant(membership: Membership) -> Scope:
+    lobs = list(membership.lobs.all())
+    ids = frozenset(lob.pk for lob in lobs) if lobs else None
+    slugs = frozenset(lob.slug for lob in lobs) if lobs else None
+    return Scope(membership.organisation_id, ids, slugs, frozenset({membership.role}))
+
+
+def _union(organisation_id: int | None, grants: Sequence[Scope]) -> Scope:
+    roles = frozenset[str]().union(*(grant.roles for grant in grants))
+    if any(grant.lob_ids is None for grant in grants):
+        return Scope(organisation_id, None, None, roles, tuple(grants))
+    ids = frozenset[int]().union(*(grant.lob_ids or () for grant in grants))
+    slugs = frozenset[str]().union(*(grant.lob_slugs or () for grant in grants))
+    return Scope(organisation_id, ids, slugs, roles, tuple(grants))
 
 
 class TenantQuerySet(models.QuerySet):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from decimal import InvalidOperation
 from typing import Any
 
-from django.db.models import Model, Q, QuerySet
+from django.core.exceptions import MultipleObjectsReturned
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import QuerySet
 from django.http import Http404
-from rest_framework import mixins, pagination, permissions, routers, serializers, viewsets
-from rest_framework.exceptions import PermissionDenied
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, pagination, permissions, routers, serializers, views, viewsets
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.response import Response
 
+from switchyard.tenancy.models import ROLES, LineOfBusiness
 from switchyard.tenancy.querysets import NOBODY, Scope, scope_of
 
 
@@ -40,6 +47,13 @@ class Pages(pagination.CursorPagination):
             "properties": {"results": schema, "next": following},
         }
 
+    def paginate_queryset(self, queryset: QuerySet, request: Any, view: Any = None) -> Any:
+        """A cursor that was made up names a place that the column can't hold: 404, as for one that can't be read."""
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValueError, TypeError, OverflowError, InvalidOperation, DjangoValidationError):
+            raise NotFound("The cursor is not one of this list.") from None
+
     def get_ordering(self, request: Any, queryset: QuerySet, view: Any) -> tuple[str, ...]:
         return tuple(getattr(view, "page_order", None) or (self.ordering,))
 
@@ -52,16 +66,18 @@ def request_scope(request: Any) -> Scope:
 
 
 class RolePermission(permissions.BasePermission):
-    """Members read; writing takes one of the view's `write_roles` (administrators always may)."""
+    """Members read; writing takes one of the view's `write_roles` (administrators always may).
+
+    From here on the request's scope is only the part in which the asker holds such a role.
+    """
 
     def has_permission(self, request: Any, view: Any) -> bool:
         scope = request_scope(request)
-        if scope.organisation_id is None:
-            return False
-        if request.method in permissions.SAFE_METHODS:
-            readers = getattr(view, "read_roles", None)
-            return readers is None or scope.has_role(*readers)
-        return scope.has_role(*getattr(view, "write_roles", ()))
+        reading = request.method in permissions.SAFE_METHODS
+        roles = getattr(view, "read_roles", None) if reading else getattr(view, "write_roles", ())
+        if roles is not None:
+            scope = request._switchyard_scope = scope.narrowed(*roles)
+        return scope.organisation_id is not None
 
 
 class TenantViewSet(viewsets.GenericViewSet):
@@ -76,7 +92,12 @@ class TenantViewSet(viewsets.GenericViewSet):
 
     @property
     def scope(self) -> Scope:
-        return NOBODY if getattr(self, "swagger_fake_view", False) else request_scope(self.request)
+        return NOBODY if self.drawing else request_scope(self.request)
+
+    @property
+    def drawing(self) -> bool:
+        """The schema is being drawn: there is no request."""
+        return getattr(self, "swagger_fake_view", False)
 
     def get_queryset(self) -> QuerySet:
         return self.queryset._chain().for_tenant(self.scope)  # type: ignore[union-attr]
@@ -90,8 +111,15 @@ class TenantViewSet(viewsets.GenericViewSet):
 
     def require_lob(self, slug: str) -> None:
         """404 when the asker may not see the line of business; nothing tells whether it exists."""
-        if not self.scope.allows_lob(slug):
+        known = LineOfBusiness.objects.for_tenant(self.scope)
+        if "\x00" in slug or not known.filter(slug=slug).exists():
             raise Http404
+
+    def require_role(self, *roles: str) -> None:
+        """403 unless the asker holds one; the rest of the request is narrowed to where they do."""
+        scope = self.request._switchyard_scope = self.scope.narrowed(*roles)
+        if scope.organisation_id is None:
+            raise PermissionDenied(f"This takes the role {' or '.join(ROLES[role] for role in roles)}.")
 
     def require_whole_organisation(self) -> None:
         if self.scope.lob_ids is not None:
@@ -100,21 +128,41 @@ class TenantViewSet(viewsets.GenericViewSet):
             )
 
 
-def find(rows: QuerySet, value: str, names: tuple[str, ...]) -> Model:
-    """One row by primary key or by a field that names it. Http404 when there is none, or more than one."""
-    condition = Q()
-    key = rows.model._meta.pk
-    try:
-        condition |= Q(pk=key.to_python(value))
-    except Exception:
-        if not names:
-            raise Http404 from None
-    for name in names:
-        condition |= Q(**{name: value})
-    found = list(rows.filter(condition)[:2])
-    if len(found) != 1:
+def find(rows: QuerySet, value: str, names: tuple[str, ...]) -> Any:
+    """One row by a field that names it, else by primary key. Http404 when there is none, or more than one."""
+    if "\x00" in value:  # no column holds it, and PostgreSQL refuses to compare with it
         raise Http404
-    return found[0]
+    for name in names:
+        found = list(rows.filter(**{name: value})[:2])
+        if len(found) == 1:
+            return found[0]
+    try:
+        key = rows.model._meta.pk.to_python(value)
+    except (DjangoValidationError, ValueError, OverflowError):
+        raise Http404 from None
+    row = rows.filter(pk=key).first()
+    if row is None:
+        raise Http404
+    return row
+
+
+def narrowed_by(rows: QuerySet, request: Any, lookups: Mapping[str, str] | Iterable[str]) -> QuerySet:
+    """The rows that the query string asks for; a value the column can't hold finds nothing."""
+    pairs = lookups.items() if isinstance(lookups, Mapping) else ((name, name) for name in lookups)
+    for name, lookup in pairs:
+        value = request.query_params.get(name)
+        if not value:
+            continue
+        try:
+            rows = rows.none() if "\x00" in value else rows.filter(**{lookup: value})
+        except (DjangoValidationError, ValueError, OverflowError):
+            rows = rows.none()
+    return rows
+
+
+def filters(*names: str) -> list[OpenApiParameter]:
+    """What `narrowed_by` understands, for the schema."""
+    return [OpenApiParameter(name, OpenApiTypes.STR) for name in names]
 
 
 class ReadViewSet(mixins.RetrieveModelMixin, mixins.ListModelMixin, TenantViewSet):
@@ -134,16 +182,59 @@ class ScopedSlugField(serializers.SlugRelatedField):
         request = self.context.get("request")
         return self.queryset._chain().for_tenant(request_scope(request) if request else NOBODY)
 
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return super().to_internal_value(data)
+        except MultipleObjectsReturned:
+            raise serializers.ValidationError(f"{data!r} names more than one object.") from None
 
-class StrictSerializer(serializers.ModelSerializer):
-    """Unknown fields are refused by name instead of being dropped in silence."""
+
+class StrictMixin:
+    """Unknown fields are refused by name instead of being dropped in silence.
+
+    `Meta.fixed`: what is said once, since rows of history keep these names as text.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            unknown = sorted(set(data) - set(self.fields))
+        if isinstance(data, Mapping):
+            unknown = sorted(set(data) - set(self.fields))  # type: ignore[attr-defined]
             if unknown:
-                known = ", ".join(sorted(n for n, f in self.fields.items() if not f.read_only))
+                known = ", ".join(sorted(n for n, f in self.fields.items() if not f.read_only))  # type: ignore[attr-defined]
                 raise serializers.ValidationError(
                     {name: [f"Unknown field; known are {known}."] for name in unknown}
                 )
-        return super().to_internal_value(data)
+        values = super().to_internal_value(data)  # type: ignore[misc]
+        self._refuse_changes(values)
+        return values
+
+    def _refuse_changes(self, values: Any) -> None:
+        row = getattr(self, "instance", None)
+        for name in getattr(getattr(self, "Meta", None), "fixed", ()) if row is not None else ():
+            if name in values and values[name] != getattr(row, name):
+                raise serializers.ValidationError(
+                    {name: "This can't be changed: the records keep it. Create another."}
+                )
+
+
+class StrictSerializer(StrictMixin, serializers.ModelSerializer):
+    """Of a table."""
+
+
+class StrictForm(StrictMixin, serializers.Serializer):
+    """Of no table."""
+
+
+class EmptySerializer(StrictForm):
+    """A body that says nothing: `{}` or none."""
+
+
+@extend_schema(exclude=True)
+class NothingHere(views.APIView):
+    """Any other path of the API: 404 in the API's own shape."""
+
+    permission_classes: list[Any] = []
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        raise Http404

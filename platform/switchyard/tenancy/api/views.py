@@ -7,24 +7,30 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
-from django.utils.text import slugify
-from drf_spectacular.utils import extend_schema, inline_serializer
+from django.db.models import ProtectedError
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.response import Response
 
 from switchyard.audit.models import AuditEvent
 from switchyard.audit.services import record, verify
+from switchyard.core.errors import Conflict
+from switchyard.tenancy import accounts
 from switchyard.tenancy.api.base import CrudViewSet, ReadViewSet, TenantViewSet
 from switchyard.tenancy.api.serializers import (
+    AccountChange,
     AccountSerializer,
     ApplicationSerializer,
     KeySerializer,
     LobSerializer,
+    NewKeySerializer,
     PersonSerializer,
+    ServiceAccountSerializer,
     UserSerializer,
     WorkloadSerializer,
 )
-from switchyard.tenancy.models import ROLES, ApiKey, Application, LineOfBusiness, Membership, User, Workload
+from switchyard.tenancy.models import ROLES, ApiKey, Application, LineOfBusiness, User, Workload
 from switchyard.tenancy.services import bump_config, create_key, create_token, revoke_key
 
 
@@ -32,14 +38,18 @@ class ConfigViewSet(CrudViewSet):
     """Resources the gateway holds in memory: each write is audited and seen everywhere within 2 s."""
 
     kind = ""
+    names_it = "name"  # the field that a duplicate is a fault of
 
     def lob_of(self, row: Any) -> str:
         return getattr(getattr(row, "lob", None), "slug", "")
 
+    def name_of(self, row: Any) -> str:
+        return str(row)
+
     def _note(self, action: str, row: Any) -> None:
         record(
-            actor=self.request.user, action=f"{self.kind}.{action}", target=f"{self.kind}:{row}", lob=self.lob_of(row),
-            organisation_id=self.scope.organisation_id, detail={"fields": sorted(self.request.data or {})},
+            actor=self.request.user, action=f"{self.kind}.{action}", target=f"{self.kind}:{self.name_of(row)}",
+            lob=self.lob_of(row), organisation_id=self.scope.organisation_id, detail={"fields": sorted(self.request.data or {})},
         )  # fmt: skip
         bump_config()
 
@@ -49,39 +59,40 @@ class ConfigViewSet(CrudViewSet):
 
     @transaction.atomic
     def perform_create(self, serializer: Any) -> None:
-        try:
-            with transaction.atomic():
-                row = serializer.save(**self.extra())
-        except IntegrityError:
-            raise serializers.ValidationError(
-                {"name": f"A {self.kind} of this name exists already."}
-            ) from None
-        self._note("created", row)
+        self._note("created", self._save(serializer, **self.extra()))
 
     @transaction.atomic
     def perform_update(self, serializer: Any) -> None:
+        self._note("changed", self._save(serializer))
+
+    def _save(self, serializer: Any, **extra: Any) -> Any:
         try:
             with transaction.atomic():
-                row = serializer.save()
+                return serializer.save(**extra)
         except IntegrityError:
             raise serializers.ValidationError(
-                {"name": f"A {self.kind} of this name exists already."}
+                {self.names_it: f"Such a {self.kind} exists already."}
             ) from None
-        self._note("changed", row)
 
     @transaction.atomic
     def perform_destroy(self, row: Any) -> None:
         self._note("deleted", row)
-        row.delete()
+        try:
+            row.delete()
+        except ProtectedError as error:
+            users = ", ".join(sorted(str(user) for user in error.protected_objects)[:5])
+            raise Conflict(f"This {self.kind} is in use by {users}.", code="in_use") from None
 
 
 class LobViewSet(ConfigViewSet):
+    """Lines of business. Making and deleting one takes a role in the whole organisation."""
+
     queryset = LineOfBusiness.objects.all()
     serializer_class = LobSerializer
     lookup_names = ("slug",)
     write_roles = ("operator",)
     page_order = ("slug", "pk")
-    kind = "lob"
+    kind, names_it = "lob", "slug"
 
     def lob_of(self, row: LineOfBusiness) -> str:
         return row.slug
@@ -90,24 +101,25 @@ class LobViewSet(ConfigViewSet):
         self.require_whole_organisation()
         return {"organisation_id": self.scope.organisation_id}
 
+    def perform_destroy(self, row: LineOfBusiness) -> None:
+        self.require_whole_organisation()
+        super().perform_destroy(row)
+
 
 class ApplicationViewSet(ConfigViewSet):
+    """Applications of a line of business; without `slug` it is made of the name."""
+
     queryset = Application.objects.select_related("lob")
     serializer_class = ApplicationSerializer
     lookup_names = ("slug",)
     write_roles = ("operator",)
     page_order = ("slug", "pk")
-    kind = "application"
-
-    def perform_create(self, serializer: Any) -> None:
-        if not serializer.validated_data.get("slug"):
-            serializer.validated_data["slug"] = (
-                slugify(serializer.validated_data["name"])[:63] or "application"
-            )
-        super().perform_create(serializer)
+    kind, names_it = "application", "slug"
 
 
 class WorkloadViewSet(ConfigViewSet):
+    """Pieces of business work: what is asked, how sensitive it is, what counts as right."""
+
     queryset = Workload.objects.select_related("lob")
     serializer_class = WorkloadSerializer
     lookup_names = ("name",)
@@ -119,35 +131,39 @@ class WorkloadViewSet(ConfigViewSet):
         return {"organisation_id": self.scope.organisation_id}
 
 
-class KeyViewSet(mixins.DestroyModelMixin, ReadViewSet):
-    """Keys of /v1: the plain key is in the answer to POST and nowhere else; DELETE revokes."""
+class KeyViewSet(ConfigViewSet):
+    """Keys of /v1: the plain key is in the answer to POST and nowhere else; DELETE revokes, the row stays."""
 
     queryset = ApiKey.objects.select_related("application__lob")
     serializer_class = KeySerializer
     write_roles = ("operator",)
     page_order = ("-created_at", "pk")
+    kind = "key"
 
-    @extend_schema(
-        responses={
-            201: inline_serializer("NewKey", {"id": serializers.CharField(), "key": serializers.CharField()}),
-        }
-    )
+    def lob_of(self, row: ApiKey) -> str:
+        return row.application.lob.slug
+
+    def name_of(self, row: ApiKey) -> str:
+        return row.pk
+
+    @extend_schema(responses={201: NewKeySerializer})
     def create(self, request: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        values = dict(serializer.validated_data)
-        key, plain = create_key(actor=request.user, **values)
+        key, plain = create_key(actor=request.user, **serializer.validated_data)
         return Response(self.get_serializer(key).data | {"key": plain}, status=201)
 
-    def perform_destroy(self, key: ApiKey) -> None:
-        revoke_key(key=key, actor=self.request.user)
+    def perform_destroy(self, row: ApiKey) -> None:
+        if row.revoked_at is None:
+            revoke_key(key=row, actor=self.request.user)
 
 
-class UserViewSet(mixins.ListModelMixin, TenantViewSet):
+class UserViewSet(ReadViewSet):
     """People of the organisation; POST takes {"name", "role", "lobs"?, "password", "email"?}."""
 
     queryset = User.objects.all()
     serializer_class = UserSerializer
+    lookup_names = ("username",)
     write_roles = ("admin",)
     service = False
 
@@ -161,29 +177,34 @@ class UserViewSet(mixins.ListModelMixin, TenantViewSet):
 
     @extend_schema(request=PersonSerializer, responses={201: UserSerializer})
     def create(self, request: Any) -> Response:
-        serializer = PersonSerializer(data=request.data, context=self.get_serializer_context())
-        serializer.is_valid(raise_exception=True)
-        values = serializer.validated_data
+        values = self.checked(PersonSerializer)
         try:
             validate_password(values["password"], User(username=values["name"]))
         except DjangoValidationError as error:
             raise serializers.ValidationError({"password": error.messages}) from None
-        user = self._make(values, User(username=values["name"], email=values["email"]), values["password"])
-        return Response(UserSerializer(user).data, status=201)
+        return Response(self.get_serializer(self.made(values)).data, status=201)
 
-    @transaction.atomic
-    def _make(self, values: dict[str, Any], user: User, password: str | None) -> User:
-        user.set_password(password)
-        user.save()
-        membership = Membership.objects.create(
-            user=user, organisation_id=self.scope.organisation_id, role=values["role"]
+    @extend_schema(request=AccountChange, responses={200: UserSerializer})
+    def partial_update(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        user, values = self.get_object(), self.checked(AccountChange, partial=True)
+        accounts.change_account(actor=request.user, scope=self.scope, user=user, **values)
+        return Response(self.get_serializer(self.get_queryset().get(pk=user.pk)).data)
+
+    def destroy(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        accounts.remove_account(actor=request.user, scope=self.scope, user=self.get_object())
+        return Response(status=204)
+
+    def checked(self, form: type[AccountSerializer], **options: Any) -> dict[str, Any]:
+        serializer = form(data=self.request.data, context=self.get_serializer_context(), **options)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def made(self, values: dict[str, Any]) -> User:
+        organisation_id = self.scope.organisation_id
+        assert organisation_id is not None
+        return accounts.create_account(
+            actor=self.request.user, organisation_id=organisation_id, is_service=self.service, **values
         )
-        membership.lobs.set(values.get("lobs", []))
-        record(
-            actor=self.request.user, action="account.created", target=f"user:{user.username}",
-            organisation_id=self.scope.organisation_id, detail={"role": values["role"], "service": user.is_service},
-        )  # fmt: skip
-        return user
 
 
 class ServiceAccountViewSet(UserViewSet):
@@ -191,35 +212,29 @@ class ServiceAccountViewSet(UserViewSet):
 
     service = True
 
-    @extend_schema(
-        request=AccountSerializer,
-        responses={
-            201: inline_serializer(
-                "NewToken", {"id": serializers.IntegerField(), "token": serializers.CharField()}
-            )
-        },
-    )
+    @extend_schema(request=AccountSerializer, responses={201: ServiceAccountSerializer})
     def create(self, request: Any) -> Response:
-        serializer = AccountSerializer(data=request.data, context=self.get_serializer_context())
-        serializer.is_valid(raise_exception=True)
-        values = serializer.validated_data
-        user = self._make(values, User(username=values["name"], is_service=True), None)
-        _, plain = create_token(user=user, name="first token")
-        return Response(UserSerializer(user).data | {"token": plain}, status=201)
+        values = self.checked(AccountSerializer)
+        with transaction.atomic():
+            user = self.made(values)
+            _, plain = create_token(user=user, name="first token")
+        return Response(self.get_serializer(user).data | {"token": plain}, status=201)
+
+
+class RoleSerializer(serializers.Serializer):
+    role = serializers.CharField()
+    name = serializers.CharField()
 
 
 class RoleViewSet(TenantViewSet):
     """What roles there are; administrators hold all of them."""
 
     queryset = LineOfBusiness.objects.none()
-    serializer_class = inline_serializer(
-        "Role", {"role": serializers.CharField(), "name": serializers.CharField()}
-    )
+    serializer_class = RoleSerializer
 
     def list(self, request: Any) -> Response:
-        return Response(
-            {"results": [{"role": role, "name": name} for role, name in ROLES.items()], "next": None}
-        )
+        rows = [{"role": role, "name": name} for role, name in ROLES.items()]
+        return Response({"results": rows, "next": None})
 
 
 class AuditEventSerializer(serializers.ModelSerializer):
@@ -229,7 +244,7 @@ class AuditEventSerializer(serializers.ModelSerializer):
 
 
 class AuditLogViewSet(mixins.ListModelMixin, TenantViewSet):
-    """The hash-chained log, newest first; `?verify=1` checks the whole chain first."""
+    """The hash-chained log, newest first; `?verify=1` checks the whole chain first (a role in all LOBs)."""
 
     queryset = AuditEvent.objects.all()
     serializer_class = AuditEventSerializer
@@ -239,9 +254,12 @@ class AuditLogViewSet(mixins.ListModelMixin, TenantViewSet):
         rows = AuditEvent.objects.filter(organisation_id=self.scope.organisation_id)
         return rows if self.scope.lob_slugs is None else rows.filter(lob__in=self.scope.lob_slugs)
 
+    @extend_schema(parameters=[OpenApiParameter("verify", OpenApiTypes.STR)])
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        if not request.query_params.get("verify"):
+            return super().list(request, *args, **kwargs)
+        self.require_whole_organisation()
+        good, fault = verify()
         response = super().list(request, *args, **kwargs)
-        if request.query_params.get("verify"):
-            good, fault = verify()
-            response.data["verified"] = {"rows": good, "intact": fault is None, "fault": fault}
+        response.data["verified"] = {"rows": good, "intact": fault is None, "fault": fault}
         return response

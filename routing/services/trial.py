@@ -1,0 +1,160 @@
+"""What a version of a policy would decide, for facts or for a request that nobody sends. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from costs import pricing
+from routing import quote
+from routing.contracts import Decision, DeploymentInfo, Facts, GatewayRequest, KeyInfo, Snapshot
+from routing.inspection.collect import inspect
+from routing.intake.parsing import parse
+from routing.intake.resolve import TASKS
+from routing.models import Policy
+from routing.pipeline import Live
+from routing.policy.engine import CompiledPolicies, Rollout, decision_as_json
+from routing.policy.facts import FactError, whole
+from routing.selectors.policies import document_of
+from routing.selectors.world import snapshot_of
+from switchyard.core.clock import now_ns
+from switchyard.core.errors import InvalidRequest, NotFound, ValidationFailed
+from switchyard.core.money import format_usd
+from switchyard.tenancy.querysets import Scope
+
+USUAL_BYTES = 400  # facts carry no text: worst cases are those of a message of this size
+
+
+def try_policy(policy: Policy, data: Any, scope: Scope) -> dict[str, Any]:
+    """The decision of this version, with the other scope's live one, on the deployments as they are now.
+
+    `data`: {"facts": some of the facts, nested} or {"request": {"endpoint", "body", "lob"}}. Facts that move by
+    themselves (queue, budget) count as quiet unless they are given. Raises ValidationFailed, InvalidRequest, NotFound.
+    """
+    if not isinstance(data, Mapping) or len(data) != 1 or not set(data) <= {"facts", "request"}:
+        raise _fault("", 'Send exactly one of {"facts": …} or {"request": {"endpoint", "body", "lob"}}.')
+    world = snapshot_of(policy.organisation)
+    if "facts" in data:
+        facts, lob = _facts_given(policy, data["facts"], world, scope)
+        candidates = _able(world, facts.values["workload"]["task"])
+        worst = _worst_cases(facts, candidates)
+    else:
+        request = _request_given(policy, data["request"], world, scope)
+        facts, lob = inspect(request, world, Live()), request.key.lob
+        candidates = quote.candidates_for(request, world.deployments.values())
+        worst = quote.worst_cases(request, candidates)
+    compiled = _with(policy, world.policies, lob)
+    decision = compiled.decide(facts, candidates, lob=lob, worst_case=worst)
+    return _shown(decision, facts, world)
+
+
+def _fault(path: str, message: str) -> ValidationFailed:
+    where = {"path": path, "line": None, "column": None, "message": message}
+    return ValidationFailed("There is nothing to decide for this.", [where])
+
+
+def _lob_of(policy: Policy, named: Any, scope: Scope, world: Snapshot, path: str) -> str:
+    """The line of business tried for: the policy's own, or the one named. NotFound when the asker may not see it."""
+    if not isinstance(named, str):
+        raise _fault(path, "Name a line of business by its slug.")
+    if named and (named not in world.lobs or not scope.allows_lob(named)):
+        raise NotFound(f"There is no line of business {named[:63]!r}.", param=path)
+    own = policy.lob.slug if policy.lob else ""
+    if own and named not in ("", own):
+        raise _fault(path, f"This policy is {own}'s: it decides nothing for {named}.")
+    return named or own
+
+
+def _facts_given(policy: Policy, given: Any, world: Snapshot, scope: Scope) -> tuple[Facts, str]:
+    if not isinstance(given, Mapping):
+        raise _fault("facts", "Expected an object of facts; GET policies/facts lists them.")
+    try:
+        values = whole(given)
+    except FactError as error:
+        raise _fault(f"facts.{error.path}", error.message) from None
+    workload = world.workloads.get(values["workload"]["name"])
+    if workload is not None and scope.allows_lob(workload.lob):
+        known = {"task": workload.task, "tier": workload.tier, "sensitivity": workload.sensitivity}
+        _fill(values["workload"], given.get("workload"), known)
+        _fill(values["lob"], given.get("lob"), {"slug": workload.lob})
+    # The class of the data is at least that of the workload, unless it is said outright.
+    _fill(values["data"], given.get("data"), {"sensitivity": values["workload"]["sensitivity"]})
+    lob = _lob_of(policy, values["lob"]["slug"], scope, world, "facts.lob.slug")
+    values["lob"]["slug"] = lob
+    return Facts(values), lob
+
+
+def _fill(group: dict[str, Any], given: Any, known: Mapping[str, Any]) -> None:
+    said = given if isinstance(given, Mapping) else {}
+    group.update({name: value for name, value in known.items() if name not in said})
+
+
+def _able(world: Snapshot, task: str) -> list[DeploymentInfo]:
+    """A task that nobody named rules nobody out."""
+    targets = list(world.deployments.values())
+    return targets if task else [replace(target, tasks=target.tasks | {""}) for target in targets]
+
+
+def _worst_cases(facts: Facts, candidates: list[DeploymentInfo]) -> dict[str, int]:
+    request, workload = facts.values["request"], facts.values["workload"]
+    generates = workload["task"] in ("chat", "completion")
+    return {
+        d.name: pricing.worst_case(
+            prices=d.prices, rate=d.rate, text_bytes=request["tokens_in"] * 4 or USUAL_BYTES,
+            max_tokens=(request["max_tokens"] or d.max_output_tokens) if generates else 64, n=1, answers=1,
+            usual_accelerator_ns=d.usual_accelerator_ns.get(workload["name"]),
+        )
+        for d in candidates
+        if d.billable
+    }  # fmt: skip
+
+
+def _request_given(policy: Policy, given: Any, world: Snapshot, scope: Scope) -> GatewayRequest:
+    if not isinstance(given, Mapping) or set(given) - {"endpoint", "body", "lob"}:
+        raise _fault("request", "Expected {endpoint, body, lob}.")
+    endpoint, body = given.get("endpoint"), given.get("body")
+    endpoint = endpoint.strip("/").removeprefix("v1/") if isinstance(endpoint, str) else ""
+    if endpoint not in TASKS:
+        raise _fault("request.endpoint", f"Expected one of {', '.join(TASKS)}.")
+    if not isinstance(body, dict):
+        raise _fault("request.body", "Expected the JSON object that would be sent.")
+    lob = _lob_of(policy, given.get("lob", ""), scope, world, "request.lob")
+    if not lob:
+        raise _fault("request.lob", "Name the line of business whose key would send it.")
+    try:
+        raw = orjson.dumps(body)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"The body can't be sent as JSON: {error}.", param="request.body") from None
+    key = KeyInfo(
+        id="trial", digest="", organisation=world.organisation, organisation_id=world.organisation_id, lob=lob,
+        application="", expires_ns=0,
+    )  # fmt: skip
+    return parse(
+        endpoint=endpoint, raw=raw, body=body, headers={}, key=key, world=world, request_id="trial",
+        decision_id="trial", received_ns=now_ns(),
+    )  # fmt: skip
+
+
+def _with(policy: Policy, live: Any, lob: str) -> CompiledPolicies:
+    """The live policies with this version in its place, for all of the traffic."""
+    compiled: CompiledPolicies = live
+    rollout = Rollout(document_of(policy))
+    if policy.lob is None:
+        return replace(compiled, organisation=rollout)
+    return replace(compiled, lobs={**compiled.lobs, lob: rollout})
+
+
+def _shown(decision: Decision, facts: Facts, world: Snapshot) -> dict[str, Any]:
+    """Costs in dollars; `deployment` and `route` are those of the first hop."""
+    out = decision_as_json(decision)
+    for hop in out["hops"]:
+        hop["side"] = world.deployments[hop["deployment"]].side
+        hop["worst_case_usd"] = format_usd(hop.pop("worst_case_nusd"))
+    for candidate in out["candidates"]:
+        cost = candidate.pop("cost_nusd")
+        candidate["cost_usd"] = None if cost is None else format_usd(cost)
+    first = out["hops"][0] if out["hops"] else {"deployment": "", "side": ""}
+    return out | {"deployment": first["deployment"], "route": first["side"], "facts": facts.values}
