@@ -161,6 +161,19 @@ class Consumer:
             raise
 
 
+def stalled_s(url: str) -> float:
+    """How long the group's readers have been away, in seconds; 0 while one reads. Raises RedisError."""
+    client = redis.from_url(url, socket_timeout=5)
+    try:
+        client.ping()
+        idle_ms = [int(reader["idle"]) for reader in client.xinfo_consumers(STREAM, GROUP)]
+    except ResponseError:
+        return 0.0  # nothing was ever sent: no stream yet
+    finally:
+        client.close()
+    return min(idle_ms) / 1000 if idle_ms else 0.0
+
+
 def refresh(organisation_id: int, hours: Iterable[datetime]) -> None:
     """Roll-ups of whole hours, idempotent."""
     spans = [(hour, hour + timedelta(hours=1)) for hour in sorted(hours)]

@@ -5,7 +5,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+
+MAX_STALLED_S = 60.0
 
 
 class Command(BaseCommand):
@@ -14,10 +16,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="Take what is there and end.")
+        parser.add_argument(
+            "--check", action="store_true", help="Health check: is the stream read, or does it stand still?"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from switchyard.gateway.consumer import Consumer
+        from switchyard.gateway.consumer import Consumer, stalled_s
 
+        if options["check"]:
+            waited = stalled_s(settings.REDIS_URL)
+            if waited > MAX_STALLED_S:
+                raise CommandError(f"The stream has not been read for {waited:.0f} s.")
+            return
         consumer = Consumer(settings.REDIS_URL)
         if options["once"]:
             while consumer.step():
