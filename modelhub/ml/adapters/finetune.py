@@ -183,7 +183,7 @@ def _train(
 
     most = AUTO_EPOCHS if epochs == "auto" else int(epochs)
     torch.manual_seed(seed)
-    model = AdaptedHead(torch.from_numpy(weights.weight), torch.from_numpy(weights.bias))
+    model = AdaptedHead(torch.tensor(weights.weight), torch.tensor(weights.bias))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
     meta = checkpoint.restore(checkpoint_dir, model, [optimizer]) if checkpoint_dir else None
     curve: list[dict[str, float]] = meta["curve"] if meta else []
