@@ -7,11 +7,10 @@ GET  /v1/models /healthz, and on the external side /bill
 from __future__ import annotations
 
 import asyncio
-import base64
 import hmac
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,35 +18,15 @@ import numpy as np
 import orjson
 from aiohttp import web
 
-from modelhub.artifacts import ArtifactMissing
 from modelhub.serving.batching import MicroBatcher
 from modelhub.serving.bill import Bill
 from modelhub.serving.errors import ServingError, invalid
 from modelhub.serving.generate import Generation, Generator, Shape, usage_of
 from modelhub.serving.inputs import chat_prompt, completion_prompt, records, text_list
+from modelhub.serving.replies import as_base64, errors_as_json, json_response, scores_of, usage_of_items
 from modelhub.serving.sessions import KINDS, Loaded, ModelPool
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_MAX_BYTES = 12 * 1024 * 1024
-
-
-def json_response(
-    body: dict[str, Any], *, status: int = 200, accelerator_ns: int | None = None
-) -> web.Response:
-    headers = {} if accelerator_ns is None else {"x-accelerator-ns": str(accelerator_ns)}
-    return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
-    )
-
-
-@web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ServingError as error:
-        return json_response(error.body(), status=error.status)
-    except ArtifactMissing as error:
-        return json_response(ServingError(404, "model_not_found", str(error)).body(), status=404)
 
 
 class ModelServer:
@@ -137,14 +116,14 @@ class ModelServer:
         tokens_in = sum(int(row[2]) for row in rows)
         self._charge(request, body["model"], tokens_in, len(rows))
         data = [
-            {"index": i, "label": row[0], "scores": _scores(row[3], row[1])} for i, row in enumerate(rows)
+            {"index": i, "label": row[0], "scores": scores_of(row[3], row[1])} for i, row in enumerate(rows)
         ]
         return json_response(
             {
                 "object": "list",
                 "model": body["model"],
                 "data": data,
-                "usage": _usage(tokens_in, len(rows), elapsed),
+                "usage": usage_of_items(tokens_in, len(rows), elapsed),
             },
             accelerator_ns=elapsed,
         )
@@ -171,7 +150,7 @@ class ModelServer:
                 "object": "list",
                 "model": body["model"],
                 "data": data,
-                "usage": _usage(tokens_in, len(rows), elapsed),
+                "usage": usage_of_items(tokens_in, len(rows), elapsed),
             },
             accelerator_ns=elapsed,
         )
@@ -194,7 +173,7 @@ class ModelServer:
         )
         tokens = sum(int(row[1]) for row in rows)
         self._charge(request, name, tokens, 0)
-        encode = _base64 if body.get("encoding_format") == "base64" else np.ndarray.tolist
+        encode = as_base64 if body.get("encoding_format") == "base64" else np.ndarray.tolist
         data = [
             {"object": "embedding", "index": i, "embedding": encode(row[0])} for i, row in enumerate(rows)
         ]
@@ -282,23 +261,3 @@ class ModelServer:
         start, end = request.query.get("from", ""), request.query.get("to", "")
         bill = await asyncio.get_running_loop().run_in_executor(None, self.bill.between, start, end)
         return web.Response(text=json.dumps(bill), content_type="application/json")
-
-
-def _scores(names: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
-    """Every label with its probability, best first."""
-    order = np.argsort(-scores, kind="stable")
-    return [{"label": names[i], "score": round(float(scores[i]), 6)} for i in order]
-
-
-def _usage(tokens_in: int, tokens_out: int, accelerator_ns: int) -> dict[str, int]:
-    """A label or a value counts as one token out."""
-    return {
-        "input_tokens": tokens_in,
-        "output_tokens": tokens_out,
-        "total_tokens": tokens_in + tokens_out,
-        "accelerator_ns": accelerator_ns,
-    }
-
-
-def _base64(vector: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
