@@ -1,0 +1,163 @@
+"""Results files, the machine's description, free ports, child processes: what every benchmark shares."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+FULL = os.environ.get("BENCH") == "full"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. `low` and `high`: the range over n repeats unless `how` says interval. `met`: None = no target, or not run."""
+
+    metric: str
+    value: float | None
+    unit: str
+    low: float | None
+    high: float | None
+    n: int
+    how: str
+    target: str | None = None
+    met: bool | None = None
+
+
+@dataclass
+class Results:
+    """Collects the rows of one benchmark and writes bench/results/<name>.json."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    controls: list[Row] = field(default_factory=list)
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def add(
+        self, metric: str, values: Sequence[float], unit: str, how: str, *, at_most: float | None = None,
+        control: bool = False,
+    ) -> Row:  # fmt: skip
+        """The median of repeats, with their range; `at_most` is the target."""
+        value = statistics.median(values)
+        met = None if at_most is None else value <= at_most
+        target = None if at_most is None else f"<= {at_most:g}"
+        row = Row(
+            metric,
+            _short(value),
+            unit,
+            _short(min(values)),
+            _short(max(values)),
+            len(values),
+            how,
+            target,
+            met,
+        )
+        (self.controls if control else self.rows).append(row)
+        print(f"  {metric:32} {row.value:>10} {unit:4} [{row.low} … {row.high}]", flush=True)
+        return row
+
+    def not_run(self, metric: str, unit: str, reason: str) -> None:
+        self.rows.append(Row(metric, None, unit, None, None, 0, f"not run: {reason}"))
+
+    def write(self) -> Path:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{self.name}.json"
+        body = {
+            "name": self.name, "commit": commit(), "machine": machine(), "started": self.started,
+            "rows": [asdict(row) for row in self.rows], "controls": [asdict(row) for row in self.controls],
+        }  # fmt: skip
+        path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+        print(f"  → {path.relative_to(ROOT)}", flush=True)
+        return path
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def commit() -> str:
+    """The commit measured; `+` when the tree was changed after it."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", *words], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on: figures mean little without it."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {
+        "cpu": model, "cores": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2), "system": platform.system(),
+        "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def child(
+    *words: str, env: Mapping[str, str] | None = None, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process of ours for as long as the block lasts; it is stopped by its own id."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "platform")])
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
+        process = subprocess.Popen(
+            [sys.executable, *words], cwd=ROOT, env={**os.environ, "PYTHONPATH": path, **(env or {})},
+            stdout=output, stderr=output,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> None:
+    """Until the URL answers 200. RuntimeError when the process ends or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{url}: its process ended with {process.returncode}.")
+        try:
+            with urllib.request.urlopen(url, timeout=2) as reply:
+                if reply.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise RuntimeError(f"{url} did not answer within {timeout_s:g} s.")
