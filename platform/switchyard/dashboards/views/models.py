@@ -15,7 +15,7 @@ from modelhub.models import BiasAudit, Deployment, Evaluation, ModelVersion
 from modelhub.services import promotion
 from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, require_role, show
-from switchyard.dashboards.selectors import latest_evaluations
+from switchyard.dashboards.selectors import latest_evaluations, workloads
 
 ENGINEERS = ("model_engineer",)
 STAGES = {"live": 0, "canary": 1, "candidate": 2, "retired": 3}
@@ -32,7 +32,7 @@ def models(request: PageRequest) -> HttpResponse:
     evaluations = {(e.workload_id, e.deployment_id, e.version): e for e in latest_evaluations(request.ask)}
     shown = list(deployments)
     return show(request, "modelhub/models.html", {
-        "deployments": shown, "cards": _cards({d.model for d in shown}), "may_promote": scope.has_role(*ENGINEERS),
+        "deployments": shown, "cards": _cards({d.model for d in shown}, {w.name for w in workloads(request.ask)}), "may_promote": scope.has_role(*ENGINEERS),
         "versions": [
             (v, _measured(v, evaluations.get((v.workload_id, v.deployment_id, v.version))), promotion.gate(v)) for v in rows
         ],
@@ -49,8 +49,8 @@ def _measured(version: ModelVersion, found: Evaluation | None) -> dict[str, Any]
     return {name: stated.get(name) for name in names} | {"verdict": stated.get("verdict", "")}
 
 
-def _cards(model_ids: set[str]) -> list[dict[str, Any]]:
-    """What the manifests of locally held models say; a model that lives elsewhere has none."""
+def _cards(model_ids: set[str], mine: set[str]) -> list[dict[str, Any]]:
+    """What the manifests of locally held models say of the reader's workloads; a model that lives elsewhere has none."""
     cards = []
     for model_id in sorted(model_ids):
         try:
@@ -59,7 +59,7 @@ def _cards(model_ids: set[str]) -> list[dict[str, Any]]:
             continue
         files = manifest["files"].values()
         manifest["size_mib"] = sum(entry.get("bytes", 0) for entry in files) / 2**20
-        metrics = {k: v for k, v in manifest.get("metrics", {}).items() if isinstance(v, dict) and "metric" in v}
+        metrics = {k: v for k, v in manifest.get("metrics", {}).items() if k in mine and "metric" in v}
         for measured in metrics.values():
             beside = measured.get("tfidf") or measured.get("control") or {}
             measured["beside"] = beside.get("value")
