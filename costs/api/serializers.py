@@ -15,7 +15,6 @@ from costs.prices import create_price
 from switchyard.tenancy.api.base import StrictForm, StrictSerializer, request_scope
 from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness, slug_validator
 
-
 AMOUNTS = ("usd_per_hour", "capex_usd", "usd_per_kwh", "operations_usd_per_month")
 
 
