@@ -30,6 +30,7 @@ from modelhub.api.serializers import (
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
 from modelhub.services import jobs, promotion
 from modelhub.services.datasets import upload
+from modelhub.services.retirement import retire_version
 from switchyard.core.clock import now
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
@@ -130,6 +131,13 @@ class VersionViewSet(ReadViewSet):
     @action(detail=True, methods=["post"])
     def reject(self, request: Any, pk: str = "") -> Response:
         version = promotion.reject(version=self.get_object(), user=request.user, reason=self._reason())
+        return Response(self.get_serializer(version).data)
+
+    @extend_schema(request=ReasonSerializer)
+    @action(detail=True, methods=["post"])
+    def retire(self, request: Any, pk: str = "") -> Response:
+        """{"reason"?}: needed when nothing else answers the workload."""
+        version = retire_version(version=self.get_object(), user=request.user, reason=self._reason())
         return Response(self.get_serializer(version).data)
 
     def _reason(self) -> str:

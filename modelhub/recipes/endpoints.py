@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from modelhub.models import Deployment, ModelVersion
+from modelhub.services.registration import checked_base_url
 from switchyard.core.clock import now_ns
 from switchyard.core.errors import InvalidRequest, UpstreamFailure
 from switchyard.core.ids import new_id
@@ -60,12 +61,15 @@ class Source(Protocol):
 
 
 class Endpoint:
-    """One deployment's answers for one workload and version. Raises UpstreamFailure when it doesn't answer well."""
+    """One deployment's answers for one workload and version.
+
+    Raises UpstreamFailure when it doesn't answer well, InvalidRequest for an address that may not be called.
+    """
 
     def __init__(self, deployment: Deployment, workload: Workload, version: ModelVersion | None) -> None:
         self.deployment, self.workload, self.name = deployment, workload, deployment.name
         self.model = version.upstream_model if version else _model_name(deployment, workload)
-        parts = urlsplit(deployment.base_url)
+        parts = urlsplit(checked_base_url(deployment.base_url))
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
         self._path = parts.path.rstrip("/")
