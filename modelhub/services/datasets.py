@@ -6,7 +6,10 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +19,54 @@ from django.db import transaction
 from modelhub.ml import datasets as shipped
 from modelhub.models import Dataset
 from switchyard.audit.services import record
-from switchyard.core.errors import BodyTooLarge, ValidationFailed
+from switchyard.core.errors import BodyTooLarge, InvalidRequest, ValidationFailed
 from switchyard.core.ids import new_id
 from switchyard.tenancy.models import User, Workload
 
 MAX_BYTES = 200 * 1024 * 1024
 MAX_ROWS = 500_000
-MAX_TEXT = 20_000
+MAX_TEXT, MAX_LABEL = 20_000, 200
+MAX_LABELS = 1000
 MIN_ROWS = 8
-SHOWN_FAULTS = 50
+SHOWN_FAULTS, SHOWN_LINES = 50, 20
+Row = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Checked:
+    """What reading a file found so far: good rows by normal form of their text, faults, and what was left out."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    first_line: dict[str, int] = field(default_factory=dict)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    lines: int = 0
+    duplicates: list[int] = field(default_factory=list)
+    leaked: list[int] = field(default_factory=list)
+
+    def fault(self, line: int, message: str, column: int = 1) -> None:
+        self.faults.append(_fault(line, message, column))
 
 
 def upload(*, workload: Workload, name: str, content: bytes, user: User | None) -> Dataset:
-    """Check and keep rows of {text, label} as JSON lines or CSV. Raises ValidationFailed with located faults."""
+    """Check and keep rows of {text, label} as JSON lines or CSV.
+
+    Raises ValidationFailed with located faults, BodyTooLarge, InvalidRequest for work that isn't classification.
+    """
+    if workload.task != "classification":
+        raise InvalidRequest("Rows of text and label are for classification workloads.", param="workload")
     if len(content) > MAX_BYTES:
         raise BodyTooLarge(f"The file has {len(content)} bytes; at most {MAX_BYTES} are taken.")
     rows, report = check_rows(content, name, workload.name)
-    digest = hashlib.sha256(content).hexdigest()
+    kept = b"".join(_line(row) for row in rows)
+    digest = hashlib.sha256(kept).hexdigest()
     path = Path("datasets") / f"{digest}.jsonl"
-    _write(Path(settings.MEDIA_ROOT) / path, rows)
+    _write(Path(settings.MEDIA_ROOT) / path, kept)
     with transaction.atomic():
         dataset = Dataset.objects.create(
-            id=new_id("data"), organisation=workload.organisation, lob=workload.lob, workload=workload, name=name[:200],
-            path=str(path), digest=digest, rows=len(rows), labels=sorted({label for _, label in rows}), report=report,
+            id=new_id("data"), organisation=workload.organisation, lob=workload.lob, workload=workload,
+            name=name.replace("\x00", "")[:200] or "rows", path=str(path), digest=digest, rows=len(rows),
+            labels=sorted({label for _, label in rows}),
+            report=report | {"uploaded_sha256": hashlib.sha256(content).hexdigest()},
         )  # fmt: skip
         record(
             actor=user, action="dataset.uploaded", target=f"dataset:{dataset.pk}", lob=workload.lob.slug,
@@ -47,88 +75,130 @@ def upload(*, workload: Workload, name: str, content: bytes, user: User | None) 
     return dataset
 
 
-def read_rows(dataset: Dataset) -> list[tuple[str, str]]:
-    """The kept rows. Raises ValidationFailed when the file is not the one that was uploaded."""
-    path = Path(settings.MEDIA_ROOT) / dataset.path
-    with path.open(encoding="utf-8") as lines:
-        return [(row["text"], row["label"]) for row in map(json.loads, lines)]
+def read_rows(dataset: Dataset) -> list[Row]:
+    """The kept rows. Raises ValidationFailed when the file is gone or is not the one that was kept."""
+    try:
+        kept = (Path(settings.MEDIA_ROOT) / dataset.path).read_bytes()
+    except OSError:
+        raise ValidationFailed(f"The rows of {dataset.name} are gone: upload them again.") from None
+    if hashlib.sha256(kept).hexdigest() != dataset.digest:
+        raise ValidationFailed(f"The rows of {dataset.name} were changed since they were uploaded.")
+    return [(row["text"], row["label"]) for row in map(json.loads, kept.splitlines())]
 
 
-def check_rows(content: bytes, name: str, workload: str) -> tuple[list[tuple[str, str]], dict[str, Any]]:
-    """(good rows, report). Duplicates and rows of the evaluation set are left out and counted; faults refuse the file."""
+def check_rows(content: bytes, name: str, workload: str) -> tuple[list[Row], dict[str, Any]]:
+    """(good rows, report). Duplicates and rows of the evaluation set are left out and listed; faults refuse the file."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValidationFailed(f"Line {line} is not UTF-8.", [_fault(line, "not UTF-8")]) from None
-    lines = _csv(text) if name.lower().endswith(".csv") else _json_lines(text)
-    faults: list[dict[str, Any]] = []
-    good: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    evaluation = _evaluation_texts(workload)
-    for line, row in lines:
-        counts["lines"] += 1
-        why = _wrong(row)
-        if why:
-            faults.append(_fault(line, why))
-        elif _normal(row["text"]) in evaluation:
-            counts["in_evaluation_set"] += 1
-        elif row["text"] in good:
-            same = good[row["text"]] == row["label"]
-            counts["duplicates"] += 1
-            if not same:
-                faults.append(_fault(line, f"the same text has label {good[row['text']]!r} further up"))
-        else:
-            good[row["text"]] = row["label"]
-        if counts["lines"] > MAX_ROWS:
+    checked, evaluation = _Checked(), _evaluation_texts(workload)
+    for line, row in _csv(text) if name.lower().endswith(".csv") else _json_lines(text):
+        _take(checked, line, row, evaluation)
+        if checked.lines > MAX_ROWS:
             raise ValidationFailed(f"More than {MAX_ROWS} rows.", [_fault(line, "too many rows")])
-    if faults:
+    if checked.faults:
         raise ValidationFailed(
-            f"{len(faults)} of {counts['lines']} rows are wrong; nothing was kept.", faults[:SHOWN_FAULTS]
+            f"{len(checked.faults)} of {checked.lines} rows are wrong; nothing was kept.",
+            checked.faults[:SHOWN_FAULTS],
         )
-    if len(good) < MIN_ROWS:
-        raise ValidationFailed(f"{len(good)} usable rows; at least {MIN_ROWS} are needed.")
-    report = {
-        "rows": len(good),
-        "duplicates": counts["duplicates"],
-        "in_evaluation_set": counts["in_evaluation_set"],
-    }
-    report["labels"] = dict(Counter(good.values()).most_common(200))
-    return list(good.items()), report
+    rows = list(checked.rows.values())
+    counts = Counter(label for _, label in rows)
+    if len(rows) < MIN_ROWS:
+        raise ValidationFailed(
+            f"{len(rows)} usable rows of {checked.lines}; at least {MIN_ROWS} are needed "
+            f"({len(checked.duplicates)} were duplicates, {len(checked.leaked)} are in the evaluation set)."
+        )
+    if not 2 <= len(counts) <= MAX_LABELS:
+        raise ValidationFailed(f"The rows have {len(counts)} labels; from 2 to {MAX_LABELS} can be learnt.")
+    return rows, _report(checked, counts, workload)
 
 
-def _fault(line: int, message: str) -> dict[str, Any]:
-    return {"path": f"line {line}", "line": line, "column": 1, "message": message}
+def _take(checked: _Checked, line: int, row: Any, evaluation: set[str]) -> None:
+    """Put one row where it belongs: good, duplicate, leaked, or a fault."""
+    checked.lines += 1
+    if why := _wrong(row):
+        checked.fault(line, why)
+        return
+    text, label = row["text"].strip(), row["label"].strip()
+    key = _normal(text)
+    if key in evaluation:
+        checked.leaked.append(line)
+    elif key not in checked.rows:
+        checked.rows[key], checked.first_line[key] = (text, label), line
+    elif checked.rows[key][1] == label:
+        checked.duplicates.append(line)
+    else:
+        other, where = checked.rows[key][1], checked.first_line[key]
+        checked.fault(line, f"the same text has label {other!r} in line {where}")
+
+
+def _report(checked: _Checked, counts: Counter[str], workload: str) -> dict[str, Any]:
+    """What the page shows: how many rows of each label, which were left out and where, which labels are new."""
+    known = set(shipped.label_names(workload)) if workload in shipped.TEXT_SETS else set()
+    return {
+        "lines": checked.lines, "rows": len(checked.rows),
+        "duplicates": len(checked.duplicates), "duplicate_lines": checked.duplicates[:SHOWN_LINES],
+        "in_evaluation_set": len(checked.leaked), "leaked_lines": checked.leaked[:SHOWN_LINES],
+        "labels": dict(counts.most_common(200)),
+        "new_labels": sorted(set(counts) - known) if known else [],
+        "rare_labels": sorted(label for label, n in counts.items() if n < 3),
+    }  # fmt: skip
+
+
+def _fault(line: int, message: str, column: int = 1) -> dict[str, Any]:
+    return {"path": f"line {line}", "line": line, "column": column, "message": message}
 
 
 def _wrong(row: Any) -> str:
+    """Why a row can't be taken; empty when it can."""
     if not isinstance(row, dict):
         return row if isinstance(row, str) else "not an object"
-    for name in ("text", "label"):
-        if not isinstance(row.get(name), str) or not row[name].strip():
-            return f"`{name}` is missing or not text"
-    return f"the text is longer than {MAX_TEXT} characters" if len(row["text"]) > MAX_TEXT else ""
+    for name, longest in (("text", MAX_TEXT), ("label", MAX_LABEL)):
+        value = row.get(name)
+        if not isinstance(value, str) or not value.strip():
+            return f"`{name}` is missing, empty or not text"
+        if len(value) > longest:
+            return f"`{name}` is longer than {longest} characters"
+        if "\x00" in value or not _is_text(value):
+            return f"`{name}` holds a character that can't be stored"
+    return ""
 
 
-def _json_lines(text: str) -> Any:
+def _is_text(value: str) -> bool:
+    """JSON escapes can spell half a surrogate pair, which no encoding takes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
     """(line, row); a line that isn't JSON gives its fault as a string."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             yield number, json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             yield number, "not a JSON object"
 
 
-def _csv(text: str) -> Any:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"text", "label"} <= set(reader.fieldnames or ()):
-        raise ValidationFailed(
-            "The first line must name the columns `text` and `label`.", [_fault(1, "columns missing")]
-        )
-    for row in reader:
-        yield reader.line_num, dict(row)
+def _csv(text: str) -> Iterator[tuple[int, Any]]:
+    """(last line of the row, row). Raises ValidationFailed for a head line without the columns, or a broken quote."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        if not {"text", "label"} <= set(reader.fieldnames or ()):
+            raise ValidationFailed(
+                "The first line must name the columns `text` and `label`.", [_fault(1, "columns missing")]
+            )
+        for row in reader:
+            yield reader.line_num, dict(row)
+    except csv.Error as error:
+        line = reader.line_num + 1
+        raise ValidationFailed(f"Line {line} is not CSV: {error}.", [_fault(line, str(error))]) from None
 
 
 def _normal(text: str) -> str:
@@ -142,10 +212,16 @@ def _evaluation_texts(workload: str) -> set[str]:
     return {_normal(text) for text in shipped.load(workload, "val").texts}
 
 
-def _write(path: Path, rows: list[tuple[str, str]]) -> None:
+def _line(row: Row) -> bytes:
+    return json.dumps({"text": row[0], "label": row[1]}).encode() + b"\n"
+
+
+def _write(path: Path, kept: bytes) -> None:
+    """The same content is the same file; a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    with draft.open("w", encoding="utf-8") as out:
-        for text, label in rows:
-            out.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("wb") as out:
+        out.write(kept)
+        out.flush()
+        os.fsync(out.fileno())
     draft.replace(path)
