@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from costs.api.fields import UsdField
@@ -31,6 +33,7 @@ class PolicySerializer(StrictSerializer):
             "created_at",
             "published_at",
         ]
+        validators: list[Any] = []  # the service numbers versions; a left out lob is the organisation
 
 
 class DecisionSerializer(serializers.ModelSerializer):

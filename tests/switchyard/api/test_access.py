@@ -17,31 +17,10 @@ from tests import factories
 from tests.switchyard.api.company import Caller, Company, caller_of
 
 EVERY_LIST = [
-    "lobs",
-    "applications",
-    "keys",
-    "workloads",
-    "users",
-    "service-accounts",
-    "roles",
-    "audit-log",
-    "deployments",
-    "models",
-    "datasets",
-    "evaluations",
-    "audits",
-    "fine-tunes",
-    "jobs",
-    "policies",
-    "decisions",
-    "interceptions",
-    "nodes",
-    "prices",
-    "budgets",
-    "ledger",
-    "alerts",
-    "reports",
-]
+    "lobs", "applications", "keys", "workloads", "users", "service-accounts", "roles", "audit-log", "deployments",
+    "models", "datasets", "evaluations", "audits", "fine-tunes", "jobs", "policies", "decisions", "interceptions",
+    "nodes", "prices", "budgets", "ledger", "alerts", "reports",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("resource", EVERY_LIST)
