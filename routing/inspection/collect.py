@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -13,6 +15,14 @@ from routing.inspection.difficulty import difficulty, language
 from routing.inspection.sensitivity import classify, declared
 from routing.policy.facts import empty_facts
 
+LONG_NUMBER = 10**8  # a number as long as this may be a card's or an ID's
+_INVISIBLE, _DASHES = "\u200b\u200c\u200d\u2060\ufeff\u00ad", "\u2010\u2011\u2012\u2013\u2014\u2212"
+_DISGUISES = dict.fromkeys(map(ord, _INVISIBLE)) | dict.fromkeys(map(ord, _DASHES), "-")
+_ODD = re.compile(
+    f"[{_INVISIBLE}{_DASHES}\uff0e\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
+)
+_ESCAPED = re.compile(r"\\u(00[0-9a-fA-F]{2})")
+
 
 class LiveFacts(Protocol):
     """Facts that move by themselves (routing.pipeline.Live)."""
@@ -22,26 +32,33 @@ class LiveFacts(Protocol):
 
 
 def texts_of(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every text a caller can put into a request: messages, tool calls and results, prompts, inputs, records."""
-    for name in ("messages", "prompt", "input", "records", "tools", "user", "metadata", "instructions"):
-        if name in body:
-            yield from _strings(body[name])
+    """Everything a caller can put into a request and an upstream would see: all of the body but the model's name."""
+    return _strings([value for name, value in body.items() if name != "model"])
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All strings inside, without recursion: nested bodies are bounded by the depth limit already."""
-    stack = [value]
+    """All strings inside, names of columns and long numbers too; without recursion, a name that repeats once."""
+    stack, names = [value], set()
     while stack:
         item = stack.pop()
         if isinstance(item, str):
             yield item
         elif isinstance(item, Mapping):
-            stack.extend(item.values())
+            names.update(item)
+            stack.extend(reversed(item.values()))
         elif isinstance(item, list | tuple):
-            stack.extend(item)
+            stack.extend(reversed(item))
+        elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
+            yield str(item)
+    yield from (name for name in names if isinstance(name, str))
 
 
 def entities_in(text: str) -> set[str]:
+    """Kinds of personal data and credentials, however their characters are written."""
+    if not text.isascii() and _ODD.search(text):
+        text = unicodedata.normalize("NFKC", text.translate(_DISGUISES))
+    if "\\u00" in text:  # JSON inside a string, as the arguments of tools are
+        text = _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), text)
     return {kind for kind, _, _ in pii.find(text)} | {kind for kind, _, _ in secrets.find(text)}
 
 
@@ -55,7 +72,7 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     body = request.body
     facts["request"].update(
         model=str(body.get("model") or ""), wish=request.wish, stream=request.stream, tokens_in=len(text.encode()) // 4,
-        max_tokens=int(body.get("max_completion_tokens") or body.get("max_tokens") or 0),
+        max_tokens=_whole(body.get("max_completion_tokens")) or _whole(body.get("max_tokens")),
         has_tools=bool(body.get("tools")), language=language(text), difficulty=difficulty(text),
     )  # fmt: skip
     facts["workload"].update(
@@ -77,6 +94,10 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     )
     facts["time"].update(hour=at.hour, weekday=at.weekday())
     return Facts(facts)
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _quality(request: GatewayRequest, world: Snapshot) -> dict[str, Any]:

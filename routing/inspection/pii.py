@@ -1,112 +1,157 @@
-"""Personal data by its form: cheap scans find where it could be, then shape and checksum say whether it is."""
+"""Personal data by its form: a cheap look says where it could be, then shape, checksum and context say whether it is.
+
+Every pattern is bounded or possessive and begins where it can't begin again one character later, so the whole is
+linear in the text whatever an adversary writes.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from routing.inspection.checksums import cn_resident_id, iban_length, luhn
 
 Found = tuple[str, int, int]
+MAX_IN_RUN = 64  # findings in one run of digits: what it holds is plain by then
 
-_DIGITS = re.compile(r"[+(]?\d[\d ()./-]{5,30}[\dXx]")  # a run of digits with what people write between them
-_SSN = re.compile(r"(?<!\d)(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?!\d)")
+_RUN = re.compile(r"\d[\d ()./-]{4,}[\dXx]")  # digits and what people write between them
+_PAIR = re.compile(r"\d\d ?[A-Za-z0-9]")
+_SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 _RESIDENT = re.compile(
     r"(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)"
 )
-_CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d)")
-_IP = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
+_CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){11,18}(?![\d.]\d)(?!\d)")
+_IPV4 = re.compile(
+    r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)(?!\d)"
+)
+_IPV6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}(?![\w:])")
 _MOBILE = re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)")
 _PHONE = re.compile(
-    r"(?<![\d.])(?:\+\d{1,3}[ .-]?)?(?:\(?\d{2,5}\)?[ ./-]){1,4}\d{3,5}(?![\d.])|\+\d{9,14}(?!\d)"
+    r"(?<![\d.])(?:\+\d{9,14}|(?:\+\d{1,3}[ .-]?)?(?:\(?\d{1,5}\)? ?[ ./-]?(?<=[) ./-])){1,5}\d{2,8}|\d{9,12})(?!\d|[.,]\d)"
 )
-_DATE = re.compile(r"^\d{4}[-./ ]\d{1,2}[-./ ]\d{1,2}|^\d{1,2}[-./ ]\d{1,2}[-./ ]\d{4}")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}[ A-Z0-9]{11,36}")
-_MRN = re.compile(
-    r"(?i:\b(?:MRN|medical record(?: number| no\.?)?|patient id)[:# ]{1,3}[A-Z]{0,3}\d{5,12}\b)"
+_DAY, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:19|20)\d{2}"
+_DATE = re.compile(rf"(?<!\d)(?:{_YEAR}[-./ ]{_DAY}[-./ ]{_DAY}|{_DAY}[-./ ]{_DAY}[-./ ]{_YEAR})(?!\d)")
+_NINE = re.compile(r"(?<!\d)\d{3}[ -]?\d{2}[ -]?\d{4}(?!\d)")
+_EMAIL = re.compile(
+    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}+@(?:[A-Za-z0-9\u00a1-\u2dff-]{1,63}+\.){1,8}[A-Za-z\u00a1-\u2dff]{2,24}"
 )
-_PASSPORT = re.compile(r"(?i:\bpassport(?: number| no\.?)?(?: is)?[:# ]{1,3}[A-Z]{0,2}\d{6,9}\b)")
-_NAME = re.compile(
-    r"\b(?:[Mm]y name is|I am called|(?:Mr|Mrs|Ms|Dr)\.) [A-Z][a-z]+(?: [A-Z][a-z]+)?|我叫[\u4e00-\u9fff]{2,3}"
+_CALLED = re.compile(
+    r"(?i:phone|tel\b|call|mobile|cell|fax|office|reach|answering|whats ?app|sms|registered|text me|contact)|电话|手机|联系"
 )
-_NAME_HINTS = ("y name is", "I am called", "Mr.", "Mrs.", "Ms.", "Dr.", "我叫")
-EMAIL_SPAN = 320
-
-
-def luhn(text: str) -> bool:
-    digits = [int(c) for c in text if c.isdigit()]
-    if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
-        return False
-    total = sum(d if i % 2 == 0 else d * 2 - 9 * (d > 4) for i, d in enumerate(reversed(digits)))
-    return total % 10 == 0
-
-
-def iban(text: str) -> bool:
-    """ISO 13616: moved, lettered, modulo 97 is 1."""
-    compact = text.replace(" ", "")
-    if not 15 <= len(compact) <= 34 or not compact.isalnum():
-        return False
-    return int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1
-
-
-def cn_resident_id(text: str) -> bool:
-    """GB 11643: the weighted sum modulo 11 gives the last character."""
-    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-    total = sum(int(d) * w for d, w in zip(text[:17], weights, strict=True))
-    return "10X98765432"[total % 11] == text[17].upper()
-
-
-def phone(text: str) -> bool:
-    return 9 <= sum(c.isdigit() for c in text) <= 15 and not _DATE.match(text)
-
-
-_NUMBERS = (
-    ("us_ssn", _SSN, None), ("cn_resident_id", _RESIDENT, cn_resident_id), ("card", _CARD, luhn), ("ip_address", _IP, None),
-    ("phone", _MOBILE, None), ("phone", _PHONE, phone),
+_CARDS = re.compile(r"(?i:card|\bcc\b|visa|master|amex|maestro|credit|debit)|卡号|信用卡")
+_SOCIAL = re.compile(r"(?i:\bssn\b|social security)")
+_UP = "[A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĖĘĚĜĞĠĢĤĨĪİĴĶĹĻĽŁŃŅŇŌŐŒŔŘŚŜŞŠŢŤŪŬŮŰŲŴŶŸŹŻŽ]"
+_WORD = rf"{_UP}[^\W\d_]{{1,24}}+(?:['’-]{_UP}?[^\W\d_]{{1,24}}+)?"
+_INITIAL = rf"{_UP}\."
+_ONE = rf"{_WORD}(?: (?:{_INITIAL} )?{_WORD}){{0,2}}"
+_FULL = rf"{_WORD} (?:{_INITIAL} )?{_WORD}"
+# What comes before a name → the name. Each pattern begins with its literal, which makes looking for it nearly free.
+_NAMES = tuple(
+    (before, re.compile(f"{re.escape(before)}{between}({name})"))
+    for befores, between, name in (
+        (("ame is ", "m called ", "all me ", "Dear ", "dear "), "", _ONE),
+        (("ame:", "atient:", "Mr", "Mrs", "Ms", "Miss", "Dr", "Prof"), r"\.? ?", _ONE),
+        (("I'm ", "I am ", "his is ", "gned by ", "ehalf of ", "egards", "incerely"), r"[,\s]{0,3}", _FULL),
+        (("我叫", "名字是", "姓名", "联系人", "患者"), r"[:：是为]?\s?", r"[\u4e00-\u9fff]{2,3}"),
+    )
+    for before in befores
+)
+# Numbers that only the words before them give away.
+_IN_CONTEXT: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
+    (
+        "mrn",
+        re.compile(
+            r"(?:\bmrn|medical record(?: number| no\.?)?|patient (?:id|number|no\.?)|病历号|住院号)(?: is)?"
+            r"[:#： ]{0,3}[a-z]{0,3}-?\d{5,12}\b"
+        ),
+        ("mrn", "medical record", "patient ", "病历号", "住院号"),
+    ),
+    (
+        "passport",
+        re.compile(r"(?:passport(?: number| no\.?)?(?: is)?|护照号?码?)[:#： ]{0,3}[a-z]{0,2}\d{6,9}\b"),
+        ("passport", "护照"),
+    ),
+    (
+        "driver_license",
+        re.compile(r"(?:driver'?s?'? licen[cs]e(?: number| no\.?)?(?: is)?|驾驶证号?)[:#： ]{0,3}[a-z]{0,2}[\d-]{6,15}\b"),
+        ("licen", "驾驶证"),
+    ),
 )  # fmt: skip
 
 
 def find(text: str) -> Iterator[Found]:
     """(kind, start, end) of what looks and adds up like personal data. Linear in the text."""
-    for run in _DIGITS.finditer(text):
+    if "@" in text:
+        yield from (("email", m.start(), m.end()) for m in _EMAIL.finditer(text))
+    for run in _RUN.finditer(text):
         yield from _numbers(text, run.start(), run.end())
-    at = text.find("@")
-    while at >= 0:
-        match = _EMAIL.search(text, max(0, at - 64), at + EMAIL_SPAN)
-        if match is not None:
-            yield "email", match.start(), match.end()
-        at = text.find("@", match.end() if match is not None else at + 1)
-    for match in _IBAN.finditer(text):
-        length = _iban_length(match.group())
+    for pair in _PAIR.finditer(text):
+        yield from _iban(text, pair.start() - 2)
+    if text.count(":") >= 7:
+        yield from (("ip_address", m.start(), m.end()) for m in _IPV6.finditer(text))
+    lower = text.lower()
+    for kind, pattern, hints in _IN_CONTEXT:
+        if any(hint in lower for hint in hints):
+            yield from ((kind, m.start(), m.end()) for m in pattern.finditer(lower))
+    for before, pattern in _NAMES:
+        if before in text:
+            yield from (("person_name", m.start(1), m.end(1)) for m in pattern.finditer(text))
+
+
+def _iban(text: str, start: int) -> Iterator[Found]:
+    """An account number whose two check digits were found, if two letters stand before them."""
+    if start >= 0 and text[start : start + 2].isalpha() and not text[start - 1 : start].isalnum():
+        length = iban_length(text[start : start + 48])
         if length:
-            yield "iban", match.start(), match.start() + length
-    yield from _in_context(text)
+            yield "iban", start, start + length
 
 
 def _numbers(text: str, start: int, end: int) -> Iterator[Found]:
-    """The first kind that a run of digits is, most specific first."""
-    for kind, pattern, adds_up in _NUMBERS:
-        match = pattern.search(text, start, end)
-        if match is not None and (adds_up is None or adds_up(match.group())):
-            yield kind, match.start(), match.end()
-            return
+    """What a run of digits holds, the most specific kinds first; a place is given to one kind only."""
+    taken: list[tuple[int, int]] = []
+    start -= len(text[max(0, start - 2) : start]) - len(text[max(0, start - 2) : start].rstrip("+("))
+    for kind, pattern, accepts in _KINDS:
+        for match in pattern.finditer(text, start, end):
+            if len(taken) >= MAX_IN_RUN:
+                return
+            a, b = match.span()
+            if any(a < e and s < b for s, e in taken) or not accepts(match.group(), text, a, b):
+                continue
+            taken.append((a, b))
+            yield kind, a, b
 
 
-def _iban_length(text: str) -> int:
-    """How much of a candidate is an IBAN: words that follow it may have been taken along."""
-    parts = text.split(" ")
-    for count in range(len(parts), 0, -1):
-        candidate = " ".join(parts[:count])
-        if iban(candidate):
-            return len(candidate)
-    return 0
+def _near(words: re.Pattern[str], text: str, start: int, end: int) -> bool:
+    return words.search(text, max(0, start - 48), min(len(text), end + 12)) is not None
 
 
-def _in_context(text: str) -> Iterator[Found]:
-    """Numbers and names that only the words before them give away."""
-    lower = text.lower()
-    if "mrn" in lower or "medical record" in lower or "patient id" in lower:
-        yield from (("mrn", m.start(), m.end()) for m in _MRN.finditer(text))
-    if "passport" in lower:
-        yield from (("passport", m.start(), m.end()) for m in _PASSPORT.finditer(text))
-    if any(hint in text for hint in _NAME_HINTS):
-        yield from (("person_name", m.start(), m.end()) for m in _NAME.finditer(text))
+def _is_resident(found: str, text: str, start: int, end: int) -> bool:
+    return cn_resident_id(found)
+
+
+def _is_social(found: str, text: str, start: int, end: int) -> bool:
+    return "-" in found and _SSN.fullmatch(found) is not None or _near(_SOCIAL, text, start, end)
+
+
+def _is_card(found: str, text: str, start: int, end: int) -> bool:
+    return luhn(found, 12 if _near(_CARDS, text, start, end) else 13)
+
+
+def _is_address(found: str, text: str, start: int, end: int) -> bool:
+    return True
+
+
+def _is_phone(found: str, text: str, start: int, end: int) -> bool:
+    """Nine digits and more look like a phone number by themselves, seven and eight need a word that says so."""
+    digits = sum(c.isdigit() for c in _DATE.sub("", found))
+    if not 7 <= digits <= 15:
+        return False
+    plain = digits < 9 or found.isdigit() or found.count(".") == 1
+    return not plain or _near(_CALLED, text, start, end)
+
+
+Accepts = Callable[[str, str, int, int], bool]
+_KINDS: tuple[tuple[str, re.Pattern[str], Accepts], ...] = (
+    ("cn_resident_id", _RESIDENT, _is_resident), ("card", _CARD, _is_card), ("us_ssn", _NINE, _is_social),
+    ("ip_address", _IPV4, _is_address), ("phone", _MOBILE, _is_address), ("phone", _PHONE, _is_phone),
+)  # fmt: skip

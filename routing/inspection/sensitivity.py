@@ -12,7 +12,7 @@ RAISES = {
     "iban": "confidential", "card": "confidential", "us_ssn": "confidential", "cn_resident_id": "confidential",
     "passport": "confidential", "mrn": "restricted", "email": "confidential", "private_key": "restricted",
     "api_key": "restricted", "jwt": "restricted", "url_password": "restricted", "password": "confidential",
-    "phone": "confidential",
+    "phone": "confidential", "driver_license": "confidential",
 }  # fmt: skip
 
 

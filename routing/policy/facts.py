@@ -23,8 +23,8 @@ HOPS = ("first", "fallback", "retry", "shadow", "judge", "cache", "log", "traini
 TIERS = ("core", "edge", "experiment")
 LANGUAGES = ("en", "zh", "other")
 ENTITIES = (
-    "email", "phone", "iban", "card", "us_ssn", "cn_resident_id", "passport", "mrn", "person_name", "ip_address",
-    "private_key", "api_key", "jwt", "url_password", "password",
+    "email", "phone", "iban", "card", "us_ssn", "cn_resident_id", "passport", "driver_license", "mrn", "person_name",
+    "ip_address", "private_key", "api_key", "jwt", "url_password", "password",
 )  # fmt: skip
 TASKS = ("chat", "completion", "embedding", "classification", "prediction", "moderation")
 
