@@ -32,7 +32,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One request's part of a shared call."""
+    """One request's part of a shared call. It lasted as long as the model computed on it: the wall clock of a shared
+    call says how long the others took."""
 
     rows: list[dict[str, Any]]
     tokens_in: int
@@ -47,12 +48,16 @@ class BatchingExecutor(Executor):
     queues: dict[tuple[str, str], list[Waiting]] = field(default_factory=lambda: defaultdict(list))
     busy: set[tuple[str, str]] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: int = 0
 
     async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
         request = run.request
         if request.task not in ITEMS:
-            return await Executor._attempt(self, run, target)
+            entered = time.perf_counter()
+            async with self.alone:  # one at a time, so that its time is its own
+                run.upstream_s += time.perf_counter() - entered
+                return await Executor._attempt(self, run, target)
         model = upstream_model(request, target)
         began = time.perf_counter()
         waiting = Waiting(
@@ -116,13 +121,11 @@ class BatchingExecutor(Executor):
         self.calls += 1
         items = [item for waiting in batch for item in waiting.items]
         path = "/classifications" if task == "classification" else "/predictions"
-        began = time.perf_counter()
         reply = await self.upstream.whole(
             target, path, {"model": key[1], ITEMS[task]: items}, request_id=f"history-{self.calls}",
             deadline=Deadline(DEADLINE_S),
         )  # fmt: skip
         payload = decode(target, reply)
-        duration_s = time.perf_counter() - began
         usage = payload["usage"]
         weights = [waiting.weight for waiting in batch]
         tokens = largest_remainder(int(usage["input_tokens"]), weights)
@@ -131,8 +134,7 @@ class BatchingExecutor(Executor):
         for waiting, tokens_in, accelerator_ns in zip(batch, tokens, times, strict=True):
             rows = payload["data"][place : place + len(waiting.items)]
             place += len(waiting.items)
-            part = duration_s * waiting.weight / sum(weights)
-            shares.append(Share(rows, tokens_in, accelerator_ns, part))
+            shares.append(Share(rows, tokens_in, accelerator_ns, accelerator_ns / 1e9))
         return shares
 
 

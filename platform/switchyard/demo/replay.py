@@ -85,6 +85,7 @@ class Replayer:
         world = self._world()
         keys = {(key.lob, key.application): key for key in world.keys.values()}
         admission = PastAdmission()
+        self.executor.alone = asyncio.Lock()
         desk = self._desk(admission)
         runs = [self._one(arrival, world, keys, desk, admission) for arrival in chunk]
         found = await asyncio.gather(*runs)

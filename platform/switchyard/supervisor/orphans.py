@@ -24,11 +24,12 @@ class Watchdog:
     """A tiny process that holds the other end of a pipe; when the pipe closes without a word it ends every group.
 
     It covers grandchildren too (a worker's pool), and systems that have no parent-death signal.
+    `leftovers` are files it removes in that case.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *leftovers: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-E", str(WATCHDOG)],
+            [sys.executable, "-S", "-E", str(WATCHDOG), *map(str, leftovers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

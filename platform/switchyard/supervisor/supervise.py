@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from switchyard.supervisor import plan, ports, prices, valkey
 from switchyard.supervisor.children import Child, Spec
@@ -50,7 +51,7 @@ class Supervisor:
         self.home.demo_json.unlink(missing_ok=True)
         ports.require_free(self.port)
         self._require_space()
-        self.watchdog = Watchdog()
+        self.watchdog = Watchdog(self.home.demo_json)
         status = 0
         try:
             self._start()
@@ -144,7 +145,7 @@ class Supervisor:
 
     def _wait_until_ready(self) -> None:
         for child in [c for c in self.children if c.spec.ready_url or c.spec.ready_line]:
-            self._wait(child.spec.name, lambda child=child: _is_ready(child), START_TIMEOUT_S)
+            self._wait(child.spec.name, partial(_is_ready, child), START_TIMEOUT_S)
 
     def _wait(self, name: str, ready: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

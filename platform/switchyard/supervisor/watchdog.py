@@ -1,5 +1,7 @@
-"""Read `+group` and `-group` lines; at end of file without `bye`, end every group that is left. Standard library only."""
+"""Read `+group` and `-group` lines; at end of file without `bye`, end every group that is left, and remove the files
+named as arguments (they tell of a product that no longer runs). Standard library only."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,6 +22,9 @@ def main() -> None:
             groups.add(int(word[1:]))
         elif word[:1] == "-":
             groups.discard(int(word[1:]))
+    for name in sys.argv[1:]:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
     end(groups)
 
 
