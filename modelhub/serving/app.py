@@ -173,7 +173,7 @@ class ModelServer:
         )
         tokens = sum(int(row[1]) for row in rows)
         self._charge(request, name, tokens, 0)
-        encode = as_base64 if body.get("encoding_format") == "base64" else np.ndarray.tolist
+        encode: Any = as_base64 if body.get("encoding_format") == "base64" else np.ndarray.tolist
         data = [
             {"object": "embedding", "index": i, "embedding": encode(row[0])} for i, row in enumerate(rows)
         ]

@@ -61,7 +61,8 @@ class MicroBatcher:
 
     def _take(self) -> list[_Waiting]:
         """At least one caller, then as many as fit into MAX_ITEMS."""
-        batch, count = [], 0
+        batch: list[_Waiting] = []
+        count = 0
         while self._queue and (not batch or count + len(self._queue[0].items) <= MAX_ITEMS):
             waiting = self._queue.pop(0)
             if waiting.future.cancelled():

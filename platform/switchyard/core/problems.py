@@ -59,8 +59,9 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         wait = getattr(exc, "wait", None)
         if wait:
             response["Retry-After"] = str(int(wait) + 1)
-        if getattr(exc, "auth_header", None):
-            response["WWW-Authenticate"] = exc.auth_header
+        challenge = getattr(exc, "auth_header", None)
+        if challenge:
+            response["WWW-Authenticate"] = challenge
     else:
         return None
     set_rollback()
