@@ -19,12 +19,22 @@ from costs.selectors import hourly_nusd
 from switchyard.core.clock import now
 from switchyard.core.errors import ValidationFailed
 from switchyard.core.money import format_usd
-from switchyard.tenancy.admin_base import ConfigAdmin, ScopedReadOnlyAdmin, UsdField, admin_scope, organisation_of
+from switchyard.tenancy.admin_base import (
+    ConfigAdmin,
+    ScopedReadOnlyAdmin,
+    UsdField,
+    admin_scope,
+    organisation_of,
+)
 from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness
 
 AMOUNTS = (
-    "input_nusd_per_munit", "cached_input_nusd_per_munit", "output_nusd_per_munit", "reasoning_nusd_per_munit", "call_nusd_per_munit",
-)  # fmt: skip
+    "input_nusd_per_munit",
+    "cached_input_nusd_per_munit",
+    "output_nusd_per_munit",
+    "reasoning_nusd_per_munit",
+    "call_nusd_per_munit",
+)
 
 
 @admin.register(Node)
@@ -96,7 +106,11 @@ class PriceAdmin(ConfigAdmin):
                 start, end = values.get("valid_from"), values.get("valid_to")
                 if start and end and end <= start:
                     raise ValidationError({"valid_to": _("The price must end after it starts.")})
-                clash = overlapping(organisation_id, values.get("deployment", ""), start, end) if start and organisation_id else None
+                clash = (
+                    overlapping(organisation_id, values.get("deployment", ""), start, end)
+                    if start and organisation_id
+                    else None
+                )
                 if clash:
                     raise ValidationError(_("The dates overlap those of %(other)s.") % {"other": clash})
                 return values
@@ -175,7 +189,18 @@ class LedgerEntryAdmin(ScopedReadOnlyAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(ScopedReadOnlyAdmin):
-    list_display = ["at", "lob", "workload", "deployment", "side", "status", "tokens_in", "tokens_out", "usd", "price_version"]
+    list_display = [
+        "at",
+        "lob",
+        "workload",
+        "deployment",
+        "side",
+        "status",
+        "tokens_in",
+        "tokens_out",
+        "usd",
+        "price_version",
+    ]
     list_filter = ["lob", "side", "status", "origin"]
     search_fields = ["=request_id"]
     ordering = ["-pk"]

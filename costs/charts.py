@@ -6,44 +6,44 @@ light and dark paper alike), grey for what nobody used. Colours of text and grid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-Figure = dict[str, Any]
-Row = Mapping[str, Any]
+from costs.chart_style import (
+    ACTUAL,
+    EXTERNAL,
+    IDLE,
+    PRIVATE,
+    SERIES,
+    SIDE_COLOURS,
+    Figure,
+    Row,
+    error,
+    largest,
+    layout,
+    money_unit,
+    ordered_sides,
+    rows_axis,
+)
 
-PRIVATE, EXTERNAL, IDLE, ACTUAL = "#2f7ebc", "#d9691c", "#8b95a1", "#0f8a6d"
-SIDE_COLOURS = {"private": PRIVATE, "external": EXTERNAL, "idle": IDLE}
-SERIES = [PRIVATE, EXTERNAL, ACTUAL, "#a1569b", "#b08400", "#5d6fd0", "#c4476a", "#4c8f9f"]
-# (smallest amount shown in this unit, nano-dollars in one unit, name)
-UNITS = [
-    (1_000_000_000, 1_000_000_000, "US dollars"),
-    (1_000_000, 10_000_000, "US cents"),
-    (0, 1_000, "micro-dollars"),
+__all__ = [
+    "EXTERNAL",
+    "IDLE",
+    "PRIVATE",
+    "Figure",
+    "burn_down",
+    "budget_use",
+    "cost_by_side",
+    "cost_over_time",
+    "cost_per_correct",
+    "counterfactual",
+    "learning_curve",
+    "money_unit",
+    "node_bill",
+    "rate_over_time",
+    "rate_with_interval",
+    "shares",
 ]
-
-
-def money_unit(largest_nusd: int | float) -> tuple[int, str]:
-    """(nano-dollars in one unit, its name): the unit in which the largest amount reads best."""
-    for threshold, size, name in UNITS:
-        if abs(largest_nusd) >= threshold:
-            return size, name
-    return UNITS[-1][1:]
-
-
-def _layout(height: int = 270, **extra: Any) -> Figure:
-    layout: Figure = {
-        "height": height, "margin": {"l": 56, "r": 16, "t": 8, "b": 40}, "hovermode": "closest",
-        "legend": {"orientation": "h", "x": 0, "y": 1.14, "traceorder": "normal"}, "showlegend": True,
-        "xaxis": {"automargin": True}, "yaxis": {"automargin": True},
-    }  # fmt: skip
-    for name, value in extra.items():
-        layout[name] = {**layout[name], **value} if isinstance(layout.get(name), dict) else value
-    return layout
-
-
-def _largest(values: Iterable[int | float | None]) -> float:
-    return max((abs(v) for v in values if v is not None), default=0)
 
 
 def _split(rows: Sequence[Row], value: str) -> tuple[list[str], dict[str, dict[str, Any]]]:
@@ -58,27 +58,28 @@ def _split(rows: Sequence[Row], value: str) -> tuple[list[str], dict[str, dict[s
     return firsts, series
 
 
-def _ordered_sides(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda n: (n != "private", n != "external", n))
-
-
 def cost_by_side(rows: Sequence[Row]) -> Figure:
     """Stacked horizontal bars, dearest on top. Rows of spend grouped by "lob,side": {"key": "legal|private", "cost_nusd"}."""
     names, series = _split(rows, "cost_nusd")
     totals = {name: sum(by.get(name, 0) for by in series.values()) for name in names}
     names.sort(key=lambda n: totals[n])
-    size, unit = money_unit(_largest(totals.values()))
+    size, unit = money_unit(largest(totals.values()))
     data = [
         {
-            "type": "bar", "orientation": "h", "name": side, "y": names, "x": [series[side].get(n, 0) / size for n in names],
-            "marker": {"color": SIDE_COLOURS.get(side, IDLE)}, "hovertemplate": f"%{{y}}, {side}: %{{x:.4~g}} {unit}<extra></extra>",
+            "type": "bar",
+            "orientation": "h",
+            "name": side,
+            "y": names,
+            "x": [series[side].get(n, 0) / size for n in names],
+            "marker": {"color": SIDE_COLOURS.get(side, IDLE)},
+            "hovertemplate": f"%{{y}}, {side}: %{{x:.4~g}} {unit}<extra></extra>",
         }
-        for side in _ordered_sides(series)
-    ]  # fmt: skip
+        for side in ordered_sides(series)
+    ]
     height = max(200, 90 + 30 * len(names))
     return {
         "data": data,
-        "layout": _layout(height, barmode="stack", bargap=0.35, xaxis={"title": {"text": unit}}),
+        "layout": layout(height, barmode="stack", bargap=0.35, xaxis={"title": {"text": unit}}),
     }
 
 
@@ -87,16 +88,19 @@ def cost_over_time(rows: Sequence[Row]) -> Figure:
     times, series = _split(rows, "cost_nusd")
     times.sort()
     totals = [sum(by.get(t, 0) for by in series.values()) for t in times]
-    size, unit = money_unit(_largest(totals))
+    size, unit = money_unit(largest(totals))
     data = [
         {
-            "type": "bar", "name": name, "x": times, "y": [series[name].get(t, 0) / size for t in times],
+            "type": "bar",
+            "name": name,
+            "x": times,
+            "y": [series[name].get(t, 0) / size for t in times],
             "marker": {"color": SIDE_COLOURS.get(name, SERIES[i % len(SERIES)])},
             "hovertemplate": f"%{{x}}, {name}: %{{y:.4~g}} {unit}<extra></extra>",
         }
-        for i, name in enumerate(_ordered_sides(series))
-    ]  # fmt: skip
-    return {"data": data, "layout": _layout(barmode="stack", bargap=0.2, yaxis={"title": {"text": unit}})}
+        for i, name in enumerate(ordered_sides(series))
+    ]
+    return {"data": data, "layout": layout(barmode="stack", bargap=0.2, yaxis={"title": {"text": unit}})}
 
 
 def rate_with_interval(rows: Sequence[Row], *, labels: Mapping[str, str] | None = None) -> Figure:
@@ -108,23 +112,28 @@ def rate_with_interval(rows: Sequence[Row], *, labels: Mapping[str, str] | None 
     names = [str(r["key"]) for r in shown]
     notes = [(labels or {}).get(name, "") for name in names]
     trace = {
-        "type": "scatter", "mode": "markers", "name": "share right", "y": names, "x": [r["rate"] for r in shown],
+        "type": "scatter",
+        "mode": "markers",
+        "name": "share right",
+        "y": names,
+        "x": [r["rate"] for r in shown],
         "marker": {"color": ACTUAL, "size": 10},
-        "error_x": _error(shown, "rate"),
-        "customdata": [[r.get("judged", 0), r.get("low"), r.get("high"), note] for r, note in zip(shown, notes, strict=True)],
+        "error_x": error(shown, "rate"),
+        "customdata": [
+            [r.get("judged", 0), r.get("low"), r.get("high"), note]
+            for r, note in zip(shown, notes, strict=True)
+        ],
         "hovertemplate": "%{y}: %{x:.1%} (95 %: %{customdata[1]:.1%} to %{customdata[2]:.1%}, n = %{customdata[0]})"
         "<br>%{customdata[3]}<extra></extra>",
-    }  # fmt: skip
+    }
     lowest = min((r["low"] for r in shown if r.get("low") is not None), default=0.0)
     axis = {"tickformat": ".0%", "range": [max(0.0, min(0.5, lowest - 0.05)), 1.005]}
-    return {"data": [trace], "layout": _layout(max(200, 70 + 32 * len(names)), xaxis=axis, showlegend=False)}
-
-
-def _error(rows: Sequence[Row], value: str, size: int = 1) -> Figure:
-    """Plotly's error bars are distances from the value, never negative."""
-    up = [max(0.0, (r["high"] - r[value]) / size) if r.get("high") is not None else 0.0 for r in rows]
-    down = [max(0.0, (r[value] - r["low"]) / size) if r.get("low") is not None else 0.0 for r in rows]
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 2, "width": 5}
+    return {
+        "data": [trace],
+        "layout": layout(
+            max(150, 60 + 34 * len(names)), xaxis=axis, yaxis=rows_axis(names), showlegend=False
+        ),
+    }
 
 
 def rate_over_time(rows: Sequence[Row]) -> Figure:
@@ -138,15 +147,22 @@ def rate_over_time(rows: Sequence[Row]) -> Figure:
     for i, (name, points) in enumerate(sorted(by_name.items())):
         points.sort(key=lambda p: p[0])
         only = [row for _, row in points]
-        data.append({
-            "type": "scatter", "mode": "lines+markers", "name": name, "x": [t for t, _ in points], "y": [r["rate"] for r in only],
-            "line": {"color": SERIES[i % len(SERIES)], "width": 2}, "marker": {"size": 6, "symbol": i % 8},
-            "error_y": _error(only, "rate") | {"thickness": 1, "width": 2},
-            "hovertemplate": f"{name}, %{{x}}: %{{y:.1%}}<extra></extra>",
-        })  # fmt: skip
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": [t for t, _ in points],
+                "y": [r["rate"] for r in only],
+                "line": {"color": SERIES[i % len(SERIES)], "width": 2},
+                "marker": {"size": 6, "symbol": i % 8},
+                "error_y": error(only, "rate") | {"thickness": 1, "width": 2},
+                "hovertemplate": f"{name}, %{{x}}: %{{y:.1%}}<extra></extra>",
+            }
+        )
     lowest = min((r["low"] for r in rows if r.get("low") is not None), default=0.0)
     axis = {"tickformat": ".0%", "range": [max(0.0, min(0.5, lowest - 0.05)), 1.01]}
-    return {"data": data, "layout": _layout(300, yaxis=axis)}
+    return {"data": data, "layout": layout(300, yaxis=axis)}
 
 
 def shares(rows: Sequence[Row]) -> Figure:
@@ -157,15 +173,22 @@ def shares(rows: Sequence[Row]) -> Figure:
     data = []
     for side in ("private", "external"):
         part = [r[side] / (r["private"] + r["external"]) for r in shown]
-        data.append({
-            "type": "bar", "orientation": "h", "name": side, "y": names, "x": part, "marker": {"color": SIDE_COLOURS[side]},
-            "customdata": [r[side] for r in shown],
-            "hovertemplate": f"%{{y}}, {side}: %{{x:.1%}} (%{{customdata}} requests)<extra></extra>",
-        })  # fmt: skip
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": side,
+                "y": names,
+                "x": part,
+                "marker": {"color": SIDE_COLOURS[side]},
+                "customdata": [r[side] for r in shown],
+                "hovertemplate": f"%{{y}}, {side}: %{{x:.1%}} (%{{customdata}} requests)<extra></extra>",
+            }
+        )
     axis = {"tickformat": ".0%", "range": [0, 1]}
     return {
         "data": data,
-        "layout": _layout(max(200, 90 + 30 * len(names)), barmode="stack", bargap=0.35, xaxis=axis),
+        "layout": layout(max(200, 90 + 30 * len(names)), barmode="stack", bargap=0.35, xaxis=axis),
     }
 
 
@@ -173,55 +196,82 @@ def cost_per_correct(rows: Sequence[Row]) -> Figure:
     """Rows {"key", "nusd_per_correct", "low", "high"}, cheapest on top, on a logarithmic axis: they lie decades apart."""
     shown = [r for r in rows if r.get("nusd_per_correct")]
     shown.sort(key=lambda r: -r["nusd_per_correct"])
-    size, unit = money_unit(_largest(r["nusd_per_correct"] * 1000 for r in shown))
+    size, unit = money_unit(largest(r["nusd_per_correct"] * 1000 for r in shown))
     per = size / 1000  # shown per 1,000 right answers
     values = [r["nusd_per_correct"] / per for r in shown]
     trace = {
-        "type": "scatter", "mode": "markers", "name": "cost", "y": [str(r["key"]) for r in shown], "x": values,
+        "type": "scatter",
+        "mode": "markers",
+        "name": "cost",
+        "y": [str(r["key"]) for r in shown],
+        "x": values,
         "marker": {"color": PRIVATE, "size": 10, "symbol": "diamond"},
-        "error_x": _error(
-            [{"v": r["nusd_per_correct"] / per, **{k: r[k] / per for k in ("low", "high") if r.get(k) is not None}} for r in shown], "v"
+        "error_x": error(
+            [
+                {
+                    "v": r["nusd_per_correct"] / per,
+                    **{k: r[k] / per for k in ("low", "high") if r.get(k) is not None},
+                }
+                for r in shown
+            ],
+            "v",
         ),
         "hovertemplate": f"%{{y}}: %{{x:.4~g}} {unit} per 1,000 right answers<extra></extra>",
-    }  # fmt: skip
+    }
     spread = max(values) / min(values) if values else 1
-    axis = {"title": {"text": f"{unit} per 1,000 right answers"}, "type": "log" if spread > 30 else "linear"}
+    axis: dict[str, Any] = {
+        "title": {"text": f"{unit} per 1,000 right answers"},
+        "type": "log" if spread > 30 else "linear",
+    }
     if spread <= 30:
         axis["rangemode"] = "tozero"
     else:
         axis["dtick"] = 1
-    return {"data": [trace], "layout": _layout(max(200, 90 + 30 * len(shown)), xaxis=axis, showlegend=False)}
+    names_axis = rows_axis([str(r["key"]) for r in shown])
+    return {
+        "data": [trace],
+        "layout": layout(max(160, 80 + 34 * len(shown)), xaxis=axis, yaxis=names_axis, showlegend=False),
+    }
 
 
 def counterfactual(totals: Row) -> Figure:
     """Three bars: what it cost, and what one side alone would have."""
     names = ["all external", "all private", "as it was"]
     amounts = [totals["all_external_nusd"], totals["all_private_nusd"], totals["actual_nusd"]]
-    size, unit = money_unit(_largest(amounts))
+    size, unit = money_unit(largest(amounts))
     trace = {
-        "type": "bar", "orientation": "h", "y": names, "x": [None if a is None else a / size for a in amounts],
-        "marker": {"color": [EXTERNAL, PRIVATE, ACTUAL]}, "hovertemplate": f"%{{y}}: %{{x:.4~g}} {unit}<extra></extra>",
-    }  # fmt: skip
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [None if a is None else a / size for a in amounts],
+        "marker": {"color": [EXTERNAL, PRIVATE, ACTUAL]},
+        "hovertemplate": f"%{{y}}: %{{x:.4~g}} {unit}<extra></extra>",
+    }
     return {
         "data": [trace],
-        "layout": _layout(190, xaxis={"title": {"text": unit}}, bargap=0.4, showlegend=False),
+        "layout": layout(190, xaxis={"title": {"text": unit}}, bargap=0.4, showlegend=False),
     }
 
 
 def node_bill(rows: Sequence[Row]) -> Figure:
     """Each node's bill, the used part and the idle rest."""
     names = [str(r["key"]) for r in rows]
-    size, unit = money_unit(_largest(r["bill_nusd"] for r in rows))
+    size, unit = money_unit(largest(r["bill_nusd"] for r in rows))
     data = [
         {
-            "type": "bar", "orientation": "h", "name": name, "y": names, "x": [r[column] / size for r in rows],
-            "marker": {"color": colour}, "hovertemplate": f"%{{y}}, {name}: %{{x:.4~g}} {unit}<extra></extra>",
+            "type": "bar",
+            "orientation": "h",
+            "name": name,
+            "y": names,
+            "x": [r[column] / size for r in rows],
+            "marker": {"color": colour},
+            "hovertemplate": f"%{{y}}, {name}: %{{x:.4~g}} {unit}<extra></extra>",
         }
         for name, column, colour in (("used", "used_nusd", PRIVATE), ("idle", "idle_nusd", IDLE))
-    ]  # fmt: skip
+    ]
     return {
         "data": data,
-        "layout": _layout(
+        "layout": layout(
             max(180, 110 + 34 * len(names)), barmode="stack", bargap=0.4, xaxis={"title": {"text": unit}}
         ),
     }
@@ -233,37 +283,71 @@ def budget_use(rows: Sequence[Row]) -> Figure:
     used = [r["spent_nusd"] / r["limit_nusd"] if r["limit_nusd"] else 0.0 for r in rows]
     over = [EXTERNAL if u * 100 >= r["warn_pct"] else PRIVATE for u, r in zip(used, rows, strict=True)]
     data = [
-        {"type": "bar", "orientation": "h", "name": "used", "y": names, "x": used, "marker": {"color": over},
-         "hovertemplate": "%{y}: %{x:.3%} used<extra></extra>"},
-        {"type": "scatter", "mode": "markers", "name": "warning", "y": names, "x": [r["warn_pct"] / 100 for r in rows],
-         "marker": {"symbol": "line-ns-open", "size": 18, "color": IDLE, "line": {"width": 3}},
-         "hovertemplate": "%{y}: warns at %{x:.0%}<extra></extra>"},
-    ]  # fmt: skip
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": "used",
+            "y": names,
+            "x": used,
+            "marker": {"color": over},
+            "hovertemplate": "%{y}: %{x:.3%} used<extra></extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "warning",
+            "y": names,
+            "x": [r["warn_pct"] / 100 for r in rows],
+            "marker": {"symbol": "line-ns-open", "size": 18, "color": IDLE, "line": {"width": 3}},
+            "hovertemplate": "%{y}: warns at %{x:.0%}<extra></extra>",
+        },
+    ]
     axis = {"tickformat": ".0%", "range": [0, max([1.0, *used]) * 1.02]}
-    return {"data": data, "layout": _layout(max(200, 90 + 30 * len(names)), xaxis=axis, bargap=0.4)}
+    return {"data": data, "layout": layout(max(200, 90 + 30 * len(names)), xaxis=axis, bargap=0.4)}
 
 
 def burn_down(rows: Sequence[Row], limit_nusd: int) -> Figure:
     """What is left of a budget by day. Rows {"key": day, "left_nusd"} in order of time."""
-    size, unit = money_unit(_largest([limit_nusd]))
+    size, unit = money_unit(largest([limit_nusd]))
     trace = {
-        "type": "scatter", "mode": "lines+markers", "name": "left", "x": [r["key"] for r in rows],
-        "y": [r["left_nusd"] / size for r in rows], "line": {"color": PRIVATE, "width": 2, "shape": "hv"},
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "left",
+        "x": [r["key"] for r in rows],
+        "y": [r["left_nusd"] / size for r in rows],
+        "line": {"color": PRIVATE, "width": 2, "shape": "hv"},
         "hovertemplate": f"%{{x}}: %{{y:.6~g}} {unit} left<extra></extra>",
-    }  # fmt: skip
+    }
     return {
         "data": [trace],
-        "layout": _layout(220, yaxis={"title": {"text": unit}, "rangemode": "tozero"}, showlegend=False),
+        "layout": layout(220, yaxis={"title": {"text": unit}, "rangemode": "tozero"}, showlegend=False),
     }
 
 
 def learning_curve(points: Sequence[Row]) -> Figure:
     """Loss by step of a job. Points {"step", "loss", "accuracy"?}."""
     steps = [p["step"] for p in points]
-    data = [{"type": "scatter", "mode": "lines+markers", "name": "loss", "x": steps, "y": [p.get("loss") for p in points],
-             "line": {"color": PRIVATE}}]  # fmt: skip
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "loss",
+            "x": steps,
+            "y": [p.get("loss") for p in points],
+            "line": {"color": PRIVATE},
+        }
+    ]
     if any(p.get("accuracy") is not None for p in points):
-        data.append({"type": "scatter", "mode": "lines+markers", "name": "accuracy", "yaxis": "y2", "x": steps,
-                     "y": [p.get("accuracy") for p in points], "line": {"color": EXTERNAL, "dash": "dot"}})  # fmt: skip
-    second = {"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False}
-    return {"data": data, "layout": _layout(240, xaxis={"title": {"text": "step"}}, yaxis2=second)}
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "accuracy",
+                "yaxis": "y2",
+                "x": steps,
+                "y": [p.get("accuracy") for p in points],
+                "line": {"color": EXTERNAL, "dash": "dot"},
+            }
+        )
+    second = {"overlaying": "y", "side": "right", "automargin": True, "tickformat": ".0%", "showgrid": False}
+    return {"data": data, "layout": layout(240, xaxis={"title": {"text": "step"}}, yaxis2=second)}

@@ -24,7 +24,9 @@ class DeploymentForm(forms.ModelForm):
         label=_("API key"), required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text=_("Kept encrypted and never shown again. Leave empty to keep the one there is."),
     )  # fmt: skip
-    tasks = forms.MultipleChoiceField(choices=[(t, t) for t in Workload.TASKS], widget=forms.CheckboxSelectMultiple)
+    tasks = forms.MultipleChoiceField(
+        choices=[(t, t) for t in Workload.TASKS], widget=forms.CheckboxSelectMultiple
+    )
 
     class Meta:
         model = Deployment
@@ -61,14 +63,26 @@ class DeploymentAdmin(ConfigAdmin, SimpleHistoryAdmin):
     def save_model(self, request: Any, obj: Deployment, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if obj.side == "external" and obj.name not in price_sheets(obj.organisation_id):
-            self.message_user(request, _("It has no price yet, so it gets no traffic: add one."), level="warning")
+            self.message_user(
+                request, _("It has no price yet, so it gets no traffic: add one."), level="warning"
+            )
         if obj.side == "private" and obj.node is None:
-            self.message_user(request, _("It has no node yet, so it gets no traffic: choose one."), level="warning")
+            self.message_user(
+                request, _("It has no node yet, so it gets no traffic: choose one."), level="warning"
+            )
 
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ScopedReadOnlyAdmin):
-    list_display = ["workload", "version", "deployment", "stage", "upstream_model", "created_at", "promoted_at"]
+    list_display = [
+        "workload",
+        "version",
+        "deployment",
+        "stage",
+        "upstream_model",
+        "created_at",
+        "promoted_at",
+    ]
     list_filter = ["stage", "deployment"]
     list_select_related = ["workload", "deployment"]
     actions = ["promote"]
@@ -76,7 +90,9 @@ class ModelVersionAdmin(ScopedReadOnlyAdmin):
     @admin.action(description=_("Promote to live"), permissions=["view"])
     def promote(self, request: Any, queryset: Any) -> None:
         if not request.user.has_perm("modelhub.change_modelversion"):
-            self.message_user(request, _("Promoting takes the permission to change model versions."), level="error")
+            self.message_user(
+                request, _("Promoting takes the permission to change model versions."), level="error"
+            )
             return
         for version in queryset:
             try:
@@ -89,7 +105,19 @@ class ModelVersionAdmin(ScopedReadOnlyAdmin):
 
 @admin.register(Evaluation)
 class EvaluationAdmin(ScopedReadOnlyAdmin):
-    list_display = ["at", "workload", "deployment", "version", "metric", "value", "low", "high", "n", "verdict", "device"]
+    list_display = [
+        "at",
+        "workload",
+        "deployment",
+        "version",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "n",
+        "verdict",
+        "device",
+    ]
     list_filter = ["verdict", "deployment"]
     list_select_related = ["workload", "deployment"]
 

@@ -39,7 +39,8 @@ class PolicyForm(forms.ModelForm):
     """Adding saves a draft; changing the document saves the next version, since a document never changes."""
 
     document = DocumentField(
-        widget=forms.Textarea(attrs={"rows": 28, "class": "vLargeTextField code", "spellcheck": "false"}), strip=False
+        widget=forms.Textarea(attrs={"rows": 28, "class": "vLargeTextField code", "spellcheck": "false"}),
+        strip=False,
     )
     organisation: Any = None
 
@@ -63,13 +64,32 @@ class PolicyForm(forms.ModelForm):
 @admin.register(Policy)
 class PolicyAdmin(ScopedAdmin):
     form = PolicyForm
-    list_display = ["scope", "version", "state", "percent", "created_by", "created_at", "published_at", "note"]
+    list_display = [
+        "scope",
+        "version",
+        "state",
+        "percent",
+        "created_by",
+        "created_at",
+        "published_at",
+        "note",
+    ]
     list_filter = ["state", "lob"]
     list_select_related = ["lob", "created_by"]
     ordering = ["lob__slug", "-version"]
     actions = ["publish_chosen", "roll_back_scope", "validate_chosen"]
     change_form_template = "admin/routing/policy/change_form.html"
-    seen = ["version", "state", "percent", "hash", "report", "created_by", "approved_by", "created_at", "published_at"]
+    seen = [
+        "version",
+        "state",
+        "percent",
+        "hash",
+        "report",
+        "created_by",
+        "approved_by",
+        "created_at",
+        "published_at",
+    ]
 
     @admin.display(description=_("scope"))
     def scope(self, policy: Policy) -> str:
@@ -94,7 +114,11 @@ class PolicyAdmin(ScopedAdmin):
         request.saved_policy = Policy.objects.get(pk=obj.pk) if change else None
         if not change or "document" in form.changed_data:
             request.saved_policy = policies.create_draft(
-                organisation=organisation_of(request), lob=obj.lob, document=obj.document, user=request.user, note=obj.note
+                organisation=organisation_of(request),
+                lob=obj.lob,
+                document=obj.document,
+                user=request.user,
+                note=obj.note,
             )
             obj.__dict__.update(request.saved_policy.__dict__)
 
@@ -110,7 +134,9 @@ class PolicyAdmin(ScopedAdmin):
         try:
             if "_publish" in request.POST:
                 shown = policies.publish(policy=shown, user=request.user)
-                self.message_user(request, _("%(policy)s is live in every process within 2 seconds.") % {"policy": shown})
+                self.message_user(
+                    request, _("%(policy)s is live in every process within 2 seconds.") % {"policy": shown}
+                )
             elif "_rollback" in request.POST:
                 shown = policies.rollback(organisation=shown.organisation, lob=shown.lob, user=request.user)
                 self.message_user(request, _("Rolled back: %(policy)s is live again.") % {"policy": shown})
@@ -121,7 +147,9 @@ class PolicyAdmin(ScopedAdmin):
         return HttpResponseRedirect(reverse("admin:routing_policy_change", args=[shown.pk]))
 
     def _refused(self, request: Any, error: SwitchyardError) -> None:
-        for text in [located(f) for f in error.errors] if isinstance(error, ValidationFailed) else [error.message]:
+        for text in (
+            [located(f) for f in error.errors] if isinstance(error, ValidationFailed) else [error.message]
+        ):
             self.message_user(request, text, level="error")
 
     def _each(self, request: Any, queryset: Any, do: Any) -> None:
@@ -137,7 +165,11 @@ class PolicyAdmin(ScopedAdmin):
 
     @admin.action(description=_("Roll back the scope of the chosen"), permissions=["change"])
     def roll_back_scope(self, request: Any, queryset: Any) -> None:
-        self._each(request, queryset, lambda p: policies.rollback(organisation=p.organisation, lob=p.lob, user=request.user))
+        self._each(
+            request,
+            queryset,
+            lambda p: policies.rollback(organisation=p.organisation, lob=p.lob, user=request.user),
+        )
 
     @admin.action(description=_("Validate"), permissions=["change"])
     def validate_chosen(self, request: Any, queryset: Any) -> None:
@@ -146,7 +178,19 @@ class PolicyAdmin(ScopedAdmin):
 
 @admin.register(DecisionRecord)
 class DecisionRecordAdmin(ScopedReadOnlyAdmin):
-    list_display = ["id", "at", "lob", "workload", "sensitivity", "side", "deployment", "policy_version", "status", "usd", "origin"]
+    list_display = [
+        "id",
+        "at",
+        "lob",
+        "workload",
+        "sensitivity",
+        "side",
+        "deployment",
+        "policy_version",
+        "status",
+        "usd",
+        "origin",
+    ]
     list_filter = ["lob", "side", "sensitivity", "guard_verdict", "origin"]
     search_fields = ["=id", "=request_id"]
     exclude = ["sealed_answers"]
@@ -158,13 +202,34 @@ class DecisionRecordAdmin(ScopedReadOnlyAdmin):
 
 @admin.register(Feedback)
 class FeedbackAdmin(ScopedReadOnlyAdmin):
-    list_display = ["given_at", "decision_id", "index", "lob", "workload", "deployment", "correct", "score", "origin"]
+    list_display = [
+        "given_at",
+        "decision_id",
+        "index",
+        "lob",
+        "workload",
+        "deployment",
+        "correct",
+        "score",
+        "origin",
+    ]
     list_filter = ["lob", "correct"]
     search_fields = ["=decision_id"]
 
 
 @admin.register(Interception)
 class InterceptionAdmin(ScopedReadOnlyAdmin):
-    list_display = ["at", "lob", "workload", "kind", "score", "threshold", "mode", "withheld", "state", "reviewed_by"]
+    list_display = [
+        "at",
+        "lob",
+        "workload",
+        "kind",
+        "score",
+        "threshold",
+        "mode",
+        "withheld",
+        "state",
+        "reviewed_by",
+    ]
     list_filter = ["lob", "state", "withheld"]
     search_fields = ["=decision_id"]

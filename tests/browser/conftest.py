@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
+    None,
+)
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +21,13 @@ def browser() -> Iterator[Any]:
         pytest.skip("needs Chromium: none of chromium, chromium-browser, google-chrome is on the PATH")
     from playwright.sync_api import sync_playwright
 
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # playwright keeps an event loop in this thread, the ORM asks
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = (
+        "1"  # playwright keeps an event loop in this thread, the ORM asks
+    )
     with sync_playwright() as player:
-        found = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        found = player.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield found
         found.close()
     os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
@@ -36,7 +43,9 @@ def company(transactional_db: None) -> Any:
 @pytest.fixture
 def tab(browser: Any, live_server: Any, company: Any) -> Iterator[Any]:
     """A page that remembers every complaint of the console (`tab.complaints`), logged out."""
-    context = browser.new_context(base_url=live_server.url, viewport={"width": 1360, "height": 900}, locale="en-GB")
+    context = browser.new_context(
+        base_url=live_server.url, viewport={"width": 1360, "height": 900}, locale="en-GB"
+    )
     page = context.new_page()
     page.complaints = []
     page.on("console", lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None)

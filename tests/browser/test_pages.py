@@ -14,8 +14,18 @@ PAGES = [
 ]  # fmt: skip
 
 
+ALL_DRAWN = (
+    "() => [...document.querySelectorAll('[data-figure]')].every(place => place.dataset.drawn === 'yes')"
+)
+
+
 def drawn(tab: Any) -> None:
-    tab.wait_for_function("[...document.querySelectorAll('[data-figure]')].every(place => place.dataset.drawn === 'yes')")
+    """Polls from outside: the page's policy forbids the evaluation that a wait inside of it needs."""
+    for _ in range(150):
+        if tab.evaluate(ALL_DRAWN):
+            return
+        tab.wait_for_timeout(100)
+    raise AssertionError("the charts were not drawn within 15 s")
 
 
 def test_a_wrong_password_is_refused_in_words(tab: Any) -> None:
@@ -52,7 +62,9 @@ def test_no_page_complains_and_axe_finds_nothing_in_the_light_or_in_the_dark(ali
             alice.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
             violations = Axe().run(alice).response["violations"]
             if violations:
-                found[(scheme, address)] = [(v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in violations]
+                found[(scheme, address)] = [
+                    (v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in violations
+                ]
     assert found == {}
     assert alice.complaints == []
 
@@ -66,7 +78,11 @@ def test_everything_on_the_overview_is_reached_by_the_keyboard_in_order(alice: A
     alice.goto("/")
     for _ in range(80):
         alice.keyboard.press("Tab")
-        reached.add(alice.evaluate("document.activeElement.textContent.trim().slice(0, 30) || document.activeElement.id"))
+        reached.add(
+            alice.evaluate(
+                "document.activeElement.textContent.trim().slice(0, 30) || document.activeElement.id"
+            )
+        )
     for words in ("Decisions", "Log out", "Policies"):
         assert words in reached
     assert any("CSV" in words for words in reached) and any("As a table" in words for words in reached)
@@ -99,16 +115,25 @@ def test_the_pages_speak_chinese(alice: Any) -> None:
     assert "决策" in alice.inner_text("nav.side")
 
 
-def test_a_policy_is_refused_with_its_proof_then_written_published_and_rolled_back(alice: Any, company: Any) -> None:
+def test_a_policy_is_refused_with_its_proof_then_written_published_and_rolled_back(
+    alice: Any, company: Any
+) -> None:
     from routing.models import Policy
 
     lob = company.lobs["customer-service"]
     alice.goto("/policies/new/?scope=customer-service")
-    alice.fill("#document", "rules:\n  - name: x\n    when: data.sensitivty == public\n    route: {prefer: [ext-mini]}\n")
+    alice.fill(
+        "#document",
+        "rules:\n  - name: x\n    when: data.sensitivty == public\n    route: {prefer: [ext-mini]}\n",
+    )
     alice.click("main form button.primary")
     alice.wait_for_selector("[role=alert]")
-    assert "line 3, column" in alice.inner_text("[role=alert]") and "data.sensitivity" in alice.inner_text("[role=alert]")
-    alice.fill("#document", "rules:\n  - name: stays home\n    when: 'true'\n    route: {prefer: [private-sparse]}\n")
+    assert "line 3, column" in alice.inner_text("[role=alert]") and "data.sensitivity" in alice.inner_text(
+        "[role=alert]"
+    )
+    alice.fill(
+        "#document", "rules:\n  - name: stays home\n    when: 'true'\n    route: {prefer: [private-sparse]}\n"
+    )
     alice.click("main form button.primary")
     alice.wait_for_selector("h1:has-text('version 2')")
     alice.click("button:has-text('Publish')")
@@ -126,4 +151,6 @@ def test_trying_a_request_shows_where_it_would_go_and_why(alice: Any) -> None:
     alice.fill("#text", "The supplier shall indemnify the customer.")
     alice.click("main form button.primary")
     alice.wait_for_selector("text=Decision")
-    assert "invariant: restricted data stays home" in alice.inner_text("main") or "Refused" in alice.inner_text("main")
+    assert "invariant: restricted data stays home" in alice.inner_text(
+        "main"
+    ) or "Refused" in alice.inner_text("main")

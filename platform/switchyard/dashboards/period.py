@@ -10,7 +10,13 @@ from django.utils.translation import gettext_lazy as _
 
 from switchyard.core.clock import now
 
-NAMES = {"24h": _("24 hours"), "7d": _("7 days"), "14d": _("14 days"), "month": _("This month"), "custom": _("Custom")}
+NAMES = {
+    "24h": _("24 hours"),
+    "7d": _("7 days"),
+    "14d": _("14 days"),
+    "month": _("This month"),
+    "custom": _("Custom"),
+}
 DEFAULT = "14d"
 _SPANS = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "14d": timedelta(days=14)}
 LONGEST = timedelta(days=400)
@@ -45,7 +51,9 @@ def period_from(query: Mapping[str, str]) -> Period:
 
 def _named(name: str, fault: str = "") -> Period:
     at = now()
-    end = (at + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)  # the running hour is shown too
+    end = (at + timedelta(hours=1)).replace(
+        minute=0, second=0, microsecond=0
+    )  # the running hour is shown too
     if name == "month":
         return Period(name, at.replace(day=1, hour=0, minute=0, second=0, microsecond=0), end, fault)
     return Period(name, end - _SPANS[name], end, fault)
@@ -59,5 +67,7 @@ def _custom(query: Mapping[str, str]) -> Period:
     start = datetime.combine(first, time(), UTC)
     end = datetime.combine(last, time(), UTC) + timedelta(days=1)
     if end <= start or end - start > LONGEST:
-        return _named(DEFAULT, str(_("The last day must follow the first, within 400 days; showing the last 14 days.")))
+        return _named(
+            DEFAULT, str(_("The last day must follow the first, within 400 days; showing the last 14 days."))
+        )
     return Period("custom", start, end)

@@ -40,4 +40,6 @@ def latest_evaluations(ask: Ask) -> list[Evaluation]:
     newest: dict[Any, Evaluation] = {}
     for row in rows.order_by("-at"):
         newest.setdefault((row.workload_id, row.deployment_id, row.version), row)
-    return sorted(newest.values(), key=lambda e: (e.workload.lob.slug, e.workload.name, e.deployment.side != "private"))
+    return sorted(
+        newest.values(), key=lambda e: (e.workload.lob.slug, e.workload.name, e.deployment.side != "private")
+    )

@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from switchyard.dashboards.views import accuracy, audit, decisions, jobs, models, money, overview, policies, review, spend, trials
+from switchyard.dashboards.views import (
+    accuracy,
+    audit,
+    decisions,
+    jobs,
+    models,
+    money,
+    overview,
+    policies,
+    review,
+    spend,
+    trials,
+)
 
 app_name = "dashboards"
 

@@ -22,7 +22,17 @@ class JobEventInline(admin.TabularInline):
 class JobAdmin(ScopedReadOnlyAdmin):
     """Jobs are started, stopped and promoted on the pages; here every column can be read."""
 
-    list_display = ["id", "kind", "lob", "state", "progress", "device", "created_by", "created_at", "finished_at"]
+    list_display = [
+        "id",
+        "kind",
+        "lob",
+        "state",
+        "progress",
+        "device",
+        "created_by",
+        "created_at",
+        "finished_at",
+    ]
     list_filter = ["kind", "state"]
     list_select_related = ["lob", "created_by"]
     inlines = [JobEventInline]

@@ -85,10 +85,15 @@ class ApiKeyAdmin(ConfigAdmin):
         if change:
             super().save_model(request, obj, form, change)
             return
-        values = {name: form.cleaned_data.get(name) for name in ("application", "name", "expires_at", "rpm", "tpm", "concurrency")}
+        values = {
+            name: form.cleaned_data.get(name)
+            for name in ("application", "name", "expires_at", "rpm", "tpm", "concurrency")
+        }
         key, plain = services.create_key(actor=request.user, **values)
         obj.__dict__.update(key.__dict__)
-        text = format_html("{} <code class='shown-once'>{}</code>", _("The key, shown once, copy it now:"), plain)
+        text = format_html(
+            "{} <code class='shown-once'>{}</code>", _("The key, shown once, copy it now:"), plain
+        )
         self.message_user(request, text, level="warning")
 
     def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
@@ -164,9 +169,13 @@ class AccessTokenAdmin(ScopedAdmin):
 
     def save_model(self, request: Any, obj: AccessToken, form: Any, change: bool) -> None:
         values = form.cleaned_data
-        token, plain = services.create_token(user=values["user"], name=values["name"], expires_at=values["expires_at"])
+        token, plain = services.create_token(
+            user=values["user"], name=values["name"], expires_at=values["expires_at"]
+        )
         obj.__dict__.update(token.__dict__)
-        text = format_html("{} <code class='shown-once'>{}</code>", _("The token, shown once, copy it now:"), plain)
+        text = format_html(
+            "{} <code class='shown-once'>{}</code>", _("The token, shown once, copy it now:"), plain
+        )
         self.message_user(request, text, level="warning")
 
     @admin.action(description=_("Revoke the chosen tokens"), permissions=["change"])

@@ -23,14 +23,20 @@ def admin_scope(user: Any) -> Scope:
     scope = scope_of(user)
     if not user.is_superuser:
         return scope
-    organisation_id = scope.organisation_id or Organisation.objects.order_by("pk").values_list("pk", flat=True).first()
+    organisation_id = (
+        scope.organisation_id or Organisation.objects.order_by("pk").values_list("pk", flat=True).first()
+    )
     return Scope(organisation_id, None, None, frozenset({"admin"}))
 
 
 def organisation_of(request: Any) -> Organisation:
     """The organisation new rows belong to; an empty installation gets its first one here."""
     pk = admin_scope(request.user).organisation_id
-    return Organisation.objects.get(pk=pk) if pk else Organisation.objects.create(slug="main", name="Organisation")
+    return (
+        Organisation.objects.get(pk=pk)
+        if pk
+        else Organisation.objects.create(slug="main", name="Organisation")
+    )
 
 
 class ScopedAdmin(admin.ModelAdmin):

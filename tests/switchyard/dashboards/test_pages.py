@@ -20,7 +20,16 @@ PAGES = [
     "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/audit/?verify=1",
 ]  # fmt: skip
 # Pages and the words that belong to legal alone: its work, its rows.
-LEGAL_WORDS = ("contract-clauses", "dec_legal", "req_legal", "job_legal", "expense:legal", "lob:legal", "cpu legal", "ft-lega")
+LEGAL_WORDS = (
+    "contract-clauses",
+    "dec_legal",
+    "req_legal",
+    "job_legal",
+    "expense:legal",
+    "lob:legal",
+    "cpu legal",
+    "ft-lega",
+)
 
 
 @pytest.fixture
@@ -59,7 +68,13 @@ def test_nothing_of_a_neighbour_is_visible_on_any_page(company: Company) -> None
 
 def test_a_neighbours_address_does_not_exist(company: Company) -> None:
     client = client_of("bob", company, "policy_author", "customer-service")
-    pages = ["/?lob=legal", "/decisions/dec_legal_0001/", "/jobs/job_legal/", "/policies/new/?scope=legal", "/ledger/?lob=legal"]
+    pages = [
+        "/?lob=legal",
+        "/decisions/dec_legal_0001/",
+        "/jobs/job_legal/",
+        "/policies/new/?scope=legal",
+        "/ledger/?lob=legal",
+    ]
     assert {page: client.get(page).status_code for page in pages} == dict.fromkeys(pages, 404)
 
 
@@ -74,7 +89,9 @@ def test_somebody_without_a_role_sees_no_page(company: Company) -> None:
 
 def test_an_empty_installation_shows_the_first_steps_to_its_administrator() -> None:
     client = Client()
-    client.force_login(make.make_user("alice", make.make_organisation(), "admin", is_superuser=True, is_staff=True))
+    client.force_login(
+        make.make_user("alice", make.make_organisation(), "admin", is_superuser=True, is_staff=True)
+    )
     answer = client.get("/")
     assert answer.status_code == 200
     assert b"six steps to the first answer" in answer.content
@@ -118,7 +135,9 @@ def test_a_panel_comes_as_csv_with_exact_dollars(company: Company) -> None:
     lines = answer.content.decode().splitlines()
     assert lines[0] == "Line of business,Side,Cost (USD),Requests,Answers"
     expected = sum(90_000 + 900 * d for d in range(14))
-    assert any(line.startswith(f"customer-service,external,0.00{expected // 10_000}") for line in lines), lines
+    assert any(line.startswith(f"customer-service,external,0.00{expected // 10_000}") for line in lines), (
+        lines
+    )
 
 
 def test_an_unknown_csv_does_not_exist(company: Company) -> None:

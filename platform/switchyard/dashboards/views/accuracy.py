@@ -28,7 +28,11 @@ def accuracy(request: PageRequest) -> HttpResponse:
         "accuracy-over-time": partial(_over_time, ask),
         "evaluations": partial(_evaluations, ask),
     }
-    context = {"workloads": workloads(ask), "demonstration": has_demonstration(ask)} if "csv" not in request.GET else {}
+    context = (
+        {"workloads": workloads(ask), "demonstration": has_demonstration(ask)}
+        if "csv" not in request.GET
+        else {}
+    )
     return show_panels(request, "dashboards/accuracy.html", builders, context)
 
 
@@ -37,23 +41,38 @@ def _by_workload(ask: Ask) -> Panel:
     for row in rows:
         row["key"] = row["key"].replace("|", " · ")
     return Panel(
-        "accuracy-by-workload", _("Accuracy by workload and side"),
-        [Column(_("Workload")), Column(_("Share right"), "rate"), Column(_("Low"), "rate"), Column(_("High"), "rate"),
-         Column(_("Judged"), "count"), Column(_("Correct"), "count")],
+        "accuracy-by-workload",
+        _("Accuracy by workload and side"),
+        [
+            Column(_("Workload")),
+            Column(_("Share right"), "rate"),
+            Column(_("Low"), "rate"),
+            Column(_("High"), "rate"),
+            Column(_("Judged"), "count"),
+            Column(_("Correct"), "count"),
+        ],
         [[r["key"], r["rate"], r["low"], r["high"], r["judged"], r["correct"]] for r in rows],
         charts.rate_with_interval(rows),
-    )  # fmt: skip
+    )
 
 
 def _over_time(ask: Ask) -> Panel:
     rows = reports.accuracy(**ask.report(group=f"{ask.period.bucket},lob")).rows
     return Panel(
-        "accuracy-over-time", _("Feedback over time"),
-        [Column(_("Time (UTC)")), Column(_("Line of business")), Column(_("Share right"), "rate"), Column(_("Low"), "rate"),
-         Column(_("High"), "rate"), Column(_("Judged"), "count")],
+        "accuracy-over-time",
+        _("Feedback over time"),
+        [
+            Column(_("Time (UTC)")),
+            Column(_("Line of business")),
+            Column(_("Share right"), "rate"),
+            Column(_("Low"), "rate"),
+            Column(_("High"), "rate"),
+            Column(_("Judged"), "count"),
+        ],
         [[*r["key"].split("|", 1), r["rate"], r["low"], r["high"], r["judged"]] for r in rows],
-        charts.rate_over_time(rows), wide=True,
-    )  # fmt: skip
+        charts.rate_over_time(rows),
+        wide=True,
+    )
 
 
 def _evaluations(ask: Ask) -> Panel:
@@ -62,22 +81,43 @@ def _evaluations(ask: Ask) -> Panel:
         rows.append(_row(found))
         rows += [line for name in BASELINES if (line := _baseline(found, name))]
     return Panel(
-        "evaluations", _("Evaluations on held-back rows"),
-        [Column(_("Workload")), Column(_("Deployment")), Column(_("Metric")), Column(_("Value"), "number"), Column(_("Low"), "number"),
-         Column(_("High"), "number"), Column("n", "count"), Column(_("Share right"), "rate"), Column(_("Beside it")),
-         Column(_("Verdict"), "verdict")],
-        rows, wide=True,
-        note=_("Each model beside what a simple method reaches on the same rows. A verdict needs enough rows to tell them apart."),
-    )  # fmt: skip
+        "evaluations",
+        _("Evaluations on held-back rows"),
+        [
+            Column(_("Workload")),
+            Column(_("Deployment")),
+            Column(_("Metric")),
+            Column(_("Value"), "number"),
+            Column(_("Low"), "number"),
+            Column(_("High"), "number"),
+            Column("n", "count"),
+            Column(_("Share right"), "rate"),
+            Column(_("Beside it")),
+            Column(_("Verdict"), "verdict"),
+        ],
+        rows,
+        wide=True,
+        note=_(
+            "Each model beside what a simple method reaches on the same rows. A verdict needs enough rows to tell them apart."
+        ),
+    )
 
 
 def _row(found: Evaluation) -> list[Any]:
     right = found.correct / found.n if found.n else None
     deployment = f"{found.deployment.name} ({found.deployment.side}, v{found.version or '1'})"
     return [
-        found.workload.name, deployment, found.metric, found.value, found.low, found.high, found.n, right, _extras(found.detail),
+        found.workload.name,
+        deployment,
+        found.metric,
+        found.value,
+        found.low,
+        found.high,
+        found.n,
+        right,
+        _extras(found.detail),
         found.verdict,
-    ]  # fmt: skip
+    ]
 
 
 def _baseline(found: Evaluation, name: str) -> list[Any] | None:
@@ -88,7 +128,18 @@ def _baseline(found: Evaluation, name: str) -> list[Any] | None:
     title = BASELINES[name] or str(beside.get("name", name))
     metric = "accuracy" if name == "always_no" else found.metric
     extra = _extras(beside)
-    return ["", f"↳ {title}", metric, beside["value"], beside.get("low"), beside.get("high"), beside.get("n"), None, extra, None]
+    return [
+        "",
+        f"↳ {title}",
+        metric,
+        beside["value"],
+        beside.get("low"),
+        beside.get("high"),
+        beside.get("n"),
+        None,
+        extra,
+        None,
+    ]
 
 
 def _extras(detail: dict[str, Any]) -> str:

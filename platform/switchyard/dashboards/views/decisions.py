@@ -36,7 +36,9 @@ def decisions(request: PageRequest) -> HttpResponse:
 
 
 def _filtered(ask: Ask, query: Any) -> QuerySet[DecisionRecord]:
-    rows = DecisionRecord.objects.for_tenant(ask.scope).filter(at__gte=ask.period.start, at__lt=ask.period.end)
+    rows = DecisionRecord.objects.for_tenant(ask.scope).filter(
+        at__gte=ask.period.start, at__lt=ask.period.end
+    )
     if ask.lob:
         rows = rows.filter(lob=ask.lob)
     rows = rows.filter(**{name: query[name] for name in FILTERS if query.get(name)})

@@ -23,7 +23,11 @@ from switchyard.jobs import services
 from switchyard.jobs.models import FINAL, Job
 from switchyard.tenancy.models import Workload
 
-ROLES = {"fine_tune": ("model_engineer",), "evaluation": ("model_engineer",), "bias_audit": ("risk", "model_engineer")}
+ROLES = {
+    "fine_tune": ("model_engineer",),
+    "evaluation": ("model_engineer",),
+    "bias_audit": ("risk", "model_engineer"),
+}
 RUNNERS = ("model_engineer", "risk", "operator")
 ACTIONS: dict[str, Callable[..., Job]] = {
     "cancel": services.cancel, "pause": services.pause, "resume": services.resume, "retry": services.retry,
@@ -58,7 +62,9 @@ def _forms(request: PageRequest, **extra: Any) -> dict[str, Any]:
 @page
 def job(request: PageRequest, job_id: str) -> HttpResponse:
     """One job; asked by htmx, only the part that moves."""
-    row = get_object_or_404(Job.objects.for_tenant(request.ask.scope).select_related("lob", "created_by"), pk=job_id)
+    row = get_object_or_404(
+        Job.objects.for_tenant(request.ask.scope).select_related("lob", "created_by"), pk=job_id
+    )
     events = list(row.events.all())
     candidate = ModelVersion.objects.for_tenant(request.ask.scope).filter(pk=row.result.get("candidate") or 0)
     version = candidate.select_related("workload", "deployment").first()
@@ -68,12 +74,20 @@ def job(request: PageRequest, job_id: str) -> HttpResponse:
         "may_promote": request.ask.scope.has_role("model_engineer"),
     }  # fmt: skip
     template = "partials/job.html" if request.headers.get("HX-Request") else "modelhub/job.html"
-    return render(request, template, context) if request.headers.get("HX-Request") else show(request, template, context)
+    return (
+        render(request, template, context)
+        if request.headers.get("HX-Request")
+        else show(request, template, context)
+    )
 
 
 def _curve(events: list[Any]) -> dict[str, Any] | None:
     points = [
-        {"step": e.data.get("epoch", e.data.get("step")), "loss": e.data.get("loss"), "accuracy": e.data.get("accuracy")}
+        {
+            "step": e.data.get("epoch", e.data.get("step")),
+            "loss": e.data.get("loss"),
+            "accuracy": e.data.get("accuracy"),
+        }
         for e in events
         if e.data.get("loss") is not None
     ]
@@ -87,7 +101,9 @@ def start_job(request: PageRequest, kind: str) -> HttpResponse:
     if kind not in ROLES:
         raise Http404
     require_role(request, *ROLES[kind])
-    workload = get_object_or_404(Workload.objects.for_tenant(request.ask.scope), name=request.POST.get("workload", ""))
+    workload = get_object_or_404(
+        Workload.objects.for_tenant(request.ask.scope), name=request.POST.get("workload", "")
+    )
     try:
         row = _start(request, kind, workload)
     except ValidationFailed as error:
@@ -107,7 +123,9 @@ def _start(request: PageRequest, kind: str, workload: Workload) -> Job:
         if file is None:
             raise ValidationFailed(_("Choose a file of rows: JSON lines or CSV with `text` and `label`."))
         dataset = upload(workload=workload, name=file.name or "rows.jsonl", content=file.read(), user=user)
-        return start.start_fine_tune(dataset=dataset, deployment=_deployment(request, "deployment"), user=user)
+        return start.start_fine_tune(
+            dataset=dataset, deployment=_deployment(request, "deployment"), user=user
+        )
     if kind == "evaluation":
         deployment = _deployment(request, "deployment")
         return start.start_evaluation(workload=workload, deployment=deployment, user=user)
@@ -116,7 +134,9 @@ def _start(request: PageRequest, kind: str, workload: Workload) -> Job:
 
 
 def _deployment(request: PageRequest, field: str) -> Deployment:
-    return get_object_or_404(Deployment.objects.for_tenant(request.ask.scope), name=request.POST.get(field, ""))
+    return get_object_or_404(
+        Deployment.objects.for_tenant(request.ask.scope), name=request.POST.get(field, "")
+    )
 
 
 @require_POST

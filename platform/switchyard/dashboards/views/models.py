@@ -31,13 +31,24 @@ def models(request: PageRequest) -> HttpResponse:
     rows = sorted(versions, key=lambda v: (v.workload.name, v.deployment.side != "private", STAGES[v.stage]))
     evaluations = {(e.workload_id, e.deployment_id, e.version): e for e in latest_evaluations(request.ask)}
     shown = list(deployments)
-    return show(request, "modelhub/models.html", {
-        "deployments": shown, "cards": _cards({d.model for d in shown}, {w.name for w in workloads(request.ask)}), "may_promote": scope.has_role(*ENGINEERS),
-        "versions": [
-            (v, _measured(v, evaluations.get((v.workload_id, v.deployment_id, v.version))), promotion.gate(v)) for v in rows
-        ],
-        "audits": BiasAudit.objects.for_tenant(scope).select_related("workload")[:20],
-    })  # fmt: skip
+    return show(
+        request,
+        "modelhub/models.html",
+        {
+            "deployments": shown,
+            "cards": _cards({d.model for d in shown}, {w.name for w in workloads(request.ask)}),
+            "may_promote": scope.has_role(*ENGINEERS),
+            "versions": [
+                (
+                    v,
+                    _measured(v, evaluations.get((v.workload_id, v.deployment_id, v.version))),
+                    promotion.gate(v),
+                )
+                for v in rows
+            ],
+            "audits": BiasAudit.objects.for_tenant(scope).select_related("workload")[:20],
+        },
+    )
 
 
 def _measured(version: ModelVersion, found: Evaluation | None) -> dict[str, Any]:
@@ -85,4 +96,6 @@ def version_action(request: PageRequest, version_id: int, action: str) -> HttpRe
         messages.error(request, error.message)
     else:
         messages.success(request, text % {"version": f"{done.workload.name}@{done.version}"})
-    return redirect(request.POST.get("back") if request.POST.get("back", "").startswith("/jobs/") else "dashboards:models")
+    return redirect(
+        request.POST.get("back") if request.POST.get("back", "").startswith("/jobs/") else "dashboards:models"
+    )

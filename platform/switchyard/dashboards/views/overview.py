@@ -31,11 +31,12 @@ def overview(request: PageRequest) -> HttpResponse:
 
 
 def _first_figure(ask: Ask) -> dict[str, Any]:
-    report = reports.counterfactual(**ask.report())
+    report, spend = reports.counterfactual(**ask.report()), reports.spend(**ask.report(group="side"))
+    spend.rows.sort(key=lambda row: row["key"] != "private")
     totals = report.totals
     return {
         "totals": totals, "as_of": report.as_of, "bound": [row for row in report.rows if row.get("bound")],
         "worlds": charts.counterfactual(totals), "has_requests": bool(totals.get("requests")),
         "demonstration": has_demonstration(ask), "accuracy": reports.accuracy(**ask.report()).totals,
-        "spend": reports.spend(**ask.report(group="side")),
+        "spend": spend,
     }  # fmt: skip

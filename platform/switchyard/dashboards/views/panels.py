@@ -76,7 +76,7 @@ def node_bill(ask: Ask) -> Panel:
         [Column(_("Node")), Column(_("Bill"), "usd"), Column(_("Used"), "usd"), Column(_("Idle"), "usd"),
          Column(_("Utilisation"), "rate")],
         [[r["key"], r["bill_nusd"], r["used_nusd"], r["idle_nusd"], r["utilisation"]] for r in rows],
-        charts.node_bill(rows),
+        charts.node_bill(rows), wide=True,
         note=_("Idle is nobody's request: it stands on its own line and adds up with the used part to the bill."),
     )  # fmt: skip
 

@@ -33,7 +33,9 @@ def policies(request: PageRequest) -> HttpResponse:
             scopes[row.lob_id]["versions"].append(row)
     for scope in scopes.values():
         scope["live"] = next((v for v in scope["versions"] if v.state == "live"), None)
-    shown = [s for s in scopes.values() if not request.ask.lob or (s["lob"] and s["lob"].slug == request.ask.lob)]
+    shown = [
+        s for s in scopes.values() if not request.ask.lob or (s["lob"] and s["lob"].slug == request.ask.lob)
+    ]
     return show(request, "routing/policies.html", {"scopes": shown, **_rights(request)})
 
 
@@ -80,10 +82,17 @@ def new_policy(request: PageRequest) -> HttpResponse:
     context: dict[str, Any] = {"target": lob, "facts": facts.describe(), "note": "", "errors": []}
     if request.method != "POST":
         start = visible(request).filter(lob=lob).order_by("-version").first()
-        return show(request, "routing/policy_form.html", context | {"document": start.document if start else EMPTY})
-    document, note = request.POST.get("document", "").replace("\r\n", "\n"), request.POST.get("note", "")[:300]
+        return show(
+            request, "routing/policy_form.html", context | {"document": start.document if start else EMPTY}
+        )
+    document, note = (
+        request.POST.get("document", "").replace("\r\n", "\n"),
+        request.POST.get("note", "")[:300],
+    )
     try:
-        row = write.create_draft(organisation=organisation, lob=lob, document=document, user=request.user, note=note)  # type: ignore[arg-type]
+        row = write.create_draft(
+            organisation=organisation, lob=lob, document=document, user=request.user, note=note
+        )  # type: ignore[arg-type]
     except ValidationFailed as error:
         context |= {"document": document, "note": note, "errors": error.errors}
         return show(request, "routing/policy_form.html", context, status=400)
@@ -127,7 +136,9 @@ def _do(row: Policy, action: str, request: PageRequest) -> tuple[Policy, str]:
         if not (percent.isdecimal() and 1 <= int(percent) <= 100):
             raise ValidationFailed(_("Percent is a whole number from 1 to 100."))
         done = write.publish(policy=row, user=user, percent=int(percent))
-        return done, _("Version %(version)s is live in every process within 2 seconds.") % {"version": done.version}
+        return done, _("Version %(version)s is live in every process within 2 seconds.") % {
+            "version": done.version
+        }
     if action == "rollback":
         done = write.rollback(organisation=row.organisation, lob=row.lob, user=user)
         return done, _("Rolled back: version %(version)s is live again.") % {"version": done.version}

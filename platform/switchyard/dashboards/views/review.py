@@ -27,9 +27,12 @@ def reviews(request: PageRequest) -> HttpResponse:
     if ask.lob:
         rows = rows.filter(lob=ask.lob)
     counts = rows.aggregate(
-        total=Count("pk"), withheld=Count("pk", filter=Q(withheld=True)), open=Count("pk", filter=Q(state="open")),
-        confirmed=Count("pk", filter=Q(state="confirmed")), released=Count("pk", filter=Q(state="released")),
-    )  # fmt: skip
+        total=Count("pk"),
+        withheld=Count("pk", filter=Q(withheld=True)),
+        open=Count("pk", filter=Q(state="open")),
+        confirmed=Count("pk", filter=Q(state="confirmed")),
+        released=Count("pk", filter=Q(state="released")),
+    )
     state = request.GET.get("state", "")
     if state in ("open", "confirmed", "released"):
         rows = rows.filter(state=state)
@@ -37,10 +40,19 @@ def reviews(request: PageRequest) -> HttpResponse:
     if before.isdecimal():
         rows = rows.filter(pk__lt=int(before))
     found = list(rows.order_by("-pk")[: PAGE_SIZE + 1])
-    return show(request, "routing/reviews.html", {
-        "rows": found[:PAGE_SIZE], "next": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None, "counts": counts,
-        "guard": _guard(), "lobs": ask.lobs, "may_review": ask.scope.has_role(*REVIEWERS), "states": ("open", "confirmed", "released"),
-    })  # fmt: skip
+    return show(
+        request,
+        "routing/reviews.html",
+        {
+            "rows": found[:PAGE_SIZE],
+            "next": found[PAGE_SIZE - 1].pk if len(found) > PAGE_SIZE else None,
+            "counts": counts,
+            "guard": _guard(),
+            "lobs": ask.lobs,
+            "may_review": ask.scope.has_role(*REVIEWERS),
+            "states": ("open", "confirmed", "released"),
+        },
+    )
 
 
 def _guard() -> dict[str, Any] | None:
@@ -51,11 +63,13 @@ def _guard() -> dict[str, Any] | None:
         return None
     hatecheck = manifest.get("metrics", {}).get("hatecheck", {})
     return {
-        "threshold": manifest.get("thresholds", {}).get("default"), "may_enforce": manifest.get("may_enforce", False),
-        "blocked": hatecheck.get("harmless_naming_a_group_blocked"), "missed": hatecheck.get("missed_hate"),
+        "threshold": manifest.get("thresholds", {}).get("default"),
+        "may_enforce": manifest.get("may_enforce", False),
+        "blocked": hatecheck.get("harmless_naming_a_group_blocked"),
+        "missed": hatecheck.get("missed_hate"),
         "business": manifest.get("metrics", {}).get("business_texts_blocked"),
         "groups": sorted((hatecheck.get("by_group") or {}).items()),
-    }  # fmt: skip
+    }
 
 
 @require_POST

@@ -17,9 +17,12 @@ GROUPS = ("lob", "application", "workload", "deployment", "model")
 
 def _titles() -> dict[str, str]:
     return {
-        "lob": _("Line of business"), "application": _("Application"), "workload": _("Workload"),
-        "deployment": _("Deployment"), "model": _("Model"),
-    }  # fmt: skip
+        "lob": _("Line of business"),
+        "application": _("Application"),
+        "workload": _("Workload"),
+        "deployment": _("Deployment"),
+        "model": _("Model"),
+    }
 
 
 @page
@@ -45,10 +48,30 @@ def _by(ask: Ask, group: str) -> Panel:
     rows = reports.spend(**ask.report(group=f"{group},side")).rows
     title = _titles()[group]
     return Panel(
-        "spend-by", _("Spend by %(what)s") % {"what": title.lower()},
-        [Column(title), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count"), Column(_("Answers"), "count"),
-         Column(_("Tokens in"), "count"), Column(_("Tokens out"), "count"), Column(_("Cost per 1,000 answers"), "usd")],
-        [[*r["key"].split("|", 1), r["cost_nusd"], r["requests"], r["answers"], r["tokens_in"], r["tokens_out"],
-          r["cost_nusd"] * 1000 / r["answers"] if r["answers"] else None] for r in rows],
-        charts.cost_by_side(rows), wide=True,
-    )  # fmt: skip
+        "spend-by",
+        _("Spend by %(what)s") % {"what": title.lower()},
+        [
+            Column(title),
+            Column(_("Side")),
+            Column(_("Cost"), "usd"),
+            Column(_("Requests"), "count"),
+            Column(_("Answers"), "count"),
+            Column(_("Tokens in"), "count"),
+            Column(_("Tokens out"), "count"),
+            Column(_("Cost per 1,000 answers"), "usd"),
+        ],
+        [
+            [
+                *r["key"].split("|", 1),
+                r["cost_nusd"],
+                r["requests"],
+                r["answers"],
+                r["tokens_in"],
+                r["tokens_out"],
+                r["cost_nusd"] * 1000 / r["answers"] if r["answers"] else None,
+            ]
+            for r in rows
+        ],
+        charts.cost_by_side(rows),
+        wide=True,
+    )

@@ -39,7 +39,11 @@ def _decide(request: PageRequest) -> dict[str, Any]:
         if draft.lob_id not in (None, workload.lob_id):
             return {"fault": f"{draft} is not a policy of {workload.lob.slug}."}
     try:
-        document = parse_document(draft.document, organisation=draft.lob_id is None, label=str(draft)) if draft else None
+        document = (
+            parse_document(draft.document, organisation=draft.lob_id is None, label=str(draft))
+            if draft
+            else None
+        )
         found = try_request(
             workload=workload, text=request.POST.get("text", "")[:20_000], sensitivity=request.POST.get("sensitivity", ""),
             wish=request.POST.get("wish", ""), draft=document, draft_is_organisations=bool(draft and draft.lob_id is None),
