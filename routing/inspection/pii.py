@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from routing.inspection.checksums import cn_resident_id, iban_length, luhn
 
 Found = tuple[str, int, int]
+LEAST_DIGITS = 7  # fewer identify nobody
 MAX_IN_RUN = 64  # findings in one run of digits: what it holds is plain by then
 
 _RUN = re.compile(r"\d[\d ()./-]{4,}[\dXx]")  # digits and what people write between them
@@ -84,9 +85,15 @@ def find(text: str) -> Iterator[Found]:
     if "@" in text:
         yield from (("email", m.start(), m.end()) for m in _EMAIL.finditer(text))
     for run in _RUN.finditer(text):
-        yield from _numbers(text, run.start(), run.end())
+        found = run.group()
+        if sum(map(str.isdigit, found)) >= LEAST_DIGITS and not _DATE.fullmatch(found):
+            yield from _numbers(text, run.start(), run.end())
     for pair in _PAIR.finditer(text):
-        yield from _iban(text, pair.start() - 2)
+        at = pair.start() - 2  # two letters must stand before the check digits
+        if at < 0 or not text[at : at + 2].isalpha() or text[at - 1 : at].isalnum():
+            continue
+        if length := iban_length(text[at : at + 48]):
+            yield "iban", at, at + length
     if text.count(":") >= 7:
         yield from (("ip_address", m.start(), m.end()) for m in _IPV6.finditer(text))
     lower = text.lower()
@@ -96,14 +103,6 @@ def find(text: str) -> Iterator[Found]:
     for before, pattern in _NAMES:
         if before in text:
             yield from (("person_name", m.start(1), m.end(1)) for m in pattern.finditer(text))
-
-
-def _iban(text: str, start: int) -> Iterator[Found]:
-    """An account number whose two check digits were found, if two letters stand before them."""
-    if start >= 0 and text[start : start + 2].isalpha() and not text[start - 1 : start].isalnum():
-        length = iban_length(text[start : start + 48])
-        if length:
-            yield "iban", start, start + length
 
 
 def _numbers(text: str, start: int, end: int) -> Iterator[Found]:
