@@ -38,16 +38,17 @@ def texts_of(body: Mapping[str, Any]) -> Iterator[str]:
 
 def _strings(value: Any) -> Iterator[str]:
     """All strings inside, names of columns and long numbers too; without recursion, a name that repeats once."""
-    stack, names = [value], set()
+    stack: list[Any] = [value]
+    names: set[Any] = set()
     while stack:
         item = stack.pop()
         if isinstance(item, str):
             yield item
         elif isinstance(item, Mapping):
             names.update(item)
-            stack.extend(reversed(item.values()))
+            stack.extend(list(item.values())[::-1])
         elif isinstance(item, list | tuple):
-            stack.extend(reversed(item))
+            stack.extend(item[::-1])
         elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
             yield str(item)
     yield from (name for name in names if isinstance(name, str))

@@ -187,7 +187,8 @@ def _route(item: dict[str, Any], path: str, faults: Faults) -> Route | None:
                "split": list(item.get("split") or {})}.get(kind) or []  # fmt: skip
     until = float(item["until"].partition(">=")[2]) if kind == "cascade" else None
     return Route(
-        kind=kind, targets=tuple(targets), fallback=tuple(item.get("fallback") or ()), shadow=tuple(item.get("shadow") or ()),
+        kind=kind,  # type: ignore[arg-type]
+        targets=tuple(targets), fallback=tuple(item.get("fallback") or ()), shadow=tuple(item.get("shadow") or ()),
         choose=item.get("choose", "cheapest"), quality_floor=floor, floor_is_absolute=absolute,
         weights=tuple((item.get("split") or {}).items()), until_confidence=until,
         max_cost_nusd=_usd(item.get("max_cost_usd"), path, faults), guards=tuple(item.get("guards") or ()),

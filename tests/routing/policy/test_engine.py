@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from costs.contracts import NodeRate, PriceSheet
@@ -206,3 +208,85 @@ def test_every_hop_asks_the_invariant_again(hop):
     assert not compiled.permits(facts(data__sensitivity="restricted"), OUT, hop)
     assert compiled.permits(facts(data__sensitivity="restricted"), HOME, hop)
     assert compiled.permits(facts(data__sensitivity="internal"), OUT, hop)
+
+
+def test_a_fallback_stands_outside_the_floor_so_that_new_deployments_can_answer_at_all():
+    document = rule("{choose: cheapest, among: [mini, home], quality_floor: 0.96, fallback: [home]}")
+    decision = decide(document)
+    assert [(h.deployment, h.hop) for h in decision.hops] == [("home", "fallback")]
+    home = next(c for c in decision.candidates if c.deployment == "home")
+    assert home.eligible
+    assert home.reasons == ("quality floor: 0 evaluated rows, 30 needed; allowed as fallback",)
+
+
+def test_a_floor_is_relative_to_the_best_of_all_candidates_also_one_the_rule_does_not_name():
+    good, fair = (
+        target("good", "private", quality=(1.0, 500)),
+        target("fair", "external", quality=(0.90, 500)),
+    )
+    document = rule("{choose: cheapest, among: [fair], quality_floor: 0.95}")
+    assert decide(document, candidates=(good, fair)).refusal == "no_deployment"
+    assert names(decide(document, candidates=(fair,))) == ["fair"]
+
+
+def test_best_and_fastest_choose_by_quality_and_time():
+    slow = replace(target("slow", "private", quality=(0.99, 500)), usual_accelerator_ns={"w": 900})
+    quick = replace(target("quick", "private", quality=(0.90, 500)), usual_accelerator_ns={"w": 100})
+    assert names(decide(rule("{choose: best, among: [quick, slow]}"), candidates=(slow, quick)))[0] == "slow"
+    assert (
+        names(decide(rule("{choose: fastest, among: [slow, quick]}"), candidates=(slow, quick)))[0] == "quick"
+    )
+
+
+def test_a_candidate_says_that_the_rule_does_not_name_it():
+    decision = decide(rule("{prefer: [home]}"))
+    mini = next(c for c in decision.candidates if c.deployment == "mini")
+    assert (mini.eligible, mini.reasons, mini.cost_nusd) == (False, ("not named by rule 'r'",), 5)
+
+
+def test_an_invariant_about_a_hop_closes_that_hop_only():
+    organisation = ORGANISATION.replace(
+        "rules:",
+        '  - {name: no second try abroad, never: target.side == "external" && hop == "fallback"}\nrules:',
+        1,
+    )
+    both = decide(rule("{prefer: [out, mini, home]}"), organisation=organisation)
+    assert [(h.deployment, h.hop) for h in both.hops] == [("out", "first"), ("home", "fallback")]
+    assert decide(rule("{prefer: [home], fallback: [out]}"), organisation=organisation).hops[1:] == ()
+
+
+def test_shadows_obey_residency_and_go_nowhere_when_nobody_answers():
+    document = rule("{prefer: [home], shadow: [out]}")
+    assert decide(document).shadows == ("out",)
+    assert decide(document, facts(data__sensitivity="restricted")).shadows == ()
+    assert decide(rule("{prefer: [gone], shadow: [out]}")).shadows == ()
+
+
+def test_during_a_partial_rollout_the_invariants_of_both_versions_hold_for_everybody():
+    loose = ORGANISATION.replace(">= confidential", ">= restricted")
+    new = parse_document(loose, organisation=True, label="org@2")
+    old = parse_document(ORGANISATION, organisation=True, label="org@1")
+    confidential = facts(data__sensitivity="confidential")
+    assert not CompiledPolicies(Rollout(new, 50, old)).permits(confidential, OUT, "first")
+    assert CompiledPolicies(Rollout(new, 100, old)).permits(confidential, OUT, "first")
+
+
+def test_without_an_organisation_policy_only_private_deployments_may_answer():
+    own = parse_document(rule("{prefer: [out], fallback: [home]}"), organisation=False, label="sales@1")
+    compiled = CompiledPolicies(None, {"sales": Rollout(own)})
+    decision = compiled.decide(facts(), (HOME, OUT), lob="sales", worst_case=COSTS)
+    assert names(decision) == ["home"]
+    assert not compiled.permits(facts(), OUT, "first")
+
+
+def test_a_cap_guards_and_the_version_travel_with_the_decision():
+    decision = decide(rule("{prefer: [home], max_cost_usd: 0.002, guards: [bias]}"))
+    assert (decision.max_cost_nusd, decision.guards) == (2_000_000, ("bias",))
+    assert decision.policy_version == "org@1+sales@2"
+    assert len(decision.policy_hash.split("+")) == 2
+
+
+def test_a_cascade_loses_its_threshold_when_residency_leaves_one():
+    document = rule('{cascade: [mini, home], until: "confidence >= 0.9"}')
+    decision = decide(document, facts(data__sensitivity="confidential"))
+    assert [(h.deployment, h.hop, h.until_confidence) for h in decision.hops] == [("home", "first", None)]
