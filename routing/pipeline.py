@@ -71,7 +71,7 @@ def decide(run: Run) -> None:
         run.candidates,
         lob=request.key.lob,
         worst_case=worst,
-        sticky=request.key.id + request.request_id,
+        sticky=sticky_key(request),
     )
     caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
     if caps and run.decision.hops:
@@ -177,7 +177,7 @@ async def answer_stream(run: Run, desk: Desk) -> AsyncGenerator[bytes, None]:
         raise
     finally:
         if not run.settled:
-            run.status, run.error_code = 499, "client_closed_request"
+            run.status, run.error_code = 499, run.error_code or "client_closed_request"
             await desk.meter.finish(run)
 
 

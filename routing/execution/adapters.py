@@ -10,6 +10,7 @@ import orjson
 from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
+from routing.execution.sse import READABLE
 from switchyard.core.errors import UpstreamFailure
 
 
@@ -76,7 +77,8 @@ class PassThrough:
             return choice.get("text") or ""
         message = choice.get("message") or {}
         calls = [((c.get("function") or {}).get("arguments") or "") for c in message.get("tool_calls") or []]
-        return "\n".join([message.get("content") or "", *calls]).strip("\n")
+        words = [message.get(name) for name in READABLE]
+        return "\n".join([text for text in [*words, *calls] if isinstance(text, str) and text])
 
 
 class Embeddings:
@@ -213,4 +215,7 @@ def adapter_for(task: str, target: DeploymentInfo) -> Adapter:
     """The adapter by which `target` does `task`."""
     if task == "classification":
         return CLASSIFY if "classification" in target.tasks else BY_PROMPT
-    return {"chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDINGS, "prediction": PREDICT}[task]
+    others: dict[str, Adapter] = {
+        "chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDINGS, "prediction": PREDICT,
+    }  # fmt: skip
+    return others[task]

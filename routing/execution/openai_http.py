@@ -30,8 +30,8 @@ class Upstream:
     """One session for all upstreams: pooled connections, no cookies, no redirects, bytes as they come."""
 
     def __init__(self, *, connect_s: float, first_byte_s: float, idle_s: float) -> None:
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=idle_s)
-        self.first_byte_s = first_byte_s
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+        self.first_byte_s, self.idle_s = first_byte_s, idle_s
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[tuple[str, str], URL] = {}
         self._headers: dict[str, dict[str, str]] = {}
@@ -68,6 +68,7 @@ class Upstream:
                     self._url(target, path), data=orjson.dumps(body), headers=headers, allow_redirects=False
                 )
                 clock.reschedule(None)
+                _limit_idle(response, self.idle_s)
         except TimeoutError:
             raise slow(target) from None
         except aiohttp.ClientError as error:
@@ -114,6 +115,14 @@ class Upstream:
         """Chunks of bytes as they come. Leaving early closes the connection, which tells the server to stop."""
         async with self._post(target, path, body, request_id, deadline) as response:
             yield response.content.iter_any()
+
+
+def _limit_idle(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """From now on at most so long between two reads. An answer that is whole already has no connection left."""
+    protocol = response.connection.protocol if response.connection is not None else None
+    if protocol is not None:
+        protocol.read_timeout = seconds
+        protocol.start_timeout()
 
 
 def slow(target: DeploymentInfo) -> AttemptFailed:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 FRAME_MAX_BYTES = 4 * 1024 * 1024
+READABLE = ("content", "refusal", "reasoning", "reasoning_content")
 
 
 @dataclass(slots=True)
@@ -33,15 +34,21 @@ class Frame:
         return any(choice.get("finish_reason") for choice in self.choices)
 
     @property
-    def text(self) -> str:
-        """Everything in it that a person could read: content, completion text, refusals, tool arguments."""
-        parts = []
+    def texts(self) -> dict[int, str]:
+        """By choice, everything in it that a person could read: content, refusals, reasoning, tool arguments."""
+        found: dict[int, str] = {}
         for choice in self.choices:
             delta = choice.get("delta") or {}
-            parts += [delta.get("content") or "", delta.get("refusal") or "", choice.get("text") or ""]
-            for call in delta.get("tool_calls") or []:
-                parts.append((call.get("function") or {}).get("arguments") or "")
-        return "".join(parts)
+            parts = [delta.get(name) for name in READABLE]
+            parts.append(choice.get("text"))
+            for call in delta.get("tool_calls") or ():
+                parts.append((call.get("function") or {}).get("arguments"))
+            text = "".join([part for part in parts if isinstance(part, str)])
+            if text:
+                index = choice.get("index")
+                index = index if isinstance(index, int) else 0
+                found[index] = found.get(index, "") + text
+        return found
 
 
 class FrameReader:

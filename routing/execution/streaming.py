@@ -11,15 +11,17 @@ from typing import Any
 from costs.contracts import Usage
 from routing import shapes
 from routing.contracts import DeploymentInfo
-from routing.execution.adapters import adapter_for, garbage, public_usage, read_usage
+from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage, read_usage
 from routing.execution.base import AttemptFailed, upstream_model
 from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
 from routing.execution.sse import Frame, FrameReader
 from routing.guards.stream import StreamGuard
 from routing.meter import Meter
+from routing.quote import attempt_cost
 from routing.run import Run
 from switchyard.core.clock import now_ns
+from switchyard.core.errors import BudgetExhausted, SwitchyardError
 from switchyard.core.money import format_usd
 
 
@@ -35,6 +37,7 @@ class _Attempt:
     head: dict[str, Any] = field(default_factory=dict)
     pieces: int = 0
     prompt_bytes: int = 0
+    most_pieces: int = 0
     finished: bool = False
 
     def see(self, frame: Frame) -> None:
@@ -42,8 +45,7 @@ class _Attempt:
             self.head = frame.data
         if frame.usage:
             self.usage = frame.usage
-        if frame.text:
-            self.pieces += 1
+        self.pieces += len(frame.texts)
         self.finished = self.finished or frame.finished
 
     def used(self) -> Usage:
@@ -83,10 +85,15 @@ async def _one(
     """One hop. AttemptFailed leaves only before anything was released."""
     adapter = adapter_for(run.request.task, target)
     model = upstream_model(run.request, target)
-    attempt = _Attempt(target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw))
+    choices = int(run.request.body.get("n") or 1)
+    attempt = _Attempt(
+        target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw),
+        most_pieces=output_cap(run.request, target) * choices + choices,
+    )  # fmt: skip
     assert run.guard is not None
     guard = StreamGuard(run.guard)
     released, ended, recorded = False, False, False
+    cut: SwitchyardError | None = None
     executor.load.in_flight[target.name] += 1
     try:
         async with AsyncExitStack() as stack:
@@ -106,20 +113,28 @@ async def _one(
                     ended = ended or frame.done
                     if frame.done or (frame.usage and not frame.choices):
                         continue  # ours come at the end
-                    for part in guard.feed(frame.raw, frame.text):
+                    cut = cut or _over_cap(run, attempt)
+                    if cut is not None:
+                        break
+                    for part in guard.feed(frame.raw, frame.texts):
                         released = True
                         run.answered_by = target  # the headers go out with the first frame
                         yield part
-                if guard.blocked:
+                if guard.blocked or cut is not None:
                     break  # leaving closes the connection: the server stops
         if not guard.blocked:
-            if not ended and not attempt.finished:
+            if cut is None and not ended and not attempt.finished:
                 raise AttemptFailed("status", broken(target, EOFError()).error)
             for part in guard.finish():
                 released = True
                 yield part
         recorded = True
-        _record(run, attempt, None, "cut" if guard.blocked else "")
+        _record(run, attempt, None, "cut" if guard.blocked or cut else "")
+        if cut is not None and not guard.blocked:
+            run.error_code = cut.code
+            await meter.finish(run)
+            yield shapes.data_frame(cut.body())
+            return
         if guard.blocked:
             yield shapes.data_frame(_blocked_chunk(run, attempt))
         async for part in _ending(run, meter, attempt):
@@ -137,6 +152,19 @@ async def _one(
         executor.load.in_flight[target.name] -= 1
         if not recorded:  # the client went away
             _record(run, attempt, None, "cut")
+
+
+def _over_cap(run: Run, attempt: _Attempt) -> SwitchyardError | None:
+    """Why a stream must end now: more pieces than tokens were bought, or the caller's own cap is used up."""
+    request, target = run.request, attempt.target
+    if attempt.pieces > attempt.most_pieces:
+        return BudgetExhausted(
+            "The answer was cut: it outgrew the max_tokens that its cost was reserved for."
+        )
+    cap = request.max_cost_nusd
+    if cap is not None and attempt.pieces % 16 == 1 and attempt_cost(attempt.used(), target) > cap:
+        return BudgetExhausted(f"The answer was cut at the cap of ${format_usd(cap)}.")
+    return None
 
 
 def _frames(reader: FrameReader, chunk: bytes, target: DeploymentInfo) -> list[Frame]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from routing.guards.pieces import pieces
+
 log = logging.getLogger(__name__)
 Verdict = Literal["pass", "amend", "withhold", "guard_unavailable"]
 ORDER = ("pass", "amend", "guard_unavailable", "withhold")
@@ -81,34 +83,44 @@ class RiskGuard:
 
     def allows(self, text: str, *, offset: int = 0) -> bool:
         """Whether this text may be released. `offset`: where it starts in the whole answer."""
-        report = self.report
-        if report.mode == "off" or not text.strip():
+        if self.report.mode == "off":
             return True
-        score = self._score(text)
-        if score is None:
+        return self.judge(pieces(text, offset))
+
+    def judge(self, parts: Sequence[tuple[int, str]]) -> bool:
+        """Whether all of these (offset, text) may be released; each risky one is a finding."""
+        report = self.report
+        if report.mode == "off" or not parts:
+            return True
+        scores = self._scores([text for _, text in parts])
+        if scores is None:
             report.note("guard_unavailable", kind="guard_unavailable", score=0.0)
             return not self.enforcing
-        if score < report.threshold:
-            report.score = max(report.score, round(score, 4)) if not report.kind else report.score
-            return True
-        # NaN lands here as well: what is not surely below the threshold is risky.
-        span = (offset, offset + len(text))
-        kept = text if self.keep_text else ""
-        report.note("withhold" if self.enforcing else "pass", kind="harm", score=score, span=span, text=kept)
-        return not self.enforcing
+        safe = True
+        for (start, text), score in zip(parts, scores, strict=True):
+            if score < report.threshold:
+                report.score = max(report.score, round(score, 4)) if not report.kind else report.score
+                continue
+            # NaN lands here as well: what is not surely below the threshold is risky.
+            safe = False
+            kept = text if self.keep_text else ""
+            verdict: Verdict = "withhold" if self.enforcing else "pass"
+            report.note(verdict, kind="harm", score=score, span=(start, start + len(text)), text=kept)
+        return safe or not self.enforcing
 
     def flag(self, kind: str, score: float) -> bool:
         """Record a finding of another kind (a flipped label). True when the answer may still go out."""
         self.report.note("withhold" if self.enforcing else "pass", kind=kind, score=score)
         return not self.enforcing
 
-    def _score(self, text: str) -> float | None:
+    def _scores(self, texts: list[str]) -> list[float] | None:
         if self.scorer is None:
             return None
         started = self._clock()
         try:
-            score = float(self.scorer.score([text])[0])
+            scores = [float(score) for score in self.scorer.score(texts)]
         except Exception:
             log.exception("the guard's scorer failed")
             return None
-        return None if (self._clock() - started) * 1000 > self.timeout_ms else score
+        late = (self._clock() - started) * 1000 > self.timeout_ms
+        return None if late or len(scores) != len(texts) else scores

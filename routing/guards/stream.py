@@ -1,69 +1,105 @@
-"""Never stream first: frames wait until the text they end in has a verdict, then leave byte for byte as they came."""
+"""Never stream first: frames wait until the text in them has a verdict, then leave byte for byte as they came."""
 
 from __future__ import annotations
 
-import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from routing.guards.base import RiskGuard
+from routing.guards.pieces import last_end, pieces
 
-WINDOW = 400  # characters scored together with what was released before
-HOLD = 240  # characters held at most without the end of a sentence
-_ENDS = re.compile(r"[.!?。！？\n](?=\s|$)")
+HOLD = 320  # characters without the end of a sentence after which the front of them is judged
+TAIL = 160  # of which so many stay held: what they begin may end badly
+
+
+@dataclass(slots=True)
+class _Choice:
+    """The text of one choice from `start` on; everything before `safe` (absolute) has its verdict."""
+
+    text: str = ""
+    start: int = 0
+    safe: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+    def judge(self, guard: RiskGuard, *, finish: bool) -> bool:
+        """Judge what may be judged now and move `safe` on. False: it may not go out."""
+        pending = self.text[self.safe - self.start :]
+        cut = len(pending) if finish else last_end(pending)
+        parts = pieces(pending[:cut], self.safe)
+        if not cut and len(pending) >= HOLD:
+            cut = len(pending) - TAIL
+            parts = [(self.safe, pending)]
+        if not cut:
+            return True
+        if not guard.judge(parts):
+            return False
+        self.safe += cut
+        self.text, self.start = self.text[self.safe - self.start :], self.safe
+        return True
 
 
 class StreamGuard:
-    """feed(frame, text) → frames that may go out now; `blocked` once nothing more may.
+    """feed(frame, texts by choice) → frames that may go out now; `blocked` once nothing more may.
 
-    Text is held to the end of a sentence, or for at most HOLD characters, and scored with up to WINDOW characters
-    before it, so that a phrase split over chunks is seen whole before its last part leaves.
+    Enforcing: a frame waits until the sentences its text lies in were judged, or HOLD characters without an end were
+    (their last TAIL stay held). The first frame waits as well, so that no 200 is sent before a verdict. Observing:
+    frames leave at once, and the same judgements are only written down.
     """
 
     def __init__(self, guard: RiskGuard) -> None:
         self.guard = guard
         self.blocked = False
-        self._released = ""
-        self._held: list[tuple[bytes, str]] = []
-        self._offset = 0
+        self._opened = False
+        self._choices: dict[int, _Choice] = {}
+        self._held: deque[tuple[bytes, list[tuple[int, int]]]] = (
+            deque()
+        )  # frame, (choice, where its text ends)
 
-    def feed(self, frame: bytes, text: str) -> list[bytes]:
+    def feed(self, frame: bytes, texts: Mapping[int, str]) -> list[bytes]:
         if self.blocked:
             return []
         if self.guard.report.mode == "off":
             return [frame]
-        self._held.append((frame, text))
-        pending = "".join(part for _, part in self._held)
-        if not pending:
-            return self._release()
-        if self.guard.enforcing and len(pending) < HOLD and not _ENDS.search(pending):
-            return []
-        if not self.guard.enforcing and len(pending) < HOLD:
-            return self._release(keep_pending=True)
-        return self._judge(pending)
+        ends = []
+        for index, text in texts.items():
+            choice = self._choices.setdefault(index, _Choice())
+            choice.text += text
+            ends.append((index, choice.end))
+            if not self._judge(choice, finish=False):
+                return []
+        if not self.guard.enforcing:
+            return [frame]
+        self._held.append((frame, ends))
+        return self._released()
 
     def finish(self) -> list[bytes]:
         """The stream ended: the rest gets its verdict."""
-        if self.blocked or not self._held:
+        if self.blocked:
             return []
-        pending = "".join(part for _, part in self._held)
-        return self._judge(pending) if pending else self._release()
-
-    def _judge(self, pending: str) -> list[bytes]:
-        context = (self._released + pending)[-(WINDOW + len(pending)) :]
-        start = max(0, self._offset - (len(context) - len(pending)))
-        if not self.guard.allows(context, offset=start):
-            self.blocked = True
-            self._held.clear()
-            return []
-        return self._release()
-
-    def _release(self, *, keep_pending: bool = False) -> list[bytes]:
-        """Everything held leaves. With `keep_pending` (observe) its text still waits to be scored."""
-        frames = [frame for frame, _ in self._held]
-        text = "".join(part for _, part in self._held)
-        if keep_pending:
-            self._held = [(b"", text)]
-            return [frame for frame in frames if frame]
-        self._released = (self._released + text)[-WINDOW:]
-        self._offset += len(text)
+        for choice in self._choices.values():
+            if not self._judge(choice, finish=True):
+                return []
+        rest = [frame for frame, _ in self._held]
         self._held.clear()
-        return [frame for frame in frames if frame]
+        return rest
+
+    def _judge(self, choice: _Choice, *, finish: bool) -> bool:
+        if choice.judge(self.guard, finish=finish):
+            return True
+        self.blocked = True
+        self._held.clear()
+        return False
+
+    def _released(self) -> list[bytes]:
+        """Frames from the front whose text is safe. The first needs some safe text, or the end, before it."""
+        if not self._opened and not any(choice.safe for choice in self._choices.values()):
+            return []
+        out = []
+        while self._held and all(end <= self._choices[index].safe for index, end in self._held[0][1]):
+            out.append(self._held.popleft()[0])
+            self._opened = True
+        return out

@@ -20,7 +20,8 @@ class Probe:
 
 def with_swaps(texts: Sequence[str], swaps: Callable[[str], Sequence[str]]) -> Probe:
     """The texts, then a swapped copy of each of the first few that name a group."""
-    inputs, origins = list(texts), []
+    inputs: list[str] = list(texts)
+    origins: list[int] = []
     for i, text in enumerate(texts):
         if len(origins) >= MAX_PROBED_INPUTS:
             break

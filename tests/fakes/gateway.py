@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ class RunningGateway:
         self.url = ""
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> RunningGateway:
         config = uvicorn.Config(self.front, host="127.0.0.1", port=0, log_level="warning", lifespan="on",
@@ -116,7 +117,15 @@ class RunningGateway:
 
     def _serve(self) -> None:
         assert self._server is not None
-        asyncio.run(self._server.serve())
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve())
+
+    def on_loop(self, function: Callable[[], None]) -> None:
+        """Call it in the gateway's own loop."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(function)
+        time.sleep(0.05)
 
     def stop(self) -> None:
         assert self._server is not None and self._thread is not None

@@ -25,8 +25,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "RESERVATION_LEASE_S": 180,
     # Guard: how long a verdict may take before the guard counts as unavailable.
     "GUARD_TIMEOUT_MS": 50,
-    # Graceful stop.
-    "DRAIN_S": 8.0,
+    # Graceful stop: less than the server's own patience (the supervisor gives it 4 s), or it cuts streams first.
+    "DRAIN_S": float(os.environ.get("SWITCHYARD_DRAIN_S", "3")),
     # Jobs.
     "JOB_HEARTBEAT_S": 10,
     "JOB_LEASE_S": 60,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
@@ -18,7 +20,7 @@ from routing.pipeline import answer, answer_stream, open_run
 from routing.run import Run
 from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
-from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError
+from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError, Unavailable
 from switchyard.core.ids import new_id
 from switchyard.gateway import metrics
 from switchyard.gateway.bodies import ClientGone, decode, read_body
@@ -36,6 +38,12 @@ PING_S = 10.0
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 
 
+class ShuttingDown(Unavailable):
+    """This process was told to stop; another answers."""
+
+    code, retry_after_s = "shutting_down", 1.0
+
+
 class GatewayFront:
     """One per process. Starts with the lifespan: snapshot, connections, admission; `django` gets the rest."""
 
@@ -45,6 +53,7 @@ class GatewayFront:
         self.office: Office | None = None
         self.ring = KeyRing()
         self.draining = False
+        self._drained: asyncio.Future[None]  # done when streams must end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -79,9 +88,36 @@ class GatewayFront:
         self.keeper.start()
         self.office = Office()
         await self.office.open()
+        self._drained = asyncio.get_running_loop().create_future()
+        self._watch_for_sigterm()
         gc.collect()
         gc.freeze()  # what lives until the end needn't be looked at by every collection
         gc.set_threshold(50_000, 20, 20)
+
+    def _watch_for_sigterm(self) -> None:
+        """Before the server's own handler: /readyz says no at once, and streams learn when they must end."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # a test's server in a thread of its own: it calls drain() itself
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous = signal.getsignal(number)
+
+            def handle(sig: int, frame: Any, previous: Any = previous) -> None:
+                loop.call_soon_threadsafe(self.drain)
+                if callable(previous):
+                    previous(sig, frame)
+
+            signal.signal(number, handle)
+
+    def drain(self) -> None:
+        """No new requests; streams get DRAIN_S, then end in words."""
+        if not self.draining:
+            self.draining = True
+            asyncio.get_running_loop().call_later(conf("DRAIN_S"), self._end_streams)
+
+    def _end_streams(self) -> None:
+        if not self._drained.done():
+            self._drained.set_result(None)
 
     async def stop(self) -> None:
         self.draining = True
@@ -115,6 +151,8 @@ class GatewayFront:
         headers = dict(scope["headers"])
         metrics.STREAMS.inc()
         try:
+            if self.draining:
+                raise ShuttingDown("This process is stopping. Ask again: another one answers.")
             world = self.keeper.world
             key = self.ring.authenticate(headers.get(b"authorization", b""), world)
             snapshot = world.organisations[key.organisation_id]
@@ -178,15 +216,16 @@ class GatewayFront:
             await send({"type": "http.response.body", "body": first, "more_body": True})
             gone = asyncio.ensure_future(_disconnected(receive))
             try:
-                async for part in _with_pings(frames, gone):
+                async for part in _with_pings(run, frames, gone, self._drained):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
+                if run.error_code == ShuttingDown.code:
+                    raise ShuttingDown("This process is stopping. Ask again: another one answers.")
             except SwitchyardError as error:
-                await send(
-                    {"type": "http.response.body", "body": shapes.data_frame(error.body()), "more_body": True}
-                )
-            finally:
-                gone.cancel()
-        if not gone.done() or gone.cancelled():
+                part = shapes.data_frame(error.body())
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            left = gone.done()
+            gone.cancel()
+        if not left:
             await send({"type": "http.response.body", "body": b""})
 
     async def _look_up(
@@ -229,14 +268,14 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _with_pings(
-    frames: AsyncGenerator[bytes, None], gone: asyncio.Future[None]
+    run: Run, frames: AsyncGenerator[bytes, None], gone: asyncio.Future[None], drained: asyncio.Future[None]
 ) -> AsyncGenerator[bytes, None]:
-    """The frames, a comment after each 10 s of silence, and an end when the caller hangs up."""
+    """The frames, a comment after each 10 s of silence, and an end when the caller hangs up or this process must."""
     pending: asyncio.Future[bytes] | None = None
     try:
         while True:
             pending = pending or asyncio.ensure_future(anext(frames))
-            await asyncio.wait({pending, gone}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({pending, gone, drained}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
             if pending.done():
                 try:
                     part = pending.result()
@@ -245,6 +284,9 @@ async def _with_pings(
                 pending = None
                 yield part
             elif gone.done():
+                return
+            elif drained.done():
+                run.error_code = ShuttingDown.code
                 return
             else:
                 yield shapes.PING
