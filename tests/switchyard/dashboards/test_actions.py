@@ -209,3 +209,71 @@ def test_a_formula_in_a_name_stays_text_in_the_csv(company: Company) -> None:
     SpendHour.objects.filter(lob="legal").update(model="=cmd|' /C calc'!A0")
     lines = client_of("fin", company, "finance").get("/spend/?group=model&csv=spend-by").content.decode()
     assert "'=cmd" in lines and "\n=cmd" not in lines
+
+
+def test_writing_in_one_line_of_business_and_reading_the_others_is_not_writing_everywhere(
+    company: Company,
+) -> None:
+    from switchyard.tenancy.models import Membership, User
+
+    client = client_of("wanda", company, "admin", "customer-service")
+    Membership.objects.create(
+        user=User.objects.get(username="wanda"), organisation=company.organisation, role="viewer"
+    )
+    assert client.get("/ledger/?lob=legal").status_code == 200, "she reads everything"
+    assert client.get("/policies/new/?scope=customer-service").status_code == 200
+    for scope in ("", "legal"):
+        assert client.get(f"/policies/new/?scope={scope}").status_code == 404, scope
+    live = company.policies["organisation"]
+    assert client.post(f"/policies/{live.pk}/rollback/").status_code == 404
+    assert client.post(f"/models/versions/{company.versions['legal'].pk}/promote/").status_code == 404
+    assert client.post(f"/jobs/{company.jobs['legal'].pk}/retry/").status_code == 404
+    values = {"workload": "contract-clauses", "deployment": "private-sparse"}
+    assert client.post("/jobs/start/evaluation/", values).status_code == 404
+    assert (
+        client.post(f"/review/{Interception.objects.get(lob='legal').pk}/", {"state": "released"}).status_code
+        == 404
+    )
+    assert client.post(f"/alerts/{Alert.objects.get(lob='legal').pk}/").status_code == 404
+
+
+def test_jobs_of_every_kind_with_nothing_said_of_them_are_listed_and_opened(company: Company) -> None:
+    client = client_of("emil", company, "admin")
+    for kind in Job.KINDS:
+        Job.objects.create(
+            id=f"job_bare_{kind}", organisation=company.organisation, kind=kind, queue="default"
+        )
+        assert client.get(f"/jobs/job_bare_{kind}/").status_code == 200, kind
+    assert client.get("/jobs/").content.count(b"job_bare_") >= len(Job.KINDS)
+
+
+def test_the_cards_of_all_shipped_models_are_shown(company: Company) -> None:
+    from modelhub import artifacts
+    from tests import factories as make
+
+    shipped = sorted(
+        folder.name for folder in artifacts.SHIPPED.iterdir() if (folder / artifacts.MANIFEST).is_file()
+    )
+    for name in shipped:
+        make.make_deployment(company.organisation, f"d-{name}", model=name)
+        for head in artifacts.load_manifest(artifacts.find(name)).get("metrics", {}):
+            if (
+                not company.lobs["legal"].workloads.filter(name=head).exists()
+                and head not in company.workloads
+            ):
+                company.organisation.workloads.get_or_create(
+                    name=head, defaults={"lob": company.lobs["legal"], "task": "classification"}
+                )
+    text = client_of("emil", company, "admin").get("/models/").content.decode()
+    assert [name for name in shipped if f"h-card-{name}" not in text] == []
+
+
+def test_the_first_figure_says_less_and_more_with_its_sign(company: Company) -> None:
+    from costs.models import SpendHour
+
+    client = client_of("fin", company, "finance")
+    text = client.get("/").content.decode()
+    assert "less than all private" in text and "less than all external" in text
+    SpendHour.objects.filter(other_side_known__gt=0).update(other_side_cost_nusd=1)
+    text = client.get("/").content.decode()
+    assert "more than all private" in text and "saving loss" in text

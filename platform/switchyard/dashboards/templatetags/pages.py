@@ -141,3 +141,9 @@ def flat_rows(result: Any, prefix: str = "", limit: int = 200) -> list[tuple[str
         else:
             rows.append((path, figure(value) if isinstance(value, float) else value))
     return rows[:limit]
+
+
+@register.filter
+def positive(value: int) -> int:
+    """The amount without its sign, where words carry it."""
+    return abs(value)

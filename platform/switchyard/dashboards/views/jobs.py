@@ -100,10 +100,8 @@ def start_job(request: PageRequest, kind: str) -> HttpResponse:
     """Start one from its form; what is wrong comes back above the forms with the line it is in."""
     if kind not in ROLES:
         raise Http404
-    require_role(request, *ROLES[kind])
-    workload = get_object_or_404(
-        Workload.objects.for_tenant(request.ask.scope), name=request.POST.get("workload", "")
-    )
+    scope = require_role(request, *ROLES[kind])
+    workload = get_object_or_404(Workload.objects.for_tenant(scope), name=request.POST.get("workload", ""))
     try:
         row = _start(request, kind, workload)
     except ValidationFailed as error:
@@ -142,8 +140,8 @@ def _deployment(request: PageRequest, field: str) -> Deployment:
 @require_POST
 @page
 def job_action(request: PageRequest, job_id: str, action: str) -> HttpResponse:
-    require_role(request, *RUNNERS)
-    row = get_object_or_404(Job.objects.for_tenant(request.ask.scope), pk=job_id)
+    scope = require_role(request, *RUNNERS)
+    row = get_object_or_404(Job.objects.for_tenant(scope), pk=job_id)
     if action not in ACTIONS:
         raise Http404
     try:

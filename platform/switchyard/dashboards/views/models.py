@@ -82,8 +82,8 @@ def _cards(model_ids: set[str], mine: set[str]) -> list[dict[str, Any]]:
 @page
 def version_action(request: PageRequest, version_id: int, action: str) -> HttpResponse:
     """promote | reject. A gate that fails asks for a reason."""
-    require_role(request, *ENGINEERS)
-    version = get_object_or_404(ModelVersion.objects.for_tenant(request.ask.scope), pk=version_id)
+    scope = require_role(request, *ENGINEERS)
+    version = get_object_or_404(ModelVersion.objects.for_tenant(scope), pk=version_id)
     reason = request.POST.get("reason", "").strip()[:300]
     try:
         if action == "promote":

@@ -229,8 +229,8 @@ def alerts(request: PageRequest) -> HttpResponse:
 @require_POST
 @page
 def resolve_alert(request: PageRequest, alert_id: int) -> HttpResponse:
-    require_role(request, "operator", "finance")
-    row = get_object_or_404(Alert.objects.for_tenant(request.ask.scope), pk=alert_id)
+    scope = require_role(request, "operator", "finance")
+    row = get_object_or_404(Alert.objects.for_tenant(scope), pk=alert_id)
     resolve(alert=row, user=request.user)  # type: ignore[arg-type]
     messages.success(request, _("Marked as resolved."))
     return redirect("dashboards:alerts")

@@ -35,8 +35,15 @@ def _first_figure(ask: Ask) -> dict[str, Any]:
     spend.rows.sort(key=lambda row: row["key"] != "private")
     totals = report.totals
     return {
-        "totals": totals, "as_of": report.as_of, "bound": [row for row in report.rows if row.get("bound")],
-        "worlds": charts.counterfactual(totals), "has_requests": bool(totals.get("requests")),
-        "demonstration": has_demonstration(ask), "accuracy": reports.accuracy(**ask.report()).totals,
+        "totals": totals,
+        "against": [
+            (totals[f"all_{side}_nusd"] - totals["actual_nusd"], side) for side in ("private", "external")
+        ],
+        "as_of": report.as_of,
+        "bound": [row for row in report.rows if row.get("bound")],
+        "worlds": charts.counterfactual(totals),
+        "has_requests": bool(totals.get("requests")),
+        "demonstration": has_demonstration(ask),
+        "accuracy": reports.accuracy(**ask.report()).totals,
         "spend": spend,
-    }  # fmt: skip
+    }

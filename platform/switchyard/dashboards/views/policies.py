@@ -33,10 +33,11 @@ def policies(request: PageRequest) -> HttpResponse:
             scopes[row.lob_id]["versions"].append(row)
     for scope in scopes.values():
         scope["live"] = next((v for v in scope["versions"] if v.state == "live"), None)
+        scope["may_write"] = _may(request, scope["lob"].pk if scope["lob"] else None, *AUTHORS)
     shown = [
         s for s in scopes.values() if not request.ask.lob or (s["lob"] and s["lob"].slug == request.ask.lob)
     ]
-    return show(request, "routing/policies.html", {"scopes": shown, **_rights(request)})
+    return show(request, "routing/policies.html", {"scopes": shown})
 
 
 def visible(request: PageRequest) -> Any:
@@ -48,16 +49,16 @@ def visible(request: PageRequest) -> Any:
     return rows.filter(lob__in=scope.lob_ids) | rows.filter(lob__isnull=True)
 
 
-def _rights(request: PageRequest) -> dict[str, bool]:
-    scope = request.ask.scope
-    return {"may_write": scope.has_role(*AUTHORS), "may_publish": scope.has_role(*PUBLISHERS),
-            "whole": scope.lob_ids is None}  # fmt: skip
+def _may(request: PageRequest, lob_id: int | None, *roles: str) -> bool:
+    """Whether a role reaches a scope's documents; the organisation's take a role in all lines of business."""
+    part = request.ask.scope.narrowed(*roles)
+    return part.organisation_id is not None and (part.lob_ids is None or lob_id in part.lob_ids)
 
 
 def _may_touch(request: PageRequest, lob_id: int | None, *roles: str) -> None:
-    """The organisation's document takes a role in all lines of business."""
+    """PermissionDenied without the role; 404 where it does not reach."""
     require_role(request, *roles)
-    if lob_id is None and request.ask.scope.lob_ids is not None:
+    if not _may(request, lob_id, *roles):
         raise Http404
 
 
@@ -69,7 +70,7 @@ def policy(request: PageRequest, policy_id: str) -> HttpResponse:
     old = others.filter(pk=against).first() if against else others.filter(version__lt=row.version).first()
     return show(request, "routing/policy.html", {
         "policy": row, "others": others.defer("document"), "old": old, "difference": write.diff(old, row) if old else [],
-        **_rights(request),
+        "may_write": _may(request, row.lob_id, *AUTHORS), "may_publish": _may(request, row.lob_id, *PUBLISHERS),
     })  # fmt: skip
 
 

@@ -76,8 +76,8 @@ def _guard() -> dict[str, Any] | None:
 @page
 def review_action(request: PageRequest, interception_id: int) -> HttpResponse:
     """confirmed | released (a false alarm)."""
-    require_role(request, *REVIEWERS)
-    row = get_object_or_404(Interception.objects.for_tenant(request.ask.scope), pk=interception_id)
+    scope = require_role(request, *REVIEWERS)
+    row = get_object_or_404(Interception.objects.for_tenant(scope), pk=interception_id)
     state = request.POST.get("state", "")
     if state not in ("confirmed", "released"):
         messages.error(request, _("Say whether it is confirmed or a false alarm."))
