@@ -14,6 +14,6 @@ def remove(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("costs", "0003_names_on_rows")]
+    dependencies = [("costs", "0002_initial")]
 
     operations = [migrations.RunPython(install, remove)]
