@@ -29,7 +29,7 @@ LIMIT = {"type": ["integer", "null"], "minimum": 1, "maximum": 2**31 - 1}
 
 @extend_schema_field(
     {
-        "type": ["object", "null"],
+        "type": "object",
         "properties": dict.fromkeys(("rpm", "tpm", "concurrency"), LIMIT),
         "additionalProperties": False,
     }
