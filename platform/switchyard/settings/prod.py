@@ -1,8 +1,8 @@
 """Production: secrets must be set, https only, MFA enforced for people."""
 
 from switchyard.settings.base import *  # noqa: F403
-from switchyard.settings.base import SWITCHYARD, env_list, env_secret
-from switchyard.settings.env import env_bool, env_int
+from switchyard.settings.base import SWITCHYARD
+from switchyard.settings.env import env_bool, env_int, env_list, env_secret
 
 DEVELOPMENT = False
 SECRET_KEY = env_secret("SWITCHYARD_SECRET_KEY", "", development=False)

@@ -95,7 +95,7 @@ def model_servers(places: Places) -> list[Spec]:
                 manage(*words),
                 env | {"SWITCHYARD_UPSTREAM_KEY": key},
                 phase=MODELS,
-                grace_s=1.5,
+                grace_s=2.5,  # the stand-in still writes its bill
                 ready_url=f"http://{HOST}:{port}/healthz",
             )
         )
