@@ -16,6 +16,7 @@ LEAST_DIGITS = 7  # fewer identify nobody
 MAX_IN_RUN = 64  # findings in one run of digits: what it holds is plain by then
 
 _RUN = re.compile(r"\d[\d ()./-]{4,}[\dXx]")  # digits and what people write between them
+_TWO_DIGITS = re.compile(r"\d\d")
 _PAIR = re.compile(r"\d\d ?[A-Za-z0-9]")
 _SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 _RESIDENT = re.compile(
@@ -46,16 +47,24 @@ _WORD = rf"{_UP}[^\W\d_]{{1,24}}+(?:['’-]{_UP}?[^\W\d_]{{1,24}}+)?"
 _INITIAL = rf"{_UP}\."
 _ONE = rf"{_WORD}(?: (?:{_INITIAL} )?{_WORD}){{0,2}}"
 _FULL = rf"{_WORD} (?:{_INITIAL} )?{_WORD}"
+
+
 # What comes before a name → the name. Each pattern begins with its literal, which makes looking for it nearly free.
-_NAMES = tuple(
-    (before, re.compile(f"{re.escape(before)}{between}({name})"))
-    for befores, between, name in (
-        (("ame is ", "m called ", "all me ", "Dear ", "dear "), "", _ONE),
-        (("ame:", "atient:", "Mr", "Mrs", "Ms", "Miss", "Dr", "Prof"), r"\.? ?", _ONE),
-        (("I'm ", "I am ", "his is ", "gned by ", "ehalf of ", "egards", "incerely"), r"[,\s]{0,3}", _FULL),
-        (("我叫", "名字是", "姓名", "联系人", "患者"), r"[:：是为]?\s?", r"[\u4e00-\u9fff]{2,3}"),
-    )
-    for before in befores
+def _after(befores: tuple[str, ...], between: str, name: str) -> list[tuple[str, re.Pattern[str]]]:
+    return [(before, re.compile(f"{re.escape(before)}{between}({name})")) for before in befores]
+
+
+_NAMES = (
+    *_after(("ame is ",), r"(?<=[Nn]ame is )", _ONE),
+    *_after(("ear ",), r"(?<=[Dd]ear )", _ONE),
+    *_after(("m called ", "all me "), "", _ONE),
+    *_after(("ame:", "atient:", "Mr", "Ms", "Miss", "Dr", "Prof"), r"s?\.? ?", _ONE),
+    *_after(
+        ("I'm ", "I am ", "his is ", "gned by ", "ehalf of ", "egards", "incerely"), r"[,\s]{0,3}", _FULL
+    ),
+)
+_CHINESE_NAMES = _after(
+    ("我叫", "名字是", "姓名", "联系人", "患者"), r"[:：是为]?\s?", r"[\u4e00-\u9fff]{2,3}"
 )
 # Numbers that only the words before them give away.
 _IN_CONTEXT: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = (
@@ -84,6 +93,20 @@ def find(text: str) -> Iterator[Found]:
     """(kind, start, end) of what looks and adds up like personal data. Linear in the text."""
     if "@" in text:
         yield from (("email", m.start(), m.end()) for m in _EMAIL.finditer(text))
+    if _TWO_DIGITS.search(text):
+        yield from _with_digits(text)
+    if text.count(":") >= 7:
+        yield from (("ip_address", m.start(), m.end()) for m in _IPV6.finditer(text))
+    lower = text.lower()
+    for kind, pattern, hints in _IN_CONTEXT:
+        if any(hint in lower for hint in hints):
+            yield from ((kind, m.start(), m.end()) for m in pattern.finditer(lower))
+    for before, pattern in _NAMES if text.isascii() else (*_NAMES, *_CHINESE_NAMES):
+        if before in text:
+            yield from (("person_name", m.start(1), m.end(1)) for m in pattern.finditer(text))
+
+
+def _with_digits(text: str) -> Iterator[Found]:
     for run in _RUN.finditer(text):
         found = run.group()
         if sum(map(str.isdigit, found)) >= LEAST_DIGITS and not _DATE.fullmatch(found):
@@ -94,15 +117,6 @@ def find(text: str) -> Iterator[Found]:
             continue
         if length := iban_length(text[at : at + 48]):
             yield "iban", at, at + length
-    if text.count(":") >= 7:
-        yield from (("ip_address", m.start(), m.end()) for m in _IPV6.finditer(text))
-    lower = text.lower()
-    for kind, pattern, hints in _IN_CONTEXT:
-        if any(hint in lower for hint in hints):
-            yield from ((kind, m.start(), m.end()) for m in pattern.finditer(lower))
-    for before, pattern in _NAMES:
-        if before in text:
-            yield from (("person_name", m.start(1), m.end(1)) for m in pattern.finditer(text))
 
 
 def _numbers(text: str, start: int, end: int) -> Iterator[Found]:

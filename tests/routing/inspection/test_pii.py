@@ -56,6 +56,7 @@ def test_each_kind_is_found_where_it_stands(text, kind, found):
         ("a@b", "email"),
         ("Unlike him I'm not called", "person_name"),
         ("call me when you can", "person_name"),
+        ("in the year Two, the game is Chess", "person_name"),
     ],
 )
 def test_what_does_not_add_up_is_left_alone(text, kind):
