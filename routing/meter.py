@@ -32,6 +32,46 @@ class Meter:
             Settlement(run.request.request_id, run.cost_nusd, tokens, event, tuple(run.outcomes))
         )
 
+    def checkpoint(self, run: Run) -> dict[str, Any]:
+        """The estimated event of a call that is about to begin: what is booked should nobody live to settle it."""
+        request, facts = run.request, run.facts
+        assert run.decision is not None
+        hop = run.decision.hops[0]
+        target = run.target(hop)
+        workload = request.workload.name if request.workload else ""
+        used = Usage(
+            tokens_in=len(request.raw) // 4,
+            accelerator_ns=target.usual_accelerator_ns.get(workload, 0),
+            source="estimated",
+        )
+        cost = quote.attempt_cost(used, target)
+        attempt = Answered(
+            target.name,
+            target.side,
+            target.model,
+            0,
+            "cut",
+            "lost",
+            request.received_ns,
+            0.0,
+            used,
+            cost,
+            run.price_of(target),
+        )
+        return {
+            "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
+            "decision_id": request.decision_id, "at_ns": request.received_ns, "origin": request.origin,
+            "organisation_id": request.key.organisation_id, "lob": request.key.lob,
+            "application": request.key.application, "key_id": request.key.id, "workload": workload, "task": request.task,
+            "tier": request.workload.tier if request.workload else "core", "endpoint": request.endpoint,
+            "stream": request.stream, "sensitivity": facts.sensitivity if facts else "", "side": "", "deployment": "",
+            "model": "", "policy_version": run.policy_version, "policy_hash": run.decision.policy_hash,
+            "rule": run.decision.rule, "status": 0, "error_code": "process_lost", "cost_nusd": cost,
+            "other_side_cost_nusd": None, "other_side_deployment": None, "latency_ms": 0.0, "overhead_ms": 0.0, "answers": 0,
+            "cache": "", "facts": {}, "trace": [], "candidates": [], "attempts": [self._attempt(run, attempt)],
+            "prices": {}, "guard": {"verdict": "pass", "mode": "off"}, "sealed_answers": "", "confidence": None,
+        }  # fmt: skip
+
     def event(self, run: Run) -> dict[str, Any]:
         request, answered = run.request, run.answered_by
         decision = decision_as_json(run.decision) if run.decision else {"trace": [], "candidates": []}
@@ -56,7 +96,7 @@ class Meter:
             "trace": decision["trace"], "candidates": decision["candidates"],
             "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
             "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
-            "sealed_answers": self._sealed(run), "confidence": run.confidence,
+            "sealed_answers": self._sealed(run), "confidence": run.confidence, "shadow": run.shadow,
         }  # fmt: skip
 
     def _other_side(self, run: Run) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ from routing.contracts import Admission, Facts, GatewayRequest, LobInfo, Snapsho
 from routing.execution.base import Completion
 from routing.execution.deadlines import Deadline
 from routing.execution.fallback import Executor
+from routing.execution.shadow import Shadows
 from routing.execution.streaming import relay
 from routing.guards.base import RiskGuard
 from routing.guards.swaps import flipped, with_swaps
@@ -44,6 +45,7 @@ class Desk:
     swaps: Callable[[str], Sequence[str]]
     live: Live
     deadline_s: float
+    shadows: Shadows = field(default_factory=Shadows)
 
 
 async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
@@ -51,6 +53,7 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
     run = Run(request, world, Deadline(desk.deadline_s))
     try:
         run.guard = desk.guard_for(world.lobs[request.key.lob])
+        desk.live.private_queue_s = quote.private_queue_s(request, world, desk.executor.load.in_flight)
         run.facts = desk.inspect(request, world, desk.live)
         decide(run)
         await admit(run, desk)
@@ -121,6 +124,7 @@ async def admit(run: Run, desk: Desk) -> None:
     ask = AdmissionAsk(
         request_id=request.request_id, worst_case_nusd=_dearest(run), tokens=max(1, len(request.raw) // 4),
         budgets=request.key.budgets, limits=request.key.limits, breakers=tuple(h.deployment for h in decision.hops),
+        checkpoint=desk.meter.checkpoint(run),
     )  # fmt: skip
     run.grant = await desk.admission.reserve(ask)
     if run.grant.budget_used_ppm:
@@ -152,6 +156,7 @@ async def answer(run: Run, desk: Desk) -> dict[str, Any]:
         await desk.meter.finish(run)
         raise
     await desk.meter.finish(run)
+    desk.shadows.follow(run)
     return payload
 
 
@@ -162,6 +167,7 @@ async def answer_stream(run: Run, desk: Desk) -> AsyncGenerator[bytes, None]:
             async with aclosing(relay(run, desk.executor, desk.meter)) as frames:
                 async for frame in frames:
                     yield frame
+            desk.shadows.follow(run)
             return
         whole = await answer(run, desk)
         for frame in shapes.chat_as_frames(whole):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from costs import pricing
 from costs.contracts import Usage
-from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies
+from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
 from routing.execution.adapters import output_cap
 from routing.policy.engine import can_do
 
@@ -42,6 +42,17 @@ def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -
             n=choices, answers=answers, usual_accelerator_ns=target.usual_accelerator_ns.get(workload),
         )  # fmt: skip
     return costs
+
+
+def private_queue_s(request: GatewayRequest, world: Snapshot, in_flight: Mapping[str, int]) -> float:
+    """How long the busiest private deployment is busy with what this process sent it, in seconds."""
+    workload = request.workload.name if request.workload else ""
+    longest = 0.0
+    for name, count in in_flight.items():
+        target = world.deployments.get(name)
+        if count and target is not None and target.side == "private":
+            longest = max(longest, count * target.usual_accelerator_ns.get(workload, 0) / 1e9)
+    return longest
 
 
 def attempt_cost(usage: Usage, target: DeploymentInfo) -> int:

@@ -35,6 +35,9 @@ class Run:
     status: int = 200
     error_code: str = ""
     settled: bool = False
+    shadow: dict[str, Any] | None = (
+        None  # {"of": decision, "agrees": bool | None} when nobody waits for the answer
+    )
 
     @property
     def cost_nusd(self) -> int:
@@ -68,16 +71,20 @@ class Run:
         self.upstream_s += took
         # A failure before any answer costs nothing: vendors bill what they deliver, nodes what they computed.
         cost = attempt_cost(usage, target) if failure is None or failure.usage is not None else 0
-        price = target.prices.version if target.prices else (target.rate.version if target.rate else "")
         attempt = Answered(
             deployment=target.name, side=target.side, model=model, attempt=len(self.attempts),
             status=status or ("error" if failure else "ok"), error=failure.kind if failure else "", started_ns=began_ns,
-            duration_ms=took * 1000, usage=usage, cost_nusd=cost, price_version=price,
+            duration_ms=took * 1000, usage=usage, cost_nusd=cost, price_version=self.price_of(target),
             http_status=failure.http_status if failure else 200,
         )  # fmt: skip
         self.attempts.append(attempt)
         self.outcomes.append((target.name, failure is None or failure.kind not in AttemptFailed.BREAKER))
         return attempt
+
+    @staticmethod
+    def price_of(target: DeploymentInfo) -> str:
+        """The version of the price that a call there is metered by."""
+        return target.prices.version if target.prices else (target.rate.version if target.rate else "")
 
     def accept(self, target: DeploymentInfo, completion: Completion) -> None:
         self.answered_by = target

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import orjson
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from routing.contracts import DeploymentInfo
@@ -26,10 +29,36 @@ ANSWER_MAX_BYTES = 32 * 1024 * 1024
 CONNECTIONS = 512
 
 
+class CheckedResolver(ThreadedResolver):
+    """Resolves once, checks every address, and the connection goes to a checked one: no second look-up to turn it."""
+
+    def __init__(self, check: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        for item in found:
+            try:
+                self._check(item["host"], host)
+            except ValueError as error:
+                raise OSError(str(error)) from None
+        return found
+
+
 class Upstream:
     """One session for all upstreams: pooled connections, no cookies, no redirects, bytes as they come."""
 
-    def __init__(self, *, connect_s: float, first_byte_s: float, idle_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        connect_s: float,
+        first_byte_s: float,
+        idle_s: float,
+        check_address: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """`check_address(address, host)` raises ValueError for where calls may not go; asked when a name is resolved."""
+        self._check_address = check_address
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
         self.first_byte_s, self.idle_s = first_byte_s, idle_s
         self._session: aiohttp.ClientSession | None = None
@@ -37,7 +66,8 @@ class Upstream:
         self._headers: dict[str, dict[str, str]] = {}
 
     async def open(self) -> None:
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=60)
+        resolver = CheckedResolver(self._check_address) if self._check_address else None
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=60, resolver=resolver)
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout,
             auto_decompress=True, trust_env=False, skip_auto_headers=("User-Agent", "Accept-Encoding"),

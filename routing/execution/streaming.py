@@ -21,8 +21,10 @@ from routing.meter import Meter
 from routing.quote import attempt_cost
 from routing.run import Run
 from switchyard.core.clock import now_ns
-from switchyard.core.errors import BudgetExhausted, SwitchyardError
+from switchyard.core.errors import BudgetExhausted, SwitchyardError, UpstreamTimeout
 from switchyard.core.money import format_usd
+
+STREAM_MAX_S = 165.0  # under the reservation's lease: whoever outlives it would be booked as lost
 
 
 @dataclass(slots=True)
@@ -157,6 +159,8 @@ async def _one(
 def _over_cap(run: Run, attempt: _Attempt) -> SwitchyardError | None:
     """Why a stream must end now: more pieces than tokens were bought, or the caller's own cap is used up."""
     request, target = run.request, attempt.target
+    if time.perf_counter() - run.started > STREAM_MAX_S:
+        return UpstreamTimeout(f"The answer took longer than {STREAM_MAX_S:g} s and was cut.")
     if attempt.pieces > attempt.most_pieces:
         return BudgetExhausted(
             "The answer was cut: it outgrew the max_tokens that its cost was reserved for."

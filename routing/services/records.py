@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count, Q
 
+from costs.models import Alert
 from routing.models import DecisionRecord, Feedback, Interception
 from routing.selectors.decisions import KEPT
 from switchyard.core.clock import from_ns
@@ -21,6 +22,9 @@ def record_events(events: Sequence[Event]) -> None:
     Interception.objects.bulk_create(
         [row for e in usage if (row := _interception(e)) is not None], ignore_conflicts=True, batch_size=200
     )
+    alerts = [alert for e in usage for alert in _misconfigured(e)]
+    if alerts:
+        Alert.objects.bulk_create(alerts, ignore_conflicts=True)
     latest = {(e["decision_id"], e["index"]): _feedback(e) for e in events if e["kind"] == "feedback"}
     if latest:
         Feedback.objects.bulk_create(
@@ -63,6 +67,20 @@ def _interception(event: Event) -> Interception | None:
         threshold=guard["threshold"], mode=guard["mode"], withheld=guard["verdict"] == "withhold", spans=guard["spans"],
         text=guard.get("text", ""),
     )  # fmt: skip
+
+
+def _misconfigured(event: Event) -> list[Alert]:
+    """An upstream that refuses our key or knows no such model is ours to mend: one alert a deployment and hour."""
+    at = from_ns(event["at_ns"])
+    return [
+        Alert(
+            organisation_id=event["organisation_id"], at=at, kind="upstream_misconfigured", subject=attempt["deployment"],
+            message=f"{attempt['deployment']} answered {attempt['http_status']}: its key, address or model name is wrong.",
+            unique_key=f"upstream_misconfigured:{event['organisation_id']}:{attempt['deployment']}:{at:%Y%m%d%H}"[:160],
+        )
+        for attempt in event.get("attempts", ())
+        if attempt.get("error") == "misconfigured"
+    ]  # fmt: skip
 
 
 def _feedback(event: Event) -> Feedback:

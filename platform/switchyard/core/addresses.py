@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 NEVER = tuple(
     map(ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "0.0.0.0/8", "::/128"))
 )
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -30,7 +31,9 @@ def check_url(url: str, cidrs: Sequence[str], *, resolve: bool = True) -> None:
     addresses = list(_addresses(host, resolve))
     for address in addresses:
         _check(address, allowed, host)
-    private = bool(addresses) and all(any(a in n for n in allowed) for a in addresses)
+    private = bool(addresses) and all(
+        any(a.version == n.version and a in n for n in allowed) for a in addresses
+    )
     if parts.scheme == "http" and not private:
         raise AddressRefused(
             f"{host} must be called by https: http is for networks in SWITCHYARD_UPSTREAM_CIDRS."
@@ -55,16 +58,35 @@ def _addresses(host: str, resolve: bool) -> Iterable[Address]:
         yield ipaddress.ip_address(info[4][0])
 
 
+def check_address(raw: str, cidrs: Sequence[str], host: str) -> None:
+    """Raise AddressRefused unless this one address may be called: asked again when a name was resolved to connect."""
+    allowed = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+    _check(ipaddress.ip_address(raw.partition("%")[0]), allowed, host)
+
+
 def _check(
     address: Address, allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network], host: str
 ) -> None:
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    if any(address.version == net.version and address in net for net in NEVER):
-        raise AddressRefused(f"{host} is a link-local or metadata address: never an upstream.")
-    if any(address.version == net.version and address in net for net in allowed):
+    for inner in (address, *_embedded(address)):
+        if any(inner.version == net.version and inner in net for net in NEVER):
+            raise AddressRefused(f"{host} is a link-local or metadata address: never an upstream.")
+        if any(inner.version == net.version and inner in net for net in allowed):
+            continue
+        if not inner.is_global and not (inner is address and address.version == 6 and address.ipv4_mapped):
+            raise AddressRefused(
+                f"{host} is a private address; name its network in SWITCHYARD_UPSTREAM_CIDRS to allow it."
+            )
+
+
+def _embedded(address: Address) -> Iterable[Address]:
+    """IPv4 addresses inside an IPv6 one: mapped, 6to4, Teredo, NAT64."""
+    if isinstance(address, ipaddress.IPv4Address):
         return
-    if not address.is_global:
-        raise AddressRefused(
-            f"{host} is a private address; name its network in SWITCHYARD_UPSTREAM_CIDRS to allow it."
-        )
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield address.teredo[1]
+    if address in NAT64:
+        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -21,6 +21,7 @@ from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
 from routing.meter import Meter
 from routing.pipeline import Desk, Live
+from switchyard.core.addresses import check_address
 from switchyard.core.conf import conf
 from switchyard.core.crypto import seal_for_lob
 
@@ -35,6 +36,7 @@ class Office:
             connect_s=conf("CONNECT_TIMEOUT_S"),
             first_byte_s=conf("FIRST_TOKEN_TIMEOUT_S"),
             idle_s=conf("IDLE_TIMEOUT_S"),
+            check_address=lambda address, host: check_address(address, conf("UPSTREAM_CIDRS"), host),
         )
         self.spool = Spool(Path(settings.HOME) / "spool")
         self.admission = RedisAdmission(
@@ -50,11 +52,14 @@ class Office:
             deadline_s=conf("REQUEST_DEADLINE_S"),
         )  # fmt: skip
 
+        self.desk.shadows.bind(self.admission, self.desk.executor, self.desk.meter)
+
     async def open(self) -> None:
         await self.upstream.open()
         await self.admission.start()
 
     async def close(self) -> None:
+        await self.desk.shadows.close()
         await self.upstream.close()
         await self.admission.close()
         await self.fresh.aclose()
