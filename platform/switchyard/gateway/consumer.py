@@ -57,7 +57,10 @@ class Consumer:
                 log.warning("waiting for Valkey or the database: %s", error)
                 self._grouped = False
                 time.sleep(0.5)
-        self.roll_up()
+        try:
+            self.roll_up()
+        except OperationalError as error:
+            log.warning("the last hours are rolled up by the schedule, since the database is away: %s", error)
 
     def step(self) -> int:
         """One read, recorded and acknowledged; roll-ups and spools when they are due. Gives the events taken."""
@@ -98,7 +101,7 @@ class Consumer:
 
     def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
         events, bad = [], []
-        for entry_id, fields in entries:
+        for _, fields in entries:
             try:
                 event = orjson.loads(fields[b"d"])
                 event["kind"], event["event_id"]
