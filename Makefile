@@ -21,7 +21,7 @@ define install
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $(1)
 endef
 
-.PHONY: run test lint bench models doctor clean python
+.PHONY: run test lint bench models doctor lock clean python
 
 run: python $(VENV)/.stamp-installed
 	@exec $(BIN)/python -m switchyard.supervisor.cli run
@@ -81,6 +81,10 @@ bench-%: python $(VENV)/.stamp-test
 
 models: python $(VENV)/.stamp-test
 	@$(BIN)/python -m modelhub.ml.train.all
+
+# After a change of requirements*.in: pins what is installed, with hashes (needs uv).
+lock: python $(VENV)/.stamp-test
+	@$(BIN)/python -m switchyard.supervisor.locks
 
 clean:
 	rm -rf $(VENV) var staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -62,6 +62,18 @@ def keep(job: Job, following: int, total: int, events: Sequence[Event]) -> None:
         refresh(job.organisation_id, sorted(hours))
 
 
+def asked_to_stop(job: Job) -> str:
+    """`cancelled` or `paused` when somebody asked for it on the jobs page, else empty."""
+    job.refresh_from_db(fields=["cancel_requested", "pause_requested"])
+    return "cancelled" if job.cancel_requested else "paused" if job.pause_requested else ""
+
+
+def halt(job: Job, state: str) -> None:
+    job.state, job.lease_until = state, None
+    job.finished_at = now() if state == "cancelled" else None
+    job.save()
+
+
 def finish(job: Job, seconds: float) -> None:
     """Every hour of the span once more (a stop between a chunk and its roll-up leaves none behind)."""
     end = datetime.fromtimestamp(job.params["end_s"], UTC)

@@ -147,10 +147,13 @@ class Replayer:
 
 
 async def replay(
-    replayer: Replayer, arrivals: Sequence[Arrival], start: int, write: Callable[[int, list[Event]], None]
-) -> None:
-    """Answer from arrival `start` on; `write(next, events)` keeps a chunk and where to go on, in one transaction."""
+    replayer: Replayer, arrivals: Sequence[Arrival], start: int, write: Callable[[int, list[Event]], bool]
+) -> bool:
+    """Answer from arrival `start` on. `write(next, events)` keeps a chunk and where to go on, in one transaction, and
+    says whether to go on at all. Gives whether the last arrival is in."""
     for begin in range(start, len(arrivals), CHUNK):
         chunk = arrivals[begin : begin + CHUNK]
         events = await replayer.answer(chunk)
-        await sync_to_async(write)(begin + len(chunk), events)
+        if not await sync_to_async(write)(begin + len(chunk), events):
+            return begin + len(chunk) == len(arrivals)
+    return True

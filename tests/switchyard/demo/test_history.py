@@ -68,10 +68,11 @@ def small(organisation, settings, monkeypatch):
     replayer.keeper.load()
 
     def run(start: int, stop: int | None = None) -> None:
-        async def go() -> None:
-            await replay(replayer, plan[:stop], start, lambda n, e: history.keep(job, n, len(plan), e))
+        def write(following: int, events: list) -> bool:
+            history.keep(job, following, len(plan), events)
+            return not history.asked_to_stop(job)
 
-        async_to_sync(go)()
+        async_to_sync(replay)(replayer, plan[:stop], start, write)
 
     return SimpleNamespace(job=job, plan=plan, run=run, servers=servers, replayer=replayer)
 
@@ -150,6 +151,17 @@ def test_a_finished_history_is_not_replayed_again(small, capsys, monkeypatch):
     call_command("replay_history", "--foreground")
     assert "already there" in capsys.readouterr().out
     assert not DecisionRecord.objects.exists()
+
+
+def test_somebody_can_cancel_it_and_it_stays_cancelled(small, monkeypatch, capsys):
+    monkeypatch.setattr("switchyard.demo.replay.CHUNK", 20)
+    Job.objects.filter(pk=small.job.pk).update(cancel_requested=True)
+    small.run(0)
+    assert DecisionRecord.objects.count() == 20
+    history.halt(small.job, "cancelled")
+    monkeypatch.setattr("switchyard.demo.measure.measure_evaluations", lambda: 0)
+    call_command("replay_history", "--foreground")
+    assert "is cancelled" in capsys.readouterr().out
 
 
 def test_clearing_removes_the_demonstration_and_nothing_else(small):

@@ -34,6 +34,9 @@ class Command(BaseCommand):
         if job.state == "succeeded":
             self.stdout.write("the history is already there")
             return
+        if job.state in ("cancelled", "paused"):
+            self.stdout.write(f"the history is {job.state}; `demo_clear --again` starts it anew")
+            return
         began = time.monotonic()
         try:
             complete = asyncio.run(self._replay(job, options["limit"]))
@@ -64,13 +67,16 @@ class Command(BaseCommand):
         if limit is not None:
             plan = plan[: start + limit]
 
-        def write(following: int, events: list[dict[str, Any]]) -> None:
+        def write(following: int, events: list[dict[str, Any]]) -> bool:
             history.keep(job, following, total, events)
             self.stdout.write(f"history: {following:,} of {total:,}", ending="\n")
+            if state := history.asked_to_stop(job):
+                history.halt(job, state)
+            return not state
 
         await replayer.open()
         try:
-            await replay(replayer, plan, start, write)
+            whole = await replay(replayer, plan, start, write)
         finally:
             await replayer.close()
-        return len(plan) == total
+        return whole and len(plan) == total and job.state == "running"
