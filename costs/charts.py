@@ -226,7 +226,7 @@ def cost_per_correct(rows: Sequence[Row]) -> Figure:
     if spread <= 30:
         axis["rangemode"] = "tozero"
     else:
-        axis["dtick"] = 1
+        axis |= {"dtick": 1, "tickformat": "~r"}
     names_axis = rows_axis([str(r["key"]) for r in shown])
     return {
         "data": [trace],
@@ -255,7 +255,7 @@ def counterfactual(totals: Row) -> Figure:
 
 def node_bill(rows: Sequence[Row]) -> Figure:
     """Each node's bill, the used part and the idle rest."""
-    names = [str(r["key"]) for r in rows]
+    names = [f"{r['key']} · {r['used_nusd'] / (r['bill_nusd'] or 1):.2%} used" for r in rows]
     size, unit = money_unit(largest(r["bill_nusd"] for r in rows))
     data = [
         {

@@ -154,3 +154,20 @@ def test_trying_a_request_shows_where_it_would_go_and_why(alice: Any) -> None:
     assert "invariant: restricted data stays home" in alice.inner_text(
         "main"
     ) or "Refused" in alice.inner_text("main")
+
+
+def test_a_policy_is_changed_and_published_in_the_admin_without_a_complaint(alice: Any, company: Any) -> None:
+    from routing.models import Policy
+
+    old = company.policies["customer-service"]
+    alice.goto(f"/admin/routing/policy/{old.pk}/change/")
+    home = old.document.replace("prefer: [ext-mini], fallback: [private-sparse]", "prefer: [private-sparse]")
+    alice.fill("#id_document", home)
+    alice.click("input[name=_publish]")
+    alice.wait_for_selector(".messagelist:has-text('is live')")
+    live = Policy.objects.get(lob=company.lobs["customer-service"], state="live")
+    assert (live.version, live.document) == (2, home)
+    alice.click("input[name=_rollback]")
+    alice.wait_for_selector(".messagelist:has-text('Rolled back')")
+    assert Policy.objects.get(lob=company.lobs["customer-service"], state="live").pk == old.pk
+    assert alice.complaints == []

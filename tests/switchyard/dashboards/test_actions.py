@@ -268,12 +268,12 @@ def test_the_cards_of_all_shipped_models_are_shown(company: Company) -> None:
     assert [name for name in shipped if f"h-card-{name}" not in text] == []
 
 
-def test_the_first_figure_says_less_and_more_with_its_sign(company: Company) -> None:
+def test_the_saving_against_each_single_side_has_its_sign(company: Company) -> None:
     from costs.models import SpendHour
 
     client = client_of("fin", company, "finance")
     text = client.get("/").content.decode()
-    assert "less than all private" in text and "less than all external" in text
+    assert text.count('class="saving gain"') == 2 and "Saving +$0.0000900 against all private" in text
     SpendHour.objects.filter(other_side_known__gt=0).update(other_side_cost_nusd=1)
     text = client.get("/").content.decode()
-    assert "more than all private" in text and "saving loss" in text
+    assert text.count('class="saving loss"') == 2 and "Saving −$" in text and "it cost more" in text

@@ -55,7 +55,10 @@ def figure(value: Any) -> str:
 
 @register.filter
 def moment(value: Any) -> str:
-    return DASH if value in (None, "") else formats.date_format(timezone.localtime(value), "Y-m-d H:i:s")
+    if value in (None, ""):
+        return DASH
+    shown = formats.date_format(timezone.localtime(value), "Y-m-d H:i:s")
+    return format_html("<time>{}</time>", shown)
 
 
 @register.filter
@@ -141,9 +144,3 @@ def flat_rows(result: Any, prefix: str = "", limit: int = 200) -> list[tuple[str
         else:
             rows.append((path, figure(value) if isinstance(value, float) else value))
     return rows[:limit]
-
-
-@register.filter
-def positive(value: int) -> int:
-    """The amount without its sign, where words carry it."""
-    return abs(value)

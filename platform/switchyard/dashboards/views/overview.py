@@ -34,13 +34,15 @@ def _first_figure(ask: Ask) -> dict[str, Any]:
     report, spend = reports.counterfactual(**ask.report()), reports.spend(**ask.report(group="side"))
     spend.rows.sort(key=lambda row: row["key"] != "private")
     totals = report.totals
+    mostly = [row for row in report.rows if row["bound_requests"] * 2 > row["requests"]]
     return {
         "totals": totals,
         "against": [
             (totals[f"all_{side}_nusd"] - totals["actual_nusd"], side) for side in ("private", "external")
         ],
         "as_of": report.as_of,
-        "bound": [row for row in report.rows if row.get("bound")],
+        "bound": mostly,
+        "bound_elsewhere": sum(r["bound_requests"] for r in report.rows if r not in mostly),
         "worlds": charts.counterfactual(totals),
         "has_requests": bool(totals.get("requests")),
         "demonstration": has_demonstration(ask),
