@@ -23,7 +23,7 @@ from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context
 from switchyard.tenancy.models import Workload
 
-SHIPPED_PLAIN = ("txt-base", "tabular-base")  # their manifests hold the plain models' figures
+SHIPPED_PLAIN = ("txt-edge", "txt-base", "tabular-base")  # their manifests hold the plain models' figures
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _keep(
 ) -> dict[str, Any]:
     n, right = len(measured.right), int(measured.right.sum())
     rate = wilson(right, n)
-    plain = measures.plain_model(workload.name, (deployment.model, *SHIPPED_PLAIN))
+    plain = measures.plain_model(workload.name, (deployment.model, *SHIPPED_PLAIN), n)
     if source != "validation":
         plain = None  # it was measured on other rows
     verdict = measures.verdict(measured, n, plain, conf("MIN_EVALUATED_ROWS"))

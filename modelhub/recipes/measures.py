@@ -138,16 +138,17 @@ def code(passed: np.ndarray, outcomes: dict[str, str]) -> Measured:
     return _measured("humaneval_pass_at_1", rate, passed, outcomes=outcomes)
 
 
-def plain_model(workload: str, model_ids: Sequence[str]) -> dict[str, Any] | None:
-    """What a plain model (TF-IDF, a linear one) reached on the same rows, from the first manifest that tells."""
+def plain_model(workload: str, model_ids: Sequence[str], n: int) -> dict[str, Any] | None:
+    """What a plain model (TF-IDF, a linear one) reached, as manifests tell it: on these n rows where one does."""
+    told = []
     for model_id in model_ids:
         try:
             row = artifacts.load_manifest(artifacts.find(model_id)).get("metrics", {}).get(workload) or {}
         except (artifacts.ArtifactMissing, artifacts.ArtifactCorrupt):
             continue
         if found := row.get("tfidf") or row.get("control"):
-            return {"name": "TF-IDF and logistic regression"} | found
-    return None
+            told.append({"name": "TF-IDF and logistic regression"} | found)
+    return next((row for row in told if row.get("n") == n), told[0] if told else None)
 
 
 def verdict(measured: Measured, n: int, plain: dict[str, Any] | None, least_rows: int) -> str:

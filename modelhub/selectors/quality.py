@@ -8,17 +8,31 @@ from django.db.models import Sum
 
 from costs.models import SpendHour
 from modelhub import artifacts
-from modelhub.models import Evaluation
+from modelhub.models import Evaluation, ModelVersion
 from switchyard.core.clock import now
 
 WINDOW_DAYS = 15
 
 
 def latest_quality(organisation_id: int) -> dict[tuple[str, str], tuple[float, int]]:
-    """(deployment, workload) → (share of right answers, rows) of the latest evaluation."""
+    """(deployment, workload) → (share of right answers, rows) of the live version's latest evaluation.
+
+    Candidates and retired versions are judged too; what they reach says nothing of what answers now.
+    """
+    live = _live_versions(organisation_id)
     rows = Evaluation.objects.filter(workload__organisation_id=organisation_id, n__gt=0).order_by("at")
-    values = rows.values_list("deployment__name", "workload__name", "correct", "n")
-    return {(deployment, workload): (correct / n, n) for deployment, workload, correct, n in values}
+    values = rows.values_list("deployment__name", "workload__name", "version", "correct", "n")
+    return {
+        (deployment, workload): (correct / n, n)
+        for deployment, workload, version, correct, n in values
+        if version in ("", live.get((deployment, workload), version))
+    }
+
+
+def _live_versions(organisation_id: int) -> dict[tuple[str, str], str]:
+    rows = ModelVersion.objects.filter(stage="live", workload__organisation_id=organisation_id)
+    names = rows.values_list("deployment__name", "workload__name", "version")
+    return {(deployment, workload): version for deployment, workload, version in names}
 
 
 def usual_accelerator_ns(organisation_id: int) -> dict[tuple[str, str], int]:

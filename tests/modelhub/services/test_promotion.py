@@ -69,6 +69,17 @@ def test_the_deployments_quality_is_the_new_versions_from_now_on(live):
     assert Evaluation.objects.get().version == "ft-ab12cd34"
 
 
+def test_what_a_candidate_reaches_says_nothing_of_what_answers_now(live):
+    organisation, key = live.workload.organisation_id, ("private-sparse", "support-sentiment")
+    figures = {"workload": live.workload, "deployment": live.deployment, "metric": "accuracy", "n": 100}
+    Evaluation.objects.create(version="1", correct=80, **figures)
+    Evaluation.objects.create(version="ft-ab12cd34", correct=99, **figures)
+    assert latest_quality(organisation)[key] == (0.8, 100)
+    promote(version=candidate_of(live), user=None)
+    promote(version=live, user=None)  # rolled back: the first evaluation speaks again
+    assert latest_quality(organisation)[key] == (0.8, 100)
+
+
 def test_a_version_that_is_surely_worse_needs_a_reason(live):
     candidate = candidate_of(live, WORSE)
     assert "worse" in gate(candidate)
