@@ -55,7 +55,9 @@ def text_rows(results: Results, workload: str, base: TextClassifier, edge: TextC
     train, val = datasets.load(workload, "train"), datasets.load(workload, "val")
     truth = np.array(val.labels)
     shipped = artifacts.load_manifest(artifacts.find("txt-base"))["metrics"][workload]
-    strength = float(shipped["tfidf"].get("strength", baseline.STRENGTHS[0]))
+    strength = float(
+        shipped.get("validation", shipped)["tfidf"]["strength"]
+    )  # the one that is best on these rows
     labels = np.array(train.labels)
     plain = baseline.fit_predict(train.texts, labels, val.texts, strength) == truth
     right = answers(base, workload, val.texts) == truth

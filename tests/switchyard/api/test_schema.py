@@ -42,6 +42,7 @@ def test_every_resource_is_in_the_schema(company: Company):
         assert f"/api/v1/policies/{{id}}/{name}/" in paths
 
 
+@pytest.mark.timeout(300)  # seconds of work, but of both cores' work
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_no_request_ends_in_a_server_error(transactional_db: None, mode: GenerationMode):
     """A few examples of each operation, as administrator, on rows that are there, through the whole of Django."""
@@ -62,7 +63,8 @@ def test_no_request_ends_in_a_server_error(transactional_db: None, mode: Generat
 
     for result in schema.get_all_operations():
         operation = result.ok()
-        if operation.method != "delete":  # the rows are there for the others
+        plain = operation.method == "get" and operation.path.endswith("{id}/")  # nothing but the id to vary
+        if operation.method != "delete" and not plain:  # the rows are there for the others
             CALM(given(case=operation.as_strategy(generation_mode=mode))(call))()
     assert sum(tried.values()) > 100 and tried[200] > 10, tried
 
