@@ -17,7 +17,7 @@ from yarl import URL
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "switchyard.settings.dev")
 
-from django.core.asgi import get_asgi_application  # noqa: E402
+from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 UPSTREAM = URL(os.environ.get("REFERENCE_UPSTREAM", "http://127.0.0.1:9/v1/chat/completions"))

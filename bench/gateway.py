@@ -26,7 +26,7 @@ REQUESTS_C1 = 1_500 if FULL else 500
 STREAMS_C16 = 600 if FULL else 250
 WARM_UP = 300
 UVICORN = ("--host", "127.0.0.1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
-           "--ws", "none")  # fmt: skip
+           "--ws", "none", "--no-server-header")  # fmt: skip
 
 
 @dataclass(frozen=True)

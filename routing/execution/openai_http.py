@@ -27,6 +27,9 @@ from switchyard.core.errors import (
 
 ANSWER_MAX_BYTES = 32 * 1024 * 1024
 CONNECTIONS = 512
+KEEP_ALIVE_S = (
+    4.0  # under the 5 s after which uvicorn (vLLM) hangs up, so that no request meets a closing connection
+)
 
 
 class CheckedResolver(ThreadedResolver):
@@ -63,11 +66,12 @@ class Upstream:
         self.first_byte_s, self.idle_s = first_byte_s, idle_s
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[tuple[str, str], URL] = {}
-        self._headers: dict[str, dict[str, str]] = {}
 
     async def open(self) -> None:
         resolver = CheckedResolver(self._check_address) if self._check_address else None
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ttl_dns_cache=60, resolver=resolver)
+        connector = aiohttp.TCPConnector(
+            limit=CONNECTIONS, ttl_dns_cache=60, keepalive_timeout=KEEP_ALIVE_S, resolver=resolver
+        )
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout,
             auto_decompress=True, trust_env=False, skip_auto_headers=("User-Agent", "Accept-Encoding"),
@@ -83,36 +87,29 @@ class Upstream:
             self._urls[key] = URL(target.base_url.rstrip("/") + path)
         return self._urls[key]
 
-    @asynccontextmanager
     async def _post(
         self, target: DeploymentInfo, path: str, body: Mapping[str, Any], request_id: str, deadline: Deadline
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The open response, its status checked; every failure leaves as AttemptFailed."""
+    ) -> aiohttp.ClientResponse:
+        """The open response of status 200; every failure leaves as AttemptFailed. The caller closes it."""
         assert self._session is not None, "Upstream.open() was not called"
         headers = {
             "authorization": f"Bearer {target.api_key}", "content-type": "application/json", "x-request-id": request_id,
         }  # fmt: skip
         try:
-            async with asyncio.timeout(deadline.within(self.first_byte_s)) as clock:
+            async with asyncio.timeout(deadline.within(self.first_byte_s)):
                 response = await self._session.post(
                     self._url(target, path), data=orjson.dumps(body), headers=headers, allow_redirects=False
                 )
-                clock.reschedule(None)
-                _limit_idle(response, self.idle_s)
         except TimeoutError:
             raise slow(target) from None
         except aiohttp.ClientError as error:
             raise refused(target, error) from None
-        try:
-            if response.status != 200:
+        if response.status == 200:
+            _limit_idle(response, self.idle_s)
+            return response
+        with _closing(response), _named(target):
+            async with asyncio.timeout(deadline.within(self.idle_s)):
                 raise await _failure(target, response)
-            yield response
-        except TimeoutError:
-            raise slow(target) from None
-        except aiohttp.ClientError as error:
-            raise broken(target, error) from None
-        finally:
-            response.release() if response.content.is_eof() else response.close()
 
     async def whole(
         self,
@@ -123,13 +120,13 @@ class Upstream:
         request_id: str,
         deadline: Deadline,
     ) -> Reply:
-        async with self._post(target, path, body, request_id, deadline) as response:
-            async with asyncio.timeout(deadline.left()):
-                payload = await response.content.read(-1)
-            if len(payload) > ANSWER_MAX_BYTES:
-                raise AttemptFailed(
-                    "garbage", UpstreamFailure(f"{target.name} answered with more than 32 MiB.")
-                )
+        response = await self._post(target, path, body, request_id, deadline)
+        with _closing(response), _named(target):
+            if response.content.is_eof():
+                payload = response.content.read_nowait()
+            else:
+                async with asyncio.timeout(deadline.left()):
+                    payload = await _bounded(target, response)
             return Reply(response.status, response.headers, payload)
 
     @asynccontextmanager
@@ -143,8 +140,55 @@ class Upstream:
         deadline: Deadline,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Chunks of bytes as they come. Leaving early closes the connection, which tells the server to stop."""
-        async with self._post(target, path, body, request_id, deadline) as response:
+        response = await self._post(target, path, body, request_id, deadline)
+        with _closing(response), _named(target):
             yield response.content.iter_any()
+
+
+class _closing:
+    """Gives a connection whose answer was read to its end back, and closes any other."""
+
+    __slots__ = ("response",)
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        if self.response.content.is_eof():
+            self.response.release()
+        else:
+            self.response.close()
+
+
+class _named:
+    """Failures while an answer is read leave as AttemptFailed with the deployment's name."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: DeploymentInfo) -> None:
+        self.target = target
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, TimeoutError):
+            raise slow(self.target) from None
+        if isinstance(error, aiohttp.ClientError):
+            raise broken(self.target, error) from None
+
+
+async def _bounded(target: DeploymentInfo, response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, or AttemptFailed as soon as it is too large."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await response.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > ANSWER_MAX_BYTES:
+            raise AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with more than 32 MiB."))
+    return b"".join(parts)
 
 
 def _limit_idle(response: aiohttp.ClientResponse, seconds: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from routing.run import Run
@@ -26,12 +28,22 @@ SPOOLED = Gauge("switchyard_spool_events", "Events that wait for the stream.", r
 STREAMS = Gauge("switchyard_requests_in_flight", "Requests being answered.", registry=REGISTRY)
 
 
+@lru_cache(maxsize=4096)
+def _requests(lob: str, endpoint: str, side: str, code: str) -> Counter:
+    return REQUESTS.labels(lob, endpoint, side, code)
+
+
+@lru_cache(maxsize=1024)
+def _cost(lob: str, side: str) -> Counter:
+    return COST.labels(lob, side)
+
+
 def observe(run: Run) -> None:
     lob = run.request.key.lob
     side = run.answered_by.side if run.answered_by else ""
-    REQUESTS.labels(lob, run.request.endpoint, side, run.error_code or "ok").inc()
+    _requests(lob, run.request.endpoint, side, run.error_code or "ok").inc()
     if run.cost_nusd:
-        COST.labels(lob, side).inc(run.cost_nusd)
+        _cost(lob, side).inc(run.cost_nusd)
     OVERHEAD.observe(run.overhead_ms / 1000)
     if run.guard is not None and run.guard.report.verdict != "pass":
         GUARD.labels(lob, run.guard.report.verdict, run.guard.report.mode).inc()

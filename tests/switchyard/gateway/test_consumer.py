@@ -118,8 +118,8 @@ def test_what_a_dead_web_process_left_in_its_spool_is_booked(
     (tmp_path / "spool").mkdir(exist_ok=True)
     (tmp_path / "spool" / "4711-1-1.jsonl").write_bytes(orjson.dumps(event) + b"\n" + b'{"torn')
     ledger._ensure_group = lambda: None  # type: ignore[method-assign]
-    ledger._new = lambda: []  # type: ignore[method-assign]
-    ledger._pending = lambda: []  # type: ignore[method-assign]
+    ledger._new = list  # type: ignore[method-assign]
+    ledger._pending = list  # type: ignore[method-assign]
     ledger.step()
     assert Attempt.objects.get().request_id == event["request_id"]
     assert not list((tmp_path / "spool").glob("4711*"))
