@@ -96,6 +96,5 @@ def version_action(request: PageRequest, version_id: int, action: str) -> HttpRe
         messages.error(request, error.message)
     else:
         messages.success(request, text % {"version": f"{done.workload.name}@{done.version}"})
-    return redirect(
-        request.POST.get("back") if request.POST.get("back", "").startswith("/jobs/") else "dashboards:models"
-    )
+    back = request.POST.get("back", "")
+    return redirect(back if back.startswith("/jobs/") else "dashboards:models")
