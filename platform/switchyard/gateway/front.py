@@ -41,7 +41,7 @@ SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 class ShuttingDown(Unavailable):
     """This process was told to stop; another answers."""
 
-    code, retry_after_s = "shutting_down", 1.0
+    retry_after_s = 1.0
 
 
 class GatewayFront:

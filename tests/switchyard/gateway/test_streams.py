@@ -139,8 +139,8 @@ def test_draining_refuses_new_requests_and_ends_streams_in_words(
             assert other.get("/readyz").status_code == 503
             assert other.post("/v1/chat/completions", json=CHAT).status_code == 503
         rest = list(lines)
-    assert orjson.loads(rest[-1][6:])["error"]["code"] == "shutting_down"
-    assert gateway.events()[0]["error_code"] == "shutting_down"
+    assert orjson.loads(rest[-1][6:])["error"]["code"] == "no_deployment_available"
+    assert gateway.events()[0]["error_code"] == "no_deployment_available"
 
 
 def test_silence_is_filled_with_comments(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
