@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from modelhub.recipes.endpoints import BATCH, Answers, Endpoint, Source
+from modelhub.recipes.endpoints import BATCH, Answers, Endpoint, Source, UselessAnswer
 from modelhub.services.job_costs import book_vendor_calls
 from switchyard.jobs.runner import Context
 
@@ -20,8 +20,7 @@ def ask_all(
     everything = Answers()
     for start in range(0, len(inputs), BATCH):
         context.check()
-        answers = source.ask(inputs[start : start + BATCH])
-        _pay(context, source, answers)
+        answers = _ask(context, source, inputs[start : start + BATCH])
         everything.items += answers.items
         everything.single_ms += answers.single_ms
         if until is not None:
@@ -36,10 +35,19 @@ def time_singles(context: Context, source: Source, inputs: list[Any]) -> float |
     times: list[float] = []
     for item in inputs[:TIMED_ROWS]:
         context.check()
-        answers = source.ask([item])
-        _pay(context, source, answers)
-        times += answers.single_ms
+        times += _ask(context, source, [item]).single_ms
     return float(np.median(times)) if times else None
+
+
+def _ask(context: Context, source: Source, inputs: list[Any]) -> Answers:
+    """Ask, and pay for it whether the answer was of use or not. Raises UpstreamFailure."""
+    try:
+        answers = source.ask(inputs)
+    except UselessAnswer as error:
+        _pay(context, source, Answers(calls=error.calls))
+        raise
+    _pay(context, source, answers)
+    return answers
 
 
 def _pay(context: Context, source: Source, answers: Answers) -> None:

@@ -50,6 +50,14 @@ class Answers:
         return sum(call.accelerator_ns for call in self.calls)
 
 
+class UselessAnswer(UpstreamFailure):
+    """The server answered, and bills, but not with what was asked for. `calls` are to be paid all the same."""
+
+    def __init__(self, message: str, calls: list[Call]) -> None:
+        super().__init__(message)
+        self.calls = calls
+
+
 class Source(Protocol):
     """Something that answers a workload: an endpoint, or a model in this process."""
 
@@ -89,10 +97,15 @@ class Endpoint:
         """One call for all inputs of a classification or prediction; one call each for code."""
         answers = Answers()
         for body, path, read in self._requests(inputs):
-            rows = read(self._call(path, body, answers))
-            answers.items += rows
+            reply = self._call(path, body, answers)
+            try:
+                answers.items += read(reply)
+            except (KeyError, IndexError, TypeError):
+                words = f"{self.name} answered in a shape that isn't the endpoint's."
+                raise UselessAnswer(words, answers.calls) from None
         if len(answers.items) != len(inputs):
-            raise UpstreamFailure(f"{self.name} gave {len(answers.items)} answers to {len(inputs)} inputs.")
+            words = f"{self.name} gave {len(answers.items)} answers to {len(inputs)} inputs."
+            raise UselessAnswer(words, answers.calls)
         if len(inputs) == 1:
             answers.single_ms = [call.duration_ms for call in answers.calls]
         return answers
@@ -114,7 +127,8 @@ class Endpoint:
     def _call(self, path: str, body: dict[str, Any], answers: Answers) -> dict[str, Any]:
         request_id, at_ns, began = new_id("req"), now_ns(), time.perf_counter()
         reply = self._request("POST", path, body, request_id)
-        usage = reply.get("usage") if isinstance(reply.get("usage"), dict) else {}
+        told = reply.get("usage")
+        usage: dict[str, Any] = told if isinstance(told, dict) else {}
         answers.calls.append(
             Call(
                 request_id,

@@ -79,6 +79,24 @@ def test_a_server_that_is_away_fails_the_job_in_plain_words(company):
     assert not Evaluation.objects.exists()
 
 
+def test_an_answer_that_is_of_no_use_is_paid_for_all_the_same(company, served, monkeypatch):
+    from modelhub.recipes import endpoints
+
+    request = endpoints.Endpoint._request
+    monkeypatch.setattr(
+        endpoints.Endpoint,
+        "_request",
+        lambda self, *words: request(self, *words) | {"data": [{"label": "one"}]},
+    )
+    job = start_evaluation(workload=company.sentiment, deployment=company.external, user=None, limit=64)
+    run_job(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("failed", "ext-mini gave 1 answers to 32 inputs.")
+    attempt = Attempt.objects.get(deployment="ext-mini")
+    assert attempt.cost_nusd == job.cost_nusd > 0
+    assert attempt.request_id in {line["request_id"] for line in served.bill.between("", "")["rows"]}
+
+
 def test_a_wrong_key_fails_the_job_and_does_not_show_the_key(company):
     company.private.api_key = "not-the-key"
     company.private.save()
