@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -23,9 +23,45 @@ from routing.selectors.world import snapshot_of
 from switchyard.core.clock import now_ns
 from switchyard.core.errors import InvalidRequest, NotFound, ValidationFailed
 from switchyard.core.money import format_usd
+from switchyard.tenancy.models import Workload
 from switchyard.tenancy.querysets import Scope
 
 USUAL_BYTES = 400  # facts carry no text: worst cases are those of a message of this size
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    facts: Facts
+    decision: Decision
+
+
+def try_text(
+    *, workload: Workload, text: str = "", sensitivity: str = "", wish: str = "", draft: Policy | None = None
+) -> Trial:
+    """The decision for one text of a workload, by the live policies or with `draft` in place of its scope's.
+
+    `sensitivity` is what a caller would declare; it can only raise the class. Raises InvalidRequest for an unknown one.
+    """
+    world = snapshot_of(workload.organisation)
+    info, lob = world.workloads[workload.name], workload.lob.slug
+    body = {"model": wish or workload.name, "input": [text]}
+    request = GatewayRequest(
+        request_id="trial", decision_id="trial", key=_key(world, lob), endpoint="", task=info.task, body=body,
+        raw=orjson.dumps(body), received_ns=now_ns(), workload=info, wish=wish, declared_sensitivity=sensitivity,
+    )  # fmt: skip
+    compiled = _with(draft, world.policies, lob) if draft else world.policies
+    facts = inspect(request, world, Live())
+    candidates = quote.candidates_for(request, world.deployments.values())
+    worst = quote.worst_cases(request, candidates)
+    return Trial(facts, compiled.decide(facts, candidates, lob=lob, worst_case=worst))
+
+
+def _key(world: Snapshot, lob: str) -> KeyInfo:
+    """A key that nobody holds."""
+    return KeyInfo(
+        id="trial", digest="", organisation=world.organisation, organisation_id=world.organisation_id, lob=lob,
+        application="", expires_ns=0,
+    )  # fmt: skip
 
 
 def try_policy(policy: Policy, data: Any, scope: Scope) -> dict[str, Any]:
@@ -128,12 +164,8 @@ def _request_given(policy: Policy, given: Any, world: Snapshot, scope: Scope) ->
         raw = orjson.dumps(body)
     except (TypeError, ValueError) as error:
         raise InvalidRequest(f"The body can't be sent as JSON: {error}.", param="request.body") from None
-    key = KeyInfo(
-        id="trial", digest="", organisation=world.organisation, organisation_id=world.organisation_id, lob=lob,
-        application="", expires_ns=0,
-    )  # fmt: skip
     return parse(
-        endpoint=endpoint, raw=raw, body=body, headers={}, key=key, world=world, request_id="trial",
+        endpoint=endpoint, raw=raw, body=body, headers={}, key=_key(world, lob), world=world, request_id="trial",
         decision_id="trial", received_ns=now_ns(),
     )  # fmt: skip
 

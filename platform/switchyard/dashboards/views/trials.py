@@ -7,9 +7,8 @@ from typing import Any
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 
-from routing.policy.document import parse_document
-from routing.selectors.trials import try_request
-from switchyard.core.errors import SwitchyardError, ValidationFailed
+from routing.services.trial import try_text
+from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.selectors import workloads
 from switchyard.dashboards.views.decisions import flat_facts
@@ -39,17 +38,10 @@ def _decide(request: PageRequest) -> dict[str, Any]:
         if draft.lob_id not in (None, workload.lob_id):
             return {"fault": f"{draft} is not a policy of {workload.lob.slug}."}
     try:
-        document = (
-            parse_document(draft.document, organisation=draft.lob_id is None, label=str(draft))
-            if draft
-            else None
-        )
-        found = try_request(
+        found = try_text(
             workload=workload, text=request.POST.get("text", "")[:20_000], sensitivity=request.POST.get("sensitivity", ""),
-            wish=request.POST.get("wish", ""), draft=document, draft_is_organisations=bool(draft and draft.lob_id is None),
+            wish=request.POST.get("wish", ""), draft=draft,
         )  # fmt: skip
-    except ValidationFailed as error:
-        return {"fault": error.message}
     except SwitchyardError as error:
         return {"fault": error.message}
     return {"trial": found, "facts": flat_facts(found.facts.values)}
