@@ -40,7 +40,7 @@ async def application(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
     else:
-        await django_application(scope, receive, send)
+        await django_application(scope, receive, send)  # type: ignore[arg-type]
 
 
 async def _lifespan(receive: Any, send: Any) -> None:

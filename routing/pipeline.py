@@ -183,7 +183,8 @@ async def answer_stream(run: Run, desk: Desk) -> AsyncGenerator[bytes, None]:
         raise
     finally:
         if not run.settled:
-            run.status, run.error_code = 499, run.error_code or "client_closed_request"
+            run.status = 503 if run.error_code else 499
+            run.error_code = run.error_code or "client_closed_request"
             await desk.meter.finish(run)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from functools import partial
 from urllib.parse import urlsplit
 
 import httptools
@@ -64,6 +65,10 @@ class Caller(asyncio.Protocol):
             self.done.set_result(None)
 
 
+def _same(caller: Caller) -> Caller:
+    return caller
+
+
 async def drive(url: str, key: str, concurrency: int, requests: int, stream: bool) -> dict[str, object]:
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
@@ -72,7 +77,7 @@ async def drive(url: str, key: str, concurrency: int, requests: int, stream: boo
     callers = [Caller(request, work, latencies, loop.create_future()) for _ in range(concurrency)]
     began = time.perf_counter()
     for caller in callers:
-        await loop.create_connection(lambda caller=caller: caller, parts.hostname, parts.port)
+        await loop.create_connection(partial(_same, caller), parts.hostname or "", parts.port or 80)
     await asyncio.gather(*(caller.done for caller in callers))
     failed = sum(caller.failed for caller in callers) + requests - len(latencies)
     return {"latencies_ms": latencies, "wall_s": time.perf_counter() - began, "failed": failed}

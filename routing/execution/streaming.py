@@ -96,6 +96,7 @@ async def _one(
     guard = StreamGuard(run.guard)
     released, ended, recorded = False, False, False
     cut: SwitchyardError | None = None
+    ready: list[bytes] = []
     executor.load.in_flight[target.name] += 1
     try:
         async with AsyncExitStack() as stack:
@@ -118,10 +119,12 @@ async def _one(
                     cut = cut or _over_cap(run, attempt)
                     if cut is not None:
                         break
-                    for part in guard.feed(frame.raw, frame.texts):
-                        released = True
-                        run.answered_by = target  # the headers go out with the first frame
-                        yield part
+                    ready += guard.feed(frame.raw, frame.texts)
+                if ready:
+                    released = True
+                    run.answered_by = target  # the headers go out with the first frame
+                    yield b"".join(ready)
+                    ready = []
                 if guard.blocked or cut is not None:
                     break  # leaving closes the connection: the server stops
         if not guard.blocked:

@@ -18,7 +18,7 @@ ORDER = ("pass", "amend", "guard_unavailable", "withhold")
 class RiskScorer(Protocol):
     """Scores texts in [0, 1]; modelhub.serving.runners.risk has the shipped one."""
 
-    def score(self, texts: Sequence[str]) -> Any: ...
+    def score(self, texts: list[str]) -> Any: ...
 
 
 @dataclass(slots=True)

@@ -96,7 +96,7 @@ class Consumer:
         return [entry for entry in claimed[1] if entry[1]]
 
     def _new(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        read = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=BLOCK_MS)
+        read: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=BLOCK_MS)
         return read[0][1] if read else []
 
     def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
@@ -118,7 +118,8 @@ class Consumer:
         ids = [entry_id for entry_id, _ in entries]
         with self.redis.pipeline(transaction=True) as pipe:
             for fields, why in bad:
-                pipe.xadd(DEAD, {**fields, b"why": why.encode()[:500]}, maxlen=10_000)
+                entry: Any = {**fields, b"why": why.encode()[:500]}
+                pipe.xadd(DEAD, entry, maxlen=10_000)
             pipe.xack(STREAM, GROUP, *ids)
             pipe.xdel(STREAM, *ids)
             pipe.execute()

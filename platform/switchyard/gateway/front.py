@@ -7,8 +7,9 @@ import gc
 import logging
 import signal
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -214,17 +215,14 @@ class GatewayFront:
             headers += encode_headers(run_headers(run, with_cost=False))
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": first, "more_body": True})
-            gone = asyncio.ensure_future(_disconnected(receive))
             try:
-                async for part in _with_pings(run, frames, gone, self._drained):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                left = await _relay(run, frames, receive, send, self._drained)
                 if run.error_code == ShuttingDown.code:
                     raise ShuttingDown("This process is stopping. Ask again: another one answers.")
             except SwitchyardError as error:
+                left = False
                 part = shapes.data_frame(error.body())
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-            left = gone.done()
-            gone.cancel()
         if not left:
             await send({"type": "http.response.body", "body": b""})
 
@@ -267,31 +265,46 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _with_pings(
-    run: Run, frames: AsyncGenerator[bytes, None], gone: asyncio.Future[None], drained: asyncio.Future[None]
-) -> AsyncGenerator[bytes, None]:
-    """The frames, a comment after each 10 s of silence, and an end when the caller hangs up or this process must."""
-    pending: asyncio.Future[bytes] | None = None
-    try:
-        while True:
-            pending = pending or asyncio.ensure_future(anext(frames))
-            await asyncio.wait({pending, gone, drained}, timeout=PING_S, return_when=asyncio.FIRST_COMPLETED)
-            if pending.done():
-                try:
-                    part = pending.result()
-                except StopAsyncIteration:
-                    return
-                pending = None
-                yield part
-            elif gone.done():
-                return
-            elif drained.done():
+async def _relay(
+    run: Run, frames: AsyncGenerator[bytes, None], receive: Receive, send: Send, drained: asyncio.Future[None]
+) -> bool:
+    """Send the frames, and a comment after each PING_S of silence. True when the caller hung up.
+
+    A watcher beside it cancels the wait for the next frame when the caller goes or this process must stop: a task a
+    stream costs less than one a frame.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    sent = time.monotonic()
+    stopped = left = False
+
+    async def watch() -> None:
+        nonlocal stopped, left
+        gone = asyncio.ensure_future(_disconnected(receive))
+        ends: set[asyncio.Future[None]] = {gone, drained}
+        try:
+            while not (gone.done() or drained.done()):
+                quiet = time.monotonic() - sent
+                if quiet >= PING_S:
+                    await send({"type": "http.response.body", "body": shapes.PING, "more_body": True})
+                    quiet = 0.0
+                await asyncio.wait(ends, timeout=PING_S - quiet, return_when=asyncio.FIRST_COMPLETED)
+            left, stopped = gone.done(), True
+            if not left:
                 run.error_code = ShuttingDown.code
-                return
-            else:
-                yield shapes.PING
+            task.cancel()
+        finally:
+            gone.cancel()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        async for part in frames:
+            sent = time.monotonic()
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        task.uncancel()
     finally:
-        if pending is not None and not pending.done():
-            pending.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await pending
+        watcher.cancel()
+    return left

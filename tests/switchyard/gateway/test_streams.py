@@ -140,7 +140,8 @@ def test_draining_refuses_new_requests_and_ends_streams_in_words(
             assert other.post("/v1/chat/completions", json=CHAT).status_code == 503
         rest = list(lines)
     assert orjson.loads(rest[-1][6:])["error"]["code"] == "no_deployment_available"
-    assert gateway.events()[0]["error_code"] == "no_deployment_available"
+    event = gateway.events()[0]
+    assert (event["error_code"], event["status"]) == ("no_deployment_available", 503)
 
 
 def test_silence_is_filled_with_comments(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
