@@ -114,19 +114,10 @@ class ModelServer:
         weight = sum(len(t) for t in texts)
         rows, elapsed = await self._batcher(body["model"], model, compute).submit(texts, weight)
         tokens_in = sum(int(row[2]) for row in rows)
-        self._charge(request, body["model"], tokens_in, len(rows))
         data = [
             {"index": i, "label": row[0], "scores": scores_of(row[3], row[1])} for i, row in enumerate(rows)
         ]
-        return json_response(
-            {
-                "object": "list",
-                "model": body["model"],
-                "data": data,
-                "usage": usage_of_items(tokens_in, len(rows), elapsed),
-            },
-            accelerator_ns=elapsed,
-        )
+        return self._listed(request, body["model"], data, tokens_in, elapsed)
 
     async def predict(self, request: web.Request) -> web.Response:
         body = await self._body(request)
@@ -143,16 +134,17 @@ class ModelServer:
             raise invalid(str(error), f"records[{error.index}].{error.column}") from None
         # A record has no tokens of its own: four bytes of its JSON count as one, as vendors' rule of thumb has it.
         tokens_in = sum(math.ceil(len(orjson.dumps(row)) / 4) for row in rows)
-        self._charge(request, body["model"], tokens_in, len(rows))
         data = [{"index": i} | answer for i, answer in enumerate(answers)]
+        return self._listed(request, body["model"], data, tokens_in, elapsed)
+
+    def _listed(
+        self, request: web.Request, model: str, data: list[dict[str, Any]], tokens_in: int, elapsed: int
+    ) -> web.Response:
+        """Charged, then answered: one token out for each row."""
+        self._charge(request, model, tokens_in, len(data))
+        usage = usage_of_items(tokens_in, len(data), elapsed)
         return json_response(
-            {
-                "object": "list",
-                "model": body["model"],
-                "data": data,
-                "usage": usage_of_items(tokens_in, len(rows), elapsed),
-            },
-            accelerator_ns=elapsed,
+            {"object": "list", "model": model, "data": data, "usage": usage}, accelerator_ns=elapsed
         )
 
     async def embed(self, request: web.Request) -> web.Response:
