@@ -172,7 +172,7 @@ def report(results: Results, series: dict[str, list[float]]) -> None:
     results.add("added_p50_ms_c1", less("gateway.p50_c1", "bare.p50_c1"), "ms",
                 f"median at 1 concurrent less the bare upstream's, {REQUESTS_C1} requests a round")  # fmt: skip
     results.add("added_p99_ms_c16", less("gateway.p99_c16", "bare.p99_c16"), "ms",
-                "99th percentile at 16 concurrent less the bare upstream's; caller, upstream and web share the cores")  # fmt: skip
+                "99th percentile at 16 concurrent less the bare upstream's; all share the cores")  # fmt: skip
     results.add(
         "guarded_cpu_ms_per_request_c16", series["guarded.cpu"], "ms", f"{size}; the same with the risk guard"
     )

@@ -94,7 +94,9 @@ class ApplicationSerializer(StrictSerializer):
         fields = ["id", "slug", "name", "lob", "limits", "created_at"]
         read_only_fields = ["id", "created_at"]
         fixed = ["slug", "lob"]
-        validators: list[Any] = []  # validate_slug asks more than the constraint does, and slug may be left out
+        validators: list[
+            Any
+        ] = []  # validate_slug asks more than the constraint does, and slug may be left out
 
     def validate_slug(self, slug: str) -> str:
         if slug_taken(request_scope(self.context["request"]), slug, self.instance):
