@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 from openai import OpenAI
 
 from switchyard.supervisor import ports
@@ -101,6 +102,17 @@ class Product:
     def sdk(self, lob: str) -> OpenAI:
         return OpenAI(base_url=f"{self.url}/v1", api_key=self.demo["keys"][lob], max_retries=0, timeout=60)
 
+    def administrator(self) -> httpx.Client:
+        """Logged in through the form, as a person is."""
+        client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
+        client.get("/login/")
+        person = self.demo["admin"]
+        answer = post_form(
+            client, "/login/", {"username": person["username"], "password": person["password"]}
+        )
+        assert answer.status_code == 200 and "/login/" not in str(answer.url), "the login failed"
+        return client
+
     def call(
         self, method: str, path: str, body: Any = None, *, key: str = "", headers: dict[str, str] | None = None
     ) -> tuple[int, Any, dict[str, str]]:  # fmt: skip
@@ -122,3 +134,10 @@ class Product:
                 json.loads(error.read() or b"null"),
                 {k.lower(): v for k, v in error.headers.items()},
             )
+
+
+def post_form(client: httpx.Client, path: str, fields: dict[str, str]) -> httpx.Response:
+    """A form sent as its page sends it, with the token of the page's cookie."""
+    token = client.cookies["csrftoken"]
+    headers = {"referer": str(client.base_url.join(path))}
+    return client.post(path, data=fields | {"csrfmiddlewaretoken": token}, headers=headers)

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from switchyard.supervisor import ports
-from tests.journeys.product import Product
+from tests.journeys.product import Product, post_form
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 TEXT = "The staff were friendly and the food was great."
@@ -99,27 +99,30 @@ def test_a_stream_ends_with_its_cost_when_usage_was_asked_for(product):
     assert Decimal(str(chunks[-1].usage.model_dump()["switchyard"]["cost_usd"])) > 0
 
 
-def publish(product: Product, lob: str, document: str) -> float:
-    """Seconds (monotonic) when it was published."""
-    status, policy, _ = product.call("POST", "/api/v1/policies", {"lob": lob, "document": document})
-    assert status == 201, policy
-    status, answer, _ = product.call("POST", f"/api/v1/policies/{policy['id']}/publish", {})
-    assert status == 200, answer
-    return time.monotonic()
-
-
 def share(product: Product) -> dict[str, int]:
     """Requests of customer-service by side, as the reports (and the overview) count them."""
     _, report, _ = product.call("GET", "/api/v1/reports/spend?group=side&lob=customer-service")
     return {row["key"]: row["requests"] for row in report["rows"]}
 
 
-def test_a_published_policy_moves_the_same_call_home_within_two_seconds_and_rollback_restores_it(product):
+def live_policy(product: Product, lob: str) -> str:
+    _, found, _ = product.call("GET", "/api/v1/policies")
+    return next(p["id"] for p in found["results"] if p["state"] == "live" and p["lob"] == lob)
+
+
+def test_a_policy_published_in_the_admin_moves_the_same_call_home_within_two_seconds_and_rollback_restores_it(
+    product,
+):
     _, before = ask(product)
     assert before["x-switchyard-route"] == "external"
     shares = eventually(lambda: share(product), 12, "the first report")
 
-    published = publish(product, "customer-service", INSIDE)
+    admin = product.administrator()
+    form = f"/admin/routing/policy/{live_policy(product, 'customer-service')}/change/"
+    assert "document" in admin.get(form).text
+    answer = post_form(admin, form, {"document": INSIDE, "note": "home", "_publish": "1"})
+    published = time.monotonic()
+    assert answer.status_code == 200, answer.text[:2000]
 
     def moved():
         answer, headers = ask(product)
@@ -134,13 +137,11 @@ def test_a_published_policy_moves_the_same_call_home_within_two_seconds_and_roll
         lambda: share(product).get("private", 0) > shares.get("private", 0), 12, "the share in the reports"
     )
 
-    status, live, _ = product.call("GET", "/api/v1/policies?lob=customer-service&state=live")
-    assert status == 200
-    identity = next(
-        p["id"] for p in live["results"] if p["state"] == "live" and p["lob"] == "customer-service"
-    )
-    status, answer, _ = product.call("POST", f"/api/v1/policies/{identity}/rollback", {})
-    assert status == 200, answer
+    assert "private" in admin.get("/?lob=customer-service").text
+
+    form = f"/admin/routing/policy/{live_policy(product, 'customer-service')}/change/"
+    answer = post_form(admin, form, {"document": INSIDE, "note": "home", "_rollback": "1"})
+    assert answer.status_code == 200, answer.text[:2000]
     restored = eventually(
         lambda: (h := ask(product)[1])["x-switchyard-route"] == "external" and h, 2.0, "the rollback"
     )
