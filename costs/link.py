@@ -65,10 +65,6 @@ class ValkeyLink:
         self._protocol: _Protocol | None = None
         self._connecting: asyncio.Task[_Protocol] | None = None
 
-    @property
-    def connected(self) -> bool:
-        return self._protocol is not None and self._protocol.transport is not None
-
     async def call(self, *parts: bytes | str | int) -> Any:
         """The reply of one command. Raises LinkDown, ScriptUnknown, or RuntimeError for another error reply."""
         protocol = self._protocol

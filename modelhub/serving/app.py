@@ -22,7 +22,7 @@ from modelhub.serving.batching import MicroBatcher
 from modelhub.serving.bill import Bill
 from modelhub.serving.errors import ServingError, invalid
 from modelhub.serving.generate import Generation, Generator, Shape, usage_of
-from modelhub.serving.inputs import chat_prompt, completion_prompt, records, text_list
+from modelhub.serving.inputs import chat_messages, completion_prompt, records, text_list
 from modelhub.serving.replies import as_base64, errors_as_json, json_response, scores_of, usage_of_items
 from modelhub.serving.sessions import KINDS, Loaded, ModelPool
 
@@ -182,7 +182,7 @@ class ModelServer:
 
     async def _generate(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
         body = await self._body(request)
-        prompt = chat_prompt(body) if chat else completion_prompt(body)
+        prompt = chat_messages(body) if chat else completion_prompt(body)
         model, _ = await self._load(body["model"], "causal-lm")
         generator = Generator(model, self._executor, body, prompt)
         await generator.read()

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from modelhub.serving.inputs import content_text, invalid, number, stop_strings
+from modelhub.serving.inputs import invalid, number, stop_strings
 from modelhub.serving.sessions import Loaded
 from switchyard.core.ids import new_id
 
@@ -27,9 +27,11 @@ class Generation:
 class Generator:
     """Draws tokens one executor turn at a time, so that streams of several callers interleave."""
 
-    def __init__(self, model: Loaded, executor: Executor, body: dict[str, Any], prompt: str) -> None:
+    def __init__(
+        self, model: Loaded, executor: Executor, body: dict[str, Any], prompt: str | list[dict[str, Any]]
+    ) -> None:
+        """`prompt`: text to go on from, or a chat's messages."""
         self.model, self.executor, self.prompt = model, executor, prompt
-        self.messages: list[dict[str, Any]] = [] if "prompt" in body else body.get("messages") or []
         self.ids: list[int] = []
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         self.max_tokens = int(number({"max_tokens": limit}, "max_tokens", 1024, 1, 32_768))
@@ -54,11 +56,7 @@ class Generator:
 
     def _encode(self) -> list[int]:
         runner = self.model.runner
-        if self.messages and hasattr(runner, "chat_prompt"):
-            return runner.chat_prompt(
-                [m | {"content": content_text(m.get("content"))} for m in self.messages]
-            )
-        return runner.encode(self.prompt)
+        return runner.encode(self.prompt) if isinstance(self.prompt, str) else runner.chat_prompt(self.prompt)
 
     async def pieces(self, index: int, state: Generation) -> AsyncIterator[str]:
         """Text pieces of one choice; `state` holds the counts as they grow."""

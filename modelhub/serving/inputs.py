@@ -56,12 +56,12 @@ def content_text(content: Any) -> str:
     raise invalid("A message's `content` must be a string or a list of parts.", "messages")
 
 
-def chat_prompt(body: dict[str, Any]) -> str:
-    """The demonstration model knows no roles: the messages' texts in order, one below the other."""
+def chat_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages with their contents as plain text; what roles mean is the model's own affair."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
         raise invalid("`messages` must be a non-empty list of objects.", "messages")
-    return "\n".join(filter(None, (content_text(m.get("content")) for m in messages))) + "\n"
+    return [m | {"content": content_text(m.get("content"))} for m in messages]
 
 
 def completion_prompt(body: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,9 +47,3 @@ def distill_step(
 def hard_loss(student_logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy with the right labels. Shapes: (N, L), (N,) int64 -> scalar."""
     return F.cross_entropy(student_logits, y)
-
-
-def agreement(teacher_logits: Tensor, student_logits: Tensor) -> float:
-    """The share of rows where both choose the same label. Shapes: (N, L) both."""
-    same = teacher_logits.argmax(dim=-1) == student_logits.argmax(dim=-1)
-    return float(torch.mean(same.float()))

@@ -11,7 +11,6 @@ from django.db import models, transaction
 
 from switchyard.audit.services import record
 from switchyard.core.admin_base import ReadOnlyAdmin
-from switchyard.core.errors import SwitchyardError
 from switchyard.core.money import nusd_to_usd, usd_to_nusd
 from switchyard.tenancy.models import Organisation
 from switchyard.tenancy.querysets import Scope, scope_of
@@ -114,9 +113,6 @@ class ConfigAdmin(ScopedAdmin):
             lob=getattr(lob, "slug", ""), organisation_id=organisation_id, detail=detail,
         )  # fmt: skip
         bump_config()
-
-    def message_error(self, request: Any, error: SwitchyardError) -> None:
-        self.message_user(request, error.message, level="error")
 
 
 class UsdField(forms.DecimalField):

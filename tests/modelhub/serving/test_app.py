@@ -42,6 +42,9 @@ class TinyLm:
     def encode(self, text):
         return list(text.encode())
 
+    def chat_prompt(self, messages):
+        return self.encode("\n".join(m["content"] for m in messages))
+
     def stream(self, ids, *, max_tokens, temperature, top_p, seed, stop):
         for token in range(min(max_tokens, 5)):
             yield "é" if token == 2 else "x", token
