@@ -13,24 +13,43 @@ class Usage:
 
     tokens_in: int = 0
     tokens_out: int = 0
-    cached_tokens_in: int = 0
-    reasoning_tokens: int = 0
+    cached_tokens_in: int = 0  # part of tokens_in
+    cache_write_tokens: int = 0  # part of tokens_in
+    reasoning_tokens: int = 0  # part of tokens_out
     calls: int = 1
     accelerator_ns: int = 0
+    duration_ns: int = 0  # of the call, for vendors that charge by the second
+    batch: bool = False  # asked for at the batch price
     source: UsageSource = "reported"
 
 
 @dataclass(frozen=True, slots=True)
+class PriceTier:
+    """Prices of a call whose input is longer than this; what it leaves at None stays the sheet's."""
+
+    above_tokens_in: int
+    input_nusd_per_munit: int | None = None
+    cached_input_nusd_per_munit: int | None = None
+    cache_write_nusd_per_munit: int | None = None
+    output_nusd_per_munit: int | None = None
+    reasoning_nusd_per_munit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PriceSheet:
-    """An external deployment's price in force: nano-dollars per million units (calls: per million calls)."""
+    """An external deployment's price in force: nano-dollars per million units (calls and seconds: per million of them)."""
 
     version: str
     input_nusd_per_munit: int = 0
     cached_input_nusd_per_munit: int | None = None
+    cache_write_nusd_per_munit: int | None = None
     output_nusd_per_munit: int = 0
     reasoning_nusd_per_munit: int | None = None
     call_nusd_per_munit: int = 0
+    second_nusd_per_munit: int = 0
     minimum_nusd: int = 0
+    batch_ppm: int | None = None  # what batch work pays of the price, in parts per million
+    tiers: tuple[PriceTier, ...] = ()  # ascending
     source: str = ""
 
 

@@ -71,6 +71,7 @@ def reverse(entry: LedgerEntry, *, memo: str) -> LedgerEntry:
         application=entry.application,
         key_id=entry.key_id,
         workload=entry.workload,
+        purpose=entry.purpose,
         request_id=entry.request_id,
         attempt=entry.attempt,
         job_id=entry.job_id,

@@ -12,11 +12,12 @@ from django.db import transaction
 
 from costs.contracts import NodeRate
 from costs.ledger import append_many, expense_account
-from costs.models import Alert, Attempt, LedgerEntry
+from costs.models import LEGS, Alert, Attempt, LedgerEntry
 from costs.pricing import private_cost
 from switchyard.core.clock import from_ns, now
 
 log = logging.getLogger(__name__)
+_LEGS = frozenset(LEGS)
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ def _attempt_row(event: Mapping[str, Any], item: Mapping[str, Any], answered: bo
     if item["side"] not in ("private", "external"):
         raise ValueError(f"side {item['side']!r}")
     return Attempt(
+        **_legs_of(item, cost),
         request_id=event["request_id"],
         attempt=item.get("attempt", 0),
         revision=item.get("revision", 0),
@@ -99,13 +101,17 @@ def _attempt_row(event: Mapping[str, Any], item: Mapping[str, Any], answered: bo
         side=item["side"],
         model=item.get("model", ""),
         node=item.get("node") or "",
+        purpose=event.get("purpose", "answer"),
+        upstream_id=item.get("upstream_id", ""),
         status=item.get("status", "ok"),
         tokens_in=item.get("tokens_in", 0),
         tokens_out=item.get("tokens_out", 0),
         cached_tokens_in=item.get("cached_tokens_in", 0),
+        cache_write_tokens=item.get("cache_write_tokens", 0),
         reasoning_tokens=item.get("reasoning_tokens", 0),
         accelerator_ns=item.get("accelerator_ns", 0),
         duration_ms=item.get("duration_ms", 0.0),
+        batch=bool(item.get("batch")),
         usage_source=item.get("usage_source", "reported"),
         price_version=item.get("price_version", ""),
         cost_nusd=cost,
@@ -114,6 +120,17 @@ def _attempt_row(event: Mapping[str, Any], item: Mapping[str, Any], answered: bo
         answers=event.get("answers", 0) if answered else 0,
         origin=event.get("origin", "live"),
     )
+
+
+def _legs_of(item: Mapping[str, Any], cost: int) -> dict[str, int]:
+    """The parts that the gateway told; an event that tells none has one. ValueError when they don't sum to the cost."""
+    legs = item.get("legs") or {"compute" if item["side"] == "private" else "input": cost}
+    if sum(legs.values()) != cost or not set(legs) <= _LEGS:
+        raise ValueError(f"legs {legs} of a cost of {cost}")
+    saved = item.get("saved") or {}
+    return {f"{leg}_nusd": amount for leg, amount in legs.items()} | {
+        f"saved_{what}_nusd": amount for what, amount in saved.items() if what in ("cache", "batch")
+    }
 
 
 def credit_account(row: Attempt) -> str:
@@ -139,6 +156,7 @@ def entry_of(row: Attempt) -> LedgerEntry | None:
         application=row.application,
         key_id=row.key_id,
         workload=row.workload,
+        purpose=row.purpose,
         request_id=row.request_id,
         attempt=row.attempt,
         memo="" if row.usage_source == "reported" else "estimated",
@@ -193,7 +211,9 @@ def record_job_cost(
         accelerator_ns=accelerator_ns,
         duration_ms=accelerator_ns / 1e6,
         price_version=rate.version,
-        cost_nusd=private_cost(accelerator_ns, rate),
+        cost_nusd=(cost := private_cost(accelerator_ns, rate)),
+        compute_nusd=cost,
+        purpose=kind,
         answered=False,
         answers=0,
         origin=origin,

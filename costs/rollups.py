@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDay, TruncHour
 
-from costs.models import Attempt, RollupMark, Spend, SpendDay, SpendHour
+from costs.models import LEGS, Attempt, RollupMark, Spend, SpendDay, SpendHour
 from switchyard.core.clock import now
 
 HOUR = timedelta(hours=1)
@@ -23,8 +23,12 @@ FROM_ATTEMPTS: dict[str, Any] = {
     "errors": Count("pk", filter=~Q(status="ok")),
     "tokens_in_": Sum("tokens_in"),
     "tokens_out_": Sum("tokens_out"),
+    "cached_tokens_in_": Sum("cached_tokens_in"),
+    "cache_write_tokens_": Sum("cache_write_tokens"),
+    "reasoning_tokens_": Sum("reasoning_tokens"),
     "accelerator_ns_": Sum("accelerator_ns"),
     "cost_nusd_": Sum("cost_nusd"),
+    **{f"{leg}_nusd_": Sum(f"{leg}_nusd") for leg in (*LEGS, "saved_cache", "saved_batch")},
     "answered_cost_nusd": Sum("cost_nusd", filter=Q(answered=True)),
     "other_side_cost_nusd_": Sum("other_side_cost_nusd", filter=Q(answered=True)),
     "other_side_known": Count("pk", filter=Q(answered=True, other_side_cost_nusd__isnull=False)),
@@ -33,6 +37,7 @@ FROM_ATTEMPTS: dict[str, Any] = {
 }
 SPEND_FIELDS = [name.rstrip("_") for name in FROM_ATTEMPTS]
 JUDGED_FIELDS = ["judged", "correct"]
+LATER_FIELDS = [*JUDGED_FIELDS, "variance_nusd"]  # written by others, after the attempts
 
 
 def hour_of(at: datetime) -> datetime:
@@ -46,7 +51,8 @@ def day_of(at: datetime) -> datetime:
 def refresh(since: datetime, until: datetime) -> int:
     """Recompute every hour that [since, until] touches, and their days; gives the number of hourly rows.
 
-    Judgements stay as they are: they come by `record_judgements`. Running it twice changes nothing.
+    Judgements and variances stay as they are: they come by `record_judgements` and when a node's hours are closed. Running
+    it twice changes nothing.
     """
     start, end = hour_of(since), hour_of(until) + HOUR
     with transaction.atomic():
@@ -67,7 +73,7 @@ def refresh(since: datetime, until: datetime) -> int:
 def _hours_from_attempts(start: datetime, end: datetime) -> list[SpendHour]:
     names = [name for name in Spend.NAMES if name != "start"]
     grouped = (
-        Attempt.objects.filter(at__gte=start, at__lt=end)
+        Attempt.objects.filter(at__gte=start, at__lt=end, superseded=False)
         .annotate(start=TruncHour("at", tzinfo=UTC))
         .order_by()
         .values("start", *names)
@@ -86,18 +92,18 @@ def _names(row: Spend) -> tuple[Any, ...]:
 
 
 def _clear_stale(start: datetime, end: datetime, alive: set[tuple[Any, ...]]) -> None:
-    """Rows whose attempts are gone: kept at zero while they hold judgements, else removed."""
+    """Rows whose attempts are gone: kept at zero while they hold judgements or a variance, else removed."""
     inside = SpendHour.objects.filter(start__gte=start, start__lt=end)
     stale = [row.pk for row in inside if _names(row) not in alive]
     if stale:
         SpendHour.objects.filter(pk__in=stale).update(**dict.fromkeys(SPEND_FIELDS, 0))
-        SpendHour.objects.filter(pk__in=stale, judged=0).delete()
+        SpendHour.objects.filter(pk__in=stale, judged=0, variance_nusd=0).delete()
 
 
 def _refresh_days(start: datetime, end: datetime) -> None:
     first, after = day_of(start), day_of(end - HOUR) + timedelta(days=1)
     names = [name for name in Spend.NAMES if name != "start"]
-    fields = SPEND_FIELDS + JUDGED_FIELDS
+    fields = SPEND_FIELDS + LATER_FIELDS
     grouped = (
         SpendHour.objects.filter(start__gte=first, start__lt=after)
         .annotate(day=TruncDay("start", tzinfo=UTC))
@@ -126,6 +132,7 @@ def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:
     found = [SpendHour(**dict(row) | {"start": hour_of(row["start"])}) for row in rows]
     if not found:
         return 0
+    _name_nodes(found)
     with transaction.atomic():
         SpendHour.objects.bulk_create(
             found,
@@ -137,6 +144,21 @@ def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:
         for day in sorted({day_of(row.start) for row in found}):
             _refresh_days(day, day + HOUR)
     return len(found)
+
+
+def _name_nodes(judged: list[SpendHour]) -> None:
+    """Who judges doesn't know the node: the row that holds judgements already, else the one with most requests."""
+    hours = {row.start for row in judged}
+    known: dict[tuple[Any, ...], str] = {}
+    rows = SpendHour.objects.filter(start__gte=min(hours), start__lte=max(hours))
+    for row in rows.order_by("judged", "requests", "node"):
+        known[_names_but_node(row)] = row.node
+    for row in judged:
+        row.node = known.get(_names_but_node(row), "")
+
+
+def _names_but_node(row: Spend) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in Spend.NAMES if name != "node")
 
 
 def mark() -> None:

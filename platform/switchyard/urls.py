@@ -4,14 +4,12 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from costs.api.views import (
-    AlertViewSet,
-    BudgetViewSet,
-    LedgerViewSet,
-    NodeViewSet,
-    PriceViewSet,
-    ReportViewSet,
-)
+from costs.api.alerts import AlertViewSet
+from costs.api.books import LedgerViewSet
+from costs.api.budgets import BudgetViewSet
+from costs.api.nodes import NodeViewSet
+from costs.api.prices import PriceViewSet
+from costs.api.reports import ReportViewSet
 from modelhub.api.views import (
     AuditViewSet,
     DatasetViewSet,

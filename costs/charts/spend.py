@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from costs.chart_style import (
+from costs.charts.style import (
     ACTUAL,
     EXTERNAL,
     IDLE,
@@ -25,25 +25,6 @@ from costs.chart_style import (
     ordered_sides,
     rows_axis,
 )
-
-__all__ = [
-    "EXTERNAL",
-    "IDLE",
-    "PRIVATE",
-    "Figure",
-    "burn_down",
-    "budget_use",
-    "cost_by_side",
-    "cost_over_time",
-    "cost_per_correct",
-    "counterfactual",
-    "learning_curve",
-    "money_unit",
-    "node_bill",
-    "rate_over_time",
-    "rate_with_interval",
-    "shares",
-]
 
 
 def _split(rows: Sequence[Row], value: str) -> tuple[list[str], dict[str, dict[str, Any]]]:

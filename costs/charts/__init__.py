@@ -1,0 +1,35 @@
+"""Rows of reports → Plotly figure dicts, by subject. Pure: no Django, no database; amounts are nano-dollars."""
+
+from costs.charts.spend import (
+    budget_use,
+    burn_down,
+    cost_by_side,
+    cost_over_time,
+    cost_per_correct,
+    counterfactual,
+    learning_curve,
+    node_bill,
+    rate_over_time,
+    rate_with_interval,
+    shares,
+)
+from costs.charts.style import EXTERNAL, IDLE, PRIVATE, Figure, money_unit
+
+__all__ = [
+    "EXTERNAL",
+    "Figure",
+    "IDLE",
+    "PRIVATE",
+    "budget_use",
+    "burn_down",
+    "cost_by_side",
+    "cost_over_time",
+    "cost_per_correct",
+    "counterfactual",
+    "learning_curve",
+    "money_unit",
+    "node_bill",
+    "rate_over_time",
+    "rate_with_interval",
+    "shares",
+]

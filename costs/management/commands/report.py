@@ -1,0 +1,82 @@
+"""Any report on the command line: `manage.py report spend --group workload --csv`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rest_framework.exceptions import ValidationError
+
+from costs.api.base import parse_time
+from costs.api.reports import as_json
+from costs.reports.catalogue import CATALOGUE
+from switchyard.core.clock import now
+from switchyard.tenancy.models import Organisation
+from switchyard.tenancy.querysets import Scope
+
+
+class Command(BaseCommand):
+    help = "Print a report as JSON or CSV: the same figures as REST's reports/<name>."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", choices=sorted(CATALOGUE))
+        parser.add_argument("--organisation", help="Slug; the only one when left out.")
+        parser.add_argument(
+            "--from", dest="start", help="Date or ISO time; 30 days before --to when left out."
+        )
+        parser.add_argument("--to", dest="end", help="Date or ISO time; now when left out.")
+        parser.add_argument("--group")
+        parser.add_argument("--lob")
+        parser.add_argument("--tz", default="UTC")
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="A report's own parameter."
+        )
+        parser.add_argument("--csv", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        entry = CATALOGUE[options["name"]]
+        try:
+            end = parse_time("to", options["end"], now())
+            start = parse_time("from", options["start"], end - timedelta(days=30))
+            report = entry.function(
+                scope=self._scope(options["organisation"]), start=start, end=end, group=options["group"] or entry.group,
+                lob=options["lob"], tz=options["tz"], **self._own(entry.parameters, options["set"]),
+            )  # fmt: skip
+        except (ValueError, ValidationError) as error:
+            raise CommandError(str(getattr(error, "detail", error))) from None
+        body = as_json(report)
+        if options["csv"]:
+            self._csv(body["rows"])
+        else:
+            self.stdout.write(json.dumps(body, default=str, ensure_ascii=False, indent=1))
+
+    @staticmethod
+    def _scope(slug: str | None) -> Scope:
+        found = list(Organisation.objects.filter(slug=slug) if slug else Organisation.objects.all()[:2])
+        if len(found) != 1:
+            raise CommandError(
+                f"There is no organisation {slug!r}." if slug else "Name one with --organisation."
+            )
+        return Scope(found[0].pk, None, None, frozenset({"finance"}))
+
+    @staticmethod
+    def _own(known: Any, pairs: list[str]) -> dict[str, Any]:
+        own = {}
+        for pair in pairs:
+            name, _, value = pair.partition("=")
+            if name not in known:
+                raise CommandError(
+                    f"{name!r} is no parameter of this report: {', '.join(known) or 'it takes none'}."
+                )
+            own[name] = known[name](value)
+        return own
+
+    def _csv(self, rows: list[dict[str, Any]]) -> None:
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(self.stdout, names)
+        writer.writeheader()
+        writer.writerows(rows)

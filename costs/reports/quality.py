@@ -1,0 +1,63 @@
+"""How often answers were right, and what a right one cost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from costs.reports.base import Report, grouped, groups_of, spend_rows, totals_of, zone_of
+from costs.rollups import as_of
+from costs.statistics import wilson
+from switchyard.tenancy.querysets import Scope
+
+
+def _accuracy_row(sums: dict[str, int]) -> dict[str, Any]:
+    low, high = wilson(sums["correct"], sums["judged"])
+    rate = sums["correct"] / sums["judged"] if sums["judged"] else None
+    return {"correct": sums["correct"], "judged": sums["judged"], "rate": rate, "low": low, "high": high}
+
+
+def accuracy(
+    *,
+    scope: Scope,
+    start: datetime,
+    end: datetime,
+    group: str = "lob",
+    lob: str | None = None,
+    tz: str = "UTC",
+) -> Report:
+    """Rows {"key", "correct", "judged", "rate", "low", "high"}: Wilson 95 %; groups without a judgement are left out."""
+    found = grouped(spend_rows(scope, start, end, lob).filter(judged__gt=0), groups_of(group), zone_of(tz))
+    rows = [{"key": key} | _accuracy_row(sums) for key, sums in found.items()]
+    return Report("accuracy", as_of(), rows, _accuracy_row(totals_of(found.values())))
+
+
+def _per_correct(sums: dict[str, int]) -> dict[str, Any]:
+    """Cost per answer ÷ share of right answers: judged answers speak for those nobody judged."""
+    row: dict[str, Any] = {n: sums[n] for n in ("cost_nusd", "answers", "judged", "correct")}
+    row |= {"nusd_per_correct": None, "low": None, "high": None}
+    if sums["answers"] and sums["judged"]:
+        each = Fraction(sums["cost_nusd"], sums["answers"])
+        worst, best = wilson(sums["correct"], sums["judged"])
+        row["low"] = round(each / Fraction(best)) if best > 0 else None
+        row["high"] = round(each / Fraction(worst)) if worst > 0 else None
+        if sums["correct"]:
+            row["nusd_per_correct"] = round(each * sums["judged"] / sums["correct"])
+    return row
+
+
+def cost_per_correct(
+    *,
+    scope: Scope,
+    start: datetime,
+    end: datetime,
+    group: str = "lob",
+    lob: str | None = None,
+    tz: str = "UTC",
+) -> Report:
+    """Rows {"key", "cost_nusd", "answers", "judged", "correct", "nusd_per_correct", "low", "high"}; None where nothing was
+    judged or right."""
+    found = grouped(spend_rows(scope, start, end, lob), groups_of(group), zone_of(tz))
+    rows = [{"key": key} | _per_correct(sums) for key, sums in found.items()]
+    return Report("cost-per-correct", as_of(), rows, _per_correct(totals_of(found.values())))
