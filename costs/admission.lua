@@ -151,18 +151,18 @@ local function rates(q, limits, factor)
       s.tp = math.max(0, s.tp)
       local cap = math.max(1, math.floor(rpm * factor))
       if rpm > 0 and s.rc + s.rp * (1 - gone) + 1 > cap then
-        return nil, {'rate', i - 1, 'rpm', cap, wait_ms(s.rc, s.rp, 1, cap)}
+        return nil, {'rate', i - 1, 'rpm', cap, wait_ms(s.rc, s.rp, 1, cap), l[1]}
       end
       cap = math.max(1, math.floor(tpm * factor))
       if tpm > 0 and s.tc + s.tp * (1 - gone) + q.t > cap then
-        return nil, {'rate', i - 1, 'tpm', cap, wait_ms(s.tc, s.tp, q.t, cap)}
+        return nil, {'rate', i - 1, 'tpm', cap, wait_ms(s.tc, s.tp, q.t, cap), l[1]}
       end
     end
     if most > 0 then
       local key = 'sy:cc:' .. l[1]
       call('ZREMRANGEBYSCORE', key, '-inf', now)
       local cap = math.max(1, math.floor(most * factor))
-      if call('ZCARD', key) >= cap then return nil, {'rate', i - 1, 'concurrency', cap, 1000} end
+      if call('ZCARD', key) >= cap then return nil, {'rate', i - 1, 'concurrency', cap, 1000, l[1]} end
     end
     seen[i] = s
   end

@@ -18,6 +18,7 @@ from costs.contracts import AdmissionAsk, BudgetLimit, Grant, Settlement
 from costs.courier import Courier
 from costs.link import LinkDown
 from costs.outage import LocalLimits
+from costs.periods import counter_key
 from costs.replies import budget_exhausted, granted, rate_refused
 from costs.spool import Spool, encode
 from costs.wire import PathCache, Wired
@@ -206,10 +207,9 @@ class RedisAdmission:
     def _granted(self, ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> Grant:
         kind = reply[0]
         if kind == "budget":
-            budget, _, end_s = wired.counters[reply[1]]
-            raise budget_exhausted(budget, ask.worst_case_nusd, int(reply[2]), int(reply[3]), end_s)
+            raise budget_exhausted(ask, wired, reply)
         if kind == "rate":
-            raise rate_refused(ask, wired, reply)
+            raise rate_refused(wired, reply)
         if kind == "none":
             return Grant(ask.request_id, 0, None, frozenset(reply[1] or ()))
         grant = granted(ask, wired, reply)
@@ -250,7 +250,9 @@ class RedisAdmission:
             raise BudgetUnavailable("The ledger can't be read to build the budget's counter.") from error
         turn = self._courier.turn
         expires = end_s + 40 * 86_400 if end_s else 0
-        turn.counters.append([f"sy:b:{budget.id}:{start_s}", str(spent), str(budget.limit_nusd), expires])
+        turn.counters.append(
+            [counter_key(budget.id, start_s), str(spent), str(budget.limit_at(start_s)), expires]
+        )
         await self._courier.sent()
 
 

@@ -65,7 +65,11 @@ class NodeRate:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimit:
-    """A budget on a request's path. `lob` is the line of business its scope lies in ("" for the organisation)."""
+    """A budget on a request's path. `lob` is the line of business its scope lies in ("" for the organisation).
+
+    `extras`: what was added to single periods, as (start of the period in seconds since the epoch, nano-dollars). It
+    travels with the limit so that a period that turns while the configuration rests has its own at once.
+    """
 
     id: int
     scope: str  # organisation | lob:<slug> | application:<slug> | key:<id>
@@ -77,6 +81,12 @@ class BudgetLimit:
     warn_pct: int = 80
     lob: str = ""
     organisation_id: int = 0
+    covers: str = "all"  # all | labels
+    extras: tuple[tuple[int, int], ...] = ()
+
+    def limit_at(self, start_s: int) -> int:
+        """The limit of the period that begins at `start_s`, with what was added to that period, in nano-dollars."""
+        return self.limit_nusd + sum(amount for start, amount in self.extras if start == start_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class Wired:
     """A path's budgets and limits as JSON, with what the replies' indices mean."""
 
     counters: tuple[tuple[BudgetLimit, int, int], ...]  # (budget, start, end) in seconds since the epoch
+    effective: tuple[int, ...]  # each counter's limit with what was added to its period, in nano-dollars
     limits: tuple[RateLimit, ...]
     budgets_json: orjson.Fragment  # [[counter key, limit, action]]
     limits_json: orjson.Fragment  # [[scope, rpm, tpm, concurrency]], 0 = none
@@ -28,11 +29,13 @@ class Wired:
 def wire(budgets: tuple[BudgetLimit, ...], limits: tuple[RateLimit, ...], at_s: float) -> Wired:
     counters = tuple((b, *period_seconds(b.period, b.timezone, at_s)) for b in budgets)
     keys = [counter_key(b.id, start_s) for b, start_s, _ in counters]
-    told = [[key, b.limit_nusd, ACTIONS[b.action]] for key, (b, _, _) in zip(keys, counters, strict=True)]
+    effective = tuple(b.limit_at(start_s) for b, start_s, _ in counters)
+    told = [[k, most, ACTIONS[b.action]] for k, most, b in zip(keys, effective, budgets, strict=True)]
     holding = tuple(x for x in limits if x.rpm or x.tpm or x.concurrency)
     rows = [[x.scope, x.rpm or 0, x.tpm or 0, x.concurrency or 0] for x in holding]
     return Wired(
         counters=counters,
+        effective=effective,
         limits=holding,
         budgets_json=orjson.Fragment(orjson.dumps(told)),
         limits_json=orjson.Fragment(orjson.dumps(rows)),

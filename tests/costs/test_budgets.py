@@ -7,8 +7,9 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from costs import budgets
+from costs.budgets import counters, spending
 from costs.metering import record_events
-from costs.models import Alert, Budget
+from costs.models import Alert, Budget, LedgerEntry
 from costs.periods import counter_key, period_bounds, period_seconds
 from costs.selectors import budget_limits, budgets_on_path, limit_of
 from switchyard.core.errors import BudgetExhausted
@@ -101,13 +102,13 @@ def test_what_is_spent_while_the_ledger_is_read_is_not_lost(legal, valkey, monke
     limit = limit_of(make_row(legal, period="total"))
     key = counter_key(limit.id, 0)
     valkey.client().hset(key, mapping={"spent": 0, "reserved": 5})
-    read = budgets.spent_in_ledger
+    read = spending.spent_in_ledger
 
     def slowly(*args):
         valkey.client().hincrby(key, "spent", 300)
         return read(*args)
 
-    monkeypatch.setattr(budgets, "spent_in_ledger", slowly)
+    monkeypatch.setattr(spending, "spent_in_ledger", slowly)
     assert budgets.rebuild_counter(limit, valkey.client()) == 300
     assert valkey.client().hget(key, "reserved") == b"5"
 
@@ -116,7 +117,7 @@ def test_what_is_spent_while_the_ledger_is_read_is_not_lost(legal, valkey, monke
 def test_counters_are_left_alone_while_the_ledger_is_far_behind(legal, valkey, monkeypatch):
     make_row(legal, period="total")
     assert budgets.rebuild_counters(valkey.client()) == 1
-    monkeypatch.setattr(budgets, "REBUILD_BACKLOG_MAX", 1)
+    monkeypatch.setattr(counters, "REBUILD_BACKLOG_MAX", 1)
     for _ in range(2):
         valkey.client().xadd("sy:usage", {"d": orjson.dumps(make_event())})
     assert budgets.rebuild_counters(valkey.client()) == 0
@@ -165,3 +166,58 @@ def test_admission_seeds_a_lost_counter_from_the_ledger(legal, valkey, settings)
             return grant
 
     assert async_to_sync(scenario)().budget_used_ppm == {"lob:legal": 990_000}
+
+
+def book(lob, nusd, purpose, number):
+    return LedgerEntry.objects.create(
+        event_id=f"{purpose}:{number}", organisation_id=lob.organisation_id, at=NOON, debit=f"expense:lob:{lob.slug}",
+        credit="payable:labels", amount_nusd=nusd, lob=lob.slug, purpose=purpose,
+    )  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_a_budget_of_labels_counts_labels_alone_and_no_request_meets_it(
+    legal, valkey, settings, time_machine
+):
+    time_machine.move_to(NOON)
+    settings.REDIS_URL = valkey.url
+    labels = make_row(legal, covers="labels", limit_nusd=1_000)
+    spend(legal, 50_000)
+    for number, purpose in enumerate(("label", "review", "feedback")):
+        book(legal, 100, purpose, number)
+    assert budgets.headroom(limit_of(labels)).spent_nusd == 300
+    limits = budget_limits(legal.organisation_id)
+    assert [b.covers for b in limits] == ["labels"]
+    assert budgets_on_path(limits, lob="legal", application="desk", key_id="key_1") == ()
+    assert budgets.rebuild_counters(valkey.client()) == 0
+
+
+@pytest.mark.django_db
+def test_labels_that_fit_are_booked_and_one_nano_dollar_more_is_refused(
+    legal, valkey, settings, time_machine
+):
+    time_machine.move_to(NOON)
+    settings.REDIS_URL = valkey.url
+    make_row(legal, covers="labels", limit_nusd=1_000)
+    make_row(
+        make_lob(legal.organisation, slug="engineering"), "lob:engineering", covers="labels", limit_nusd=1
+    )
+    make_row(legal, covers="labels", limit_nusd=1, action="warn", period="day")
+    book(legal, 700, "label", 1)
+    budgets.reserve_labels(legal.organisation_id, "legal", 300, NOON)
+    with pytest.raises(BudgetExhausted, match="no room for these labels") as caught:
+        budgets.reserve_labels(legal.organisation_id, "legal", 301, NOON)
+    assert caught.value.extra["limit_usd"] == "0.000001" and caught.value.extra["spent_usd"] == "0.0000007"
+    budgets.reserve_labels(legal.organisation_id, "legal", 1_000, NOON + timedelta(days=40))  # another month
+
+
+@pytest.mark.django_db
+def test_labels_do_not_go_past_a_budget_of_everything(legal, valkey, settings, time_machine):
+    time_machine.move_to(NOON)
+    settings.REDIS_URL = valkey.url
+    whole = make_row(legal, "organisation", lob=None, limit_nusd=2_000)
+    start_s = int(period_bounds("month", "UTC", NOON)[0].timestamp())
+    valkey.client().hset(counter_key(whole.pk, start_s), mapping={"spent": 1_200, "reserved": 500})
+    budgets.reserve_labels(legal.organisation_id, "legal", 300, NOON)
+    with pytest.raises(BudgetExhausted, match="organisation"):
+        budgets.reserve_labels(legal.organisation_id, "legal", 301, NOON)
