@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from costs.economics.assumptions import DEFAULTS
 from costs.reports import (
     Report,
     accuracy,
@@ -16,6 +17,7 @@ from costs.reports import (
     spend,
     trial_balance,
 )
+from costs.reports.economics import economics
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Entry:
 
 
 CATALOGUE: dict[str, Entry] = {
+    "economics": Entry(economics, group="plan", parameters=dict.fromkeys(DEFAULTS, float)),
     "spend": Entry(spend),
     "accuracy": Entry(accuracy),
     "cost-per-correct": Entry(cost_per_correct),

@@ -23,6 +23,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
         (_("Spend"), "spend", "coins"),
         (_("Budgets"), "budgets", "gauge"),
         (_("Ledger"), "ledger", "book"),
+        (_("Economics"), "economics", "branch"),
     )),
     (_("Quality"), (
         (_("Accuracy"), "accuracy", "target"),
