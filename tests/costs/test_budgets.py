@@ -215,7 +215,9 @@ def test_labels_that_fit_are_booked_and_one_nano_dollar_more_is_refused(
 def test_labels_do_not_go_past_a_budget_of_everything(legal, valkey, settings, time_machine):
     time_machine.move_to(NOON)
     settings.REDIS_URL = valkey.url
-    whole = make_row(legal, "organisation", lob=None, limit_nusd=2_000)
+    whole = Budget.objects.create(
+        organisation=legal.organisation, scope="organisation", limit_nusd=2_000, period="month"
+    )
     start_s = int(period_bounds("month", "UTC", NOON)[0].timestamp())
     valkey.client().hset(counter_key(whole.pk, start_s), mapping={"spent": 1_200, "reserved": 500})
     budgets.reserve_labels(legal.organisation_id, "legal", 300, NOON)
