@@ -251,5 +251,8 @@ class ModelServer:
         self._authorise(request)
         assert self.bill is not None
         start, end = request.query.get("from", ""), request.query.get("to", "")
-        bill = await asyncio.get_running_loop().run_in_executor(None, self.bill.between, start, end)
+        try:
+            bill = await asyncio.get_running_loop().run_in_executor(None, self.bill.between, start, end)
+        except ValueError as error:
+            raise invalid(f"`from` and `to` are ISO times: {error}.", "from") from None
         return web.Response(text=json.dumps(bill), content_type="application/json")

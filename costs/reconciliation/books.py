@@ -1,0 +1,122 @@
+"""What the books hold of a deployment's calls or a node's hours, as matching reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from costs.contracts import PriceSheet, PriceTier, Usage
+from costs.models import Attempt, LedgerEntry, NodeInterval, Price
+from costs.pricing import external_cost
+from costs.reconciliation.lines import Booked, Reprice
+from costs.reconciliation.machines import BookedHour
+from costs.sheets.currencies import to_nusd
+
+HISTORY = timedelta(days=60)  # how far back a replayed history is dated
+CHUNK = 400
+FIELDS = (
+    "pk", "request_id", "upstream_id", "at", "model", "lob", "cost_nusd", "tokens_in", "tokens_out", "cached_tokens_in",
+    "usage_source", "price_version", "origin",
+)  # fmt: skip
+
+
+def attempts_of(organisation_id: int, deployment: str) -> QuerySet[Attempt]:
+    return Attempt.objects.filter(
+        organisation_id=organisation_id, deployment=deployment, side="external", superseded=False
+    )
+
+
+def booked_calls(
+    organisation_id: int,
+    deployment: str,
+    start: datetime,
+    end: datetime,
+    *,
+    named: set[str],
+    elsewhere: set[str],
+) -> list[Booked]:
+    """Attempts that the bill names, whatever their time, and those of the period that it should name.
+
+    `elsewhere`: ids that the bill names outside of the period: they belong to another one. A replayed history is dated in
+    the past, but its calls were made, and are billed, when they were recorded.
+    """
+    rows = attempts_of(organisation_id, deployment)
+    found: dict[int, Booked] = {}
+    for ids in _chunks(sorted(named)):
+        of_ids = rows.filter(Q(upstream_id__in=ids) | Q(upstream_id="", request_id__in=ids))
+        found |= {row["pk"]: _booked(row) for row in of_ids.values(*FIELDS).iterator(chunk_size=5000)}
+    in_time = rows.filter(at__gte=start, at__lt=end).exclude(origin="demonstration")
+    for row in in_time.values(*FIELDS).iterator(chunk_size=5000):
+        found.setdefault(row["pk"], _booked(row))
+    recorded = dict(_recorded(organisation_id, deployment, start, end))
+    for ids in _chunks(sorted(recorded)):
+        for row in rows.filter(origin="demonstration", request_id__in=ids).values(*FIELDS):
+            found.setdefault(row["pk"], _booked(row, recorded[row["request_id"]]))
+    return [row for row in found.values() if row.id in named or row.id not in elsewhere]
+
+
+def _recorded(
+    organisation_id: int, deployment: str, start: datetime, end: datetime
+) -> Iterator[tuple[str, datetime]]:
+    rows = LedgerEntry.objects.filter(
+        organisation_id=organisation_id, at__gte=start - HISTORY, at__lt=end, origin="demonstration",
+        credit=f"payable:{deployment}", reverses__isnull=True, recorded_at__gte=start, recorded_at__lt=end,
+    )  # fmt: skip
+    yield from rows.order_by().values_list("request_id", "recorded_at").iterator(chunk_size=5000)
+
+
+def _booked(row: dict[str, Any], at: datetime | None = None) -> Booked:
+    return Booked(
+        ref=row["pk"], id=row["upstream_id"] or row["request_id"], request_id=row["request_id"], at=at or row["at"],
+        model=row["model"], lob=row["lob"], cost_nusd=row["cost_nusd"], tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"], cached_in=row["cached_tokens_in"], estimated=row["usage_source"] == "estimated",
+        price=row["price_version"],
+    )  # fmt: skip
+
+
+def _chunks(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK))
+
+
+def booked_hours(organisation_id: int, node: str, start: datetime, end: datetime) -> list[BookedHour]:
+    rows = NodeInterval.objects.filter(
+        organisation_id=organisation_id, node=node, current=True, start__gte=start, start__lt=end
+    )
+    return [BookedHour(row.start, row.seconds, row.bill_nusd) for row in rows.order_by("start")]
+
+
+# ------------------------------------------------------------------------------------------------- prices
+def own_sheet(price: Price) -> PriceSheet:
+    """The sheet in its own currency: nano-units of it instead of nano-dollars."""
+    return PriceSheet(
+        version=price.version, input_nusd_per_munit=price.input_nusd_per_munit,
+        cached_input_nusd_per_munit=price.cached_input_nusd_per_munit,
+        cache_write_nusd_per_munit=price.cache_write_nusd_per_munit, output_nusd_per_munit=price.output_nusd_per_munit,
+        reasoning_nusd_per_munit=price.reasoning_nusd_per_munit, call_nusd_per_munit=price.call_nusd_per_munit,
+        second_nusd_per_munit=price.second_nusd_per_munit, minimum_nusd=price.minimum_nusd, batch_ppm=price.batch_ppm,
+        tiers=tuple(PriceTier(**tier) for tier in price.tiers), source=price.source,
+    )  # fmt: skip
+
+
+def repricer(organisation_id: int) -> Reprice:
+    """What a bill's tokens cost by the sheet that an attempt was booked at. Corrected by a bill, it has none."""
+
+    @lru_cache(maxsize=1000)
+    def price_of(version: str) -> Price | None:
+        kind, _, number = version.partition("@")[0].partition(":")
+        if kind != "price" or not number.isdecimal():
+            return None
+        return Price.objects.filter(organisation_id=organisation_id, pk=int(number)).first()
+
+    def reprice(row: Booked, tokens_in: int, tokens_out: int, cached_in: int) -> int | None:
+        price = price_of(row.price)
+        if price is None:
+            return None
+        usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cached_tokens_in=cached_in)
+        return to_nusd(external_cost(usage, own_sheet(price)), price.currency, row.at, organisation_id)
+
+    return reprice
