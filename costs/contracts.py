@@ -54,6 +54,16 @@ class PriceSheet:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """A cost in nano-dollars by its parts (costs.models.LEGS), which sum to it, and what cache and batch prices saved
+    against the plain price; a saving is negative where writing the cache cost more than reading it gave back."""
+
+    cost_nusd: int
+    legs: Mapping[str, int] = field(default_factory=dict)
+    saved: Mapping[str, int] = field(default_factory=dict)  # "cache", "batch"; those that aren't zero
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRate:
     """A private deployment's standard rate: node cost per hour ÷ planned utilisation."""
 

@@ -187,6 +187,8 @@ class Answered:
     cost_nusd: int
     price_version: str
     http_status: int = 0
+    legs: Mapping[str, int] = field(default_factory=dict)  # parts of the cost, which sum to it
+    saved: Mapping[str, int] = field(default_factory=dict)  # by cache and batch prices
 
 
 class Policies(Protocol):

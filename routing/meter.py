@@ -7,12 +7,16 @@ from typing import Any
 
 import orjson
 
-from costs.contracts import Settlement, Usage
+from costs.contracts import PriceSheet, Settlement, Usage
 from routing import quote
 from routing.contracts import Admission, Answered
 from routing.policy.engine import decision_as_json
 from routing.run import Run
 from switchyard.core.clock import now_ns
+
+_CLASSES = ("cached_input_nusd_per_munit", "cache_write_nusd_per_munit", "reasoning_nusd_per_munit")
+_EXTRAS = ("call_nusd_per_munit", "second_nusd_per_munit", "minimum_nusd")
+_TIER = ("above_tokens_in", "input_nusd_per_munit", "output_nusd_per_munit", *_CLASSES)
 
 
 class Meter:
@@ -44,7 +48,7 @@ class Meter:
             accelerator_ns=target.usual_accelerator_ns.get(workload, 0),
             source="estimated",
         )
-        cost = quote.attempt_cost(used, target)
+        charge = quote.attempt_charge(used, target)
         attempt = Answered(
             target.name,
             target.side,
@@ -55,8 +59,9 @@ class Meter:
             request.received_ns,
             0.0,
             used,
-            cost,
+            charge.cost_nusd,
             run.price_of(target),
+            legs=charge.legs,
         )
         return {
             "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
@@ -66,7 +71,7 @@ class Meter:
             "tier": request.workload.tier if request.workload else "core", "endpoint": request.endpoint,
             "stream": request.stream, "sensitivity": facts.sensitivity if facts else "", "side": "", "deployment": "",
             "model": "", "policy_version": run.policy_version, "policy_hash": run.decision.policy_hash,
-            "rule": run.decision.rule, "status": 0, "error_code": "process_lost", "cost_nusd": cost,
+            "rule": run.decision.rule, "status": 0, "error_code": "process_lost", "cost_nusd": charge.cost_nusd,
             "other_side_cost_nusd": None, "other_side_deployment": None, "latency_ms": 0.0, "overhead_ms": 0.0, "answers": 0,
             "cache": "", "facts": {}, "trace": [], "candidates": [], "attempts": [self._attempt(run, attempt)],
             "prices": {}, "guard": {"verdict": "pass", "mode": "off"}, "sealed_answers": "", "confidence": None,
@@ -118,15 +123,22 @@ class Meter:
     def _attempt(run: Run, attempt: Answered) -> dict[str, Any]:
         target = run.world.deployments.get(attempt.deployment)
         usage = attempt.usage
-        return {
+        told = {
             "attempt": attempt.attempt, "deployment": attempt.deployment, "side": attempt.side, "model": attempt.model,
             "node": target.rate.node if target and target.rate else "", "status": attempt.status, "error": attempt.error,
             "at_ns": attempt.started_ns, "duration_ms": round(attempt.duration_ms, 3), "tokens_in": usage.tokens_in,
             "tokens_out": usage.tokens_out, "cached_tokens_in": usage.cached_tokens_in,
             "reasoning_tokens": usage.reasoning_tokens, "accelerator_ns": usage.accelerator_ns,
             "usage_source": usage.source, "price_version": attempt.price_version, "cost_nusd": attempt.cost_nusd,
-            "http_status": attempt.http_status,
+            "http_status": attempt.http_status, "legs": attempt.legs,
         }  # fmt: skip
+        if attempt.saved:
+            told["saved"] = attempt.saved
+        if usage.cache_write_tokens:
+            told["cache_write_tokens"] = usage.cache_write_tokens
+        if usage.batch:
+            told["batch"] = True
+        return told
 
 
 def _prices(run: Run) -> dict[str, Any]:
@@ -135,14 +147,25 @@ def _prices(run: Run) -> dict[str, Any]:
     if target is None:
         return {}
     if target.prices is not None:
-        sheet = target.prices
-        return {
-            "version": sheet.version, "source": sheet.source, "input_nusd_per_munit": sheet.input_nusd_per_munit,
-            "output_nusd_per_munit": sheet.output_nusd_per_munit,
-        }  # fmt: skip
+        return _sheet(target.prices)
     assert target.rate is not None
     rate = target.rate
     return {
         "version": rate.version, "node": rate.node, "nusd_per_hour": rate.nusd_per_hour,
         "planned_utilisation_ppm": rate.planned_utilisation_ppm,
     }  # fmt: skip
+
+
+def _sheet(sheet: PriceSheet) -> dict[str, Any]:
+    """Every class that has a price of its own, in nano-dollars; a tier says from which input on it holds."""
+    told: dict[str, Any] = {
+        "version": sheet.version, "source": sheet.source, "input_nusd_per_munit": sheet.input_nusd_per_munit,
+        "output_nusd_per_munit": sheet.output_nusd_per_munit,
+    }  # fmt: skip
+    told |= {name: value for name in _CLASSES if (value := getattr(sheet, name)) is not None}
+    told |= {name: value for name in _EXTRAS if (value := getattr(sheet, name))}
+    if sheet.batch_ppm is not None:
+        told["batch_ppm"] = sheet.batch_ppm
+    if sheet.tiers:
+        told["tiers"] = [{n: v for n in _TIER if (v := getattr(tier, n)) is not None} for tier in sheet.tiers]
+    return told

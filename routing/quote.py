@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from costs import pricing
-from costs.contracts import Usage
+from costs.contracts import Charge, Usage
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
 from routing.execution.adapters import output_cap
 from routing.policy.engine import can_do
+
+# No call outlives a stream's 165 s by more than the 20 s in which it may say nothing; vendors that charge by the second
+# are reserved for that long.
+LONGEST_CALL_NS = 200_000_000_000
 
 
 def answers_asked(request: GatewayRequest) -> int:
@@ -40,6 +44,7 @@ def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -
         costs[target.name] = pricing.worst_case(
             prices=target.prices, rate=target.rate, text_bytes=len(request.raw), max_tokens=cap,
             n=choices, answers=answers, usual_accelerator_ns=target.usual_accelerator_ns.get(workload),
+            duration_ns=LONGEST_CALL_NS,
         )  # fmt: skip
     return costs
 
@@ -55,8 +60,13 @@ def private_queue_s(request: GatewayRequest, world: Snapshot, in_flight: Mapping
     return longest
 
 
+def attempt_charge(usage: Usage, target: DeploymentInfo) -> Charge:
+    """What an attempt cost, by its parts."""
+    return pricing.charge_of(usage, prices=target.prices, rate=target.rate)
+
+
 def attempt_cost(usage: Usage, target: DeploymentInfo) -> int:
-    return pricing.cost_of(usage, prices=target.prices, rate=target.rate)
+    return attempt_charge(usage, target).cost_nusd
 
 
 def other_side(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from costs.contracts import Grant, Usage
+from costs.contracts import Charge, Grant, Usage
 from routing.contracts import Answered, Decision, DeploymentInfo, Facts, GatewayRequest, PlannedHop, Snapshot
 from routing.execution.base import AttemptFailed, Completion
 from routing.execution.deadlines import Deadline
 from routing.guards.base import RiskGuard
-from routing.quote import attempt_cost
+from routing.quote import attempt_charge
 
 
 @dataclass(slots=True)
@@ -70,12 +70,14 @@ class Run:
         took = time.perf_counter() - began
         self.upstream_s += took
         # A failure before any answer costs nothing: vendors bill what they deliver, nodes what they computed.
-        cost = attempt_cost(usage, target) if failure is None or failure.usage is not None else 0
+        usage = replace(usage, duration_ns=int(took * 1e9))
+        paid = failure is None or failure.usage is not None
+        charge = attempt_charge(usage, target) if paid else Charge(0)
         attempt = Answered(
             deployment=target.name, side=target.side, model=model, attempt=len(self.attempts),
             status=status or ("error" if failure else "ok"), error=failure.kind if failure else "", started_ns=began_ns,
-            duration_ms=took * 1000, usage=usage, cost_nusd=cost, price_version=self.price_of(target),
-            http_status=failure.http_status if failure else 200,
+            duration_ms=took * 1000, usage=usage, cost_nusd=charge.cost_nusd, price_version=self.price_of(target),
+            http_status=failure.http_status if failure else 200, legs=charge.legs, saved=charge.saved,
         )  # fmt: skip
         self.attempts.append(attempt)
         self.outcomes.append((target.name, failure is None or failure.kind not in AttemptFailed.BREAKER))

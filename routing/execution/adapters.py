@@ -7,30 +7,15 @@ from typing import Any
 
 import orjson
 
-from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
 from routing.execution.sse import READABLE
+from routing.execution.usage import read_usage
 from switchyard.core.errors import UpstreamFailure
 
 
 def garbage(target: DeploymentInfo, what: str) -> AttemptFailed:
     return AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with {what}."), http_status=200)
-
-
-def read_usage(usage: Any, *, accelerator_ns: int = 0) -> Usage:
-    """Both spellings of token counts; absent counts make it `estimated`."""
-    if not isinstance(usage, dict):
-        return Usage(accelerator_ns=accelerator_ns, source="estimated")
-    details = usage.get("prompt_tokens_details") or {}
-    out_details = usage.get("completion_tokens_details") or {}
-    return Usage(
-        tokens_in=int(usage.get("prompt_tokens") or usage.get("input_tokens") or 0),
-        tokens_out=int(usage.get("completion_tokens") or usage.get("output_tokens") or 0),
-        cached_tokens_in=int(details.get("cached_tokens") or 0),
-        reasoning_tokens=int(out_details.get("reasoning_tokens") or 0),
-        accelerator_ns=int(usage.get("accelerator_ns") or accelerator_ns),
-    )
 
 
 def public_usage(usage: dict[str, Any]) -> dict[str, Any]:

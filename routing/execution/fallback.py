@@ -6,14 +6,15 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, PlannedHop
-from routing.execution.adapters import adapter_for, read_usage
+from routing.execution.adapters import adapter_for
 from routing.execution.base import AttemptFailed, Completion, upstream_model
 from routing.execution.breaker import Load, RetryBudget
 from routing.execution.openai_http import Upstream, decode
+from routing.execution.usage import guessed, read_usage
 from routing.run import Run
 from switchyard.core.clock import now_ns
 from switchyard.core.errors import ResidencyUnavailable, SwitchyardError, Unavailable
@@ -93,7 +94,9 @@ class Executor:
                 completion = adapter.read(request, target, payload)
             except AttemptFailed as error:
                 # It answered, so it will bill, though nobody can use it.
-                error.usage = read_usage(payload.get("usage"))
+                error.usage = guessed(
+                    read_usage(payload.get("usage")), bytes_in=len(request.raw), bytes_out=len(reply.body)
+                )
                 raise
         except AttemptFailed as error:
             usage = error.usage or Usage(calls=0)
@@ -101,6 +104,9 @@ class Executor:
             raise
         finally:
             self.load.in_flight[target.name] -= 1
+        if completion.usage.source == "estimated":
+            size = sum(len(text.encode()) for text in completion.texts) or len(reply.body)
+            completion.usage = guessed(completion.usage, bytes_in=len(request.raw), bytes_out=size)
         completion.usage = timed(completion.usage, target, reply.headers.get("x-accelerator-ns"), began)
         run.attempted(target, began=began, began_ns=began_ns, usage=completion.usage, model=model)
         return completion
@@ -115,10 +121,7 @@ def timed(usage: Usage, target: DeploymentInfo, header: str | None, began: float
         measured = int(header)
     else:
         measured, source = int((time.perf_counter() - began) * 1e9), "estimated"
-    return Usage(
-        tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, cached_tokens_in=usage.cached_tokens_in,
-        reasoning_tokens=usage.reasoning_tokens, calls=usage.calls, accelerator_ns=measured, source=source,
-    )  # fmt: skip
+    return replace(usage, accelerator_ns=measured, source=source)
 
 
 def nobody(run: Run, failure: AttemptFailed | None) -> SwitchyardError:

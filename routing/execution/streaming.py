@@ -11,11 +11,12 @@ from typing import Any
 from costs.contracts import Usage
 from routing import shapes
 from routing.contracts import DeploymentInfo
-from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage, read_usage
+from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage
 from routing.execution.base import AttemptFailed, upstream_model
 from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
 from routing.execution.sse import Frame, FrameReader
+from routing.execution.usage import read_usage
 from routing.guards.stream import StreamGuard
 from routing.meter import Meter
 from routing.quote import attempt_cost
@@ -52,8 +53,8 @@ class _Attempt:
 
     def used(self) -> Usage:
         """As reported; without a report every piece counts as a token and four bytes of prompt as one."""
-        if self.usage is not None:
-            return timed(read_usage(self.usage), self.target, None, self.began)
+        if self.usage is not None and (told := read_usage(self.usage)).source == "reported":
+            return timed(told, self.target, None, self.began)
         guess = Usage(tokens_in=self.prompt_bytes // 4, tokens_out=self.pieces, source="estimated")
         return timed(guess, self.target, None, self.began)
 

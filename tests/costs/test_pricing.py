@@ -4,14 +4,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costs.contracts import NodeRate, PriceSheet, Usage
+from costs.contracts import NodeRate, PriceSheet, PriceTier, Usage
+from costs.models import LEGS
 from costs.pricing import (
     OtherSide,
     Unpriced,
+    charge_of,
     cost_of,
+    external_charge,
     external_cost,
     external_legs,
     node_nusd_per_hour,
@@ -73,14 +76,180 @@ def test_without_a_price_nothing_is_guessed():
         worst_case(prices=None, rate=None, text_bytes=1, max_tokens=1)
 
 
-@given(counts, counts, st.integers(1, 8), st.integers(0, 10**9), st.integers(0, 10**9))
-def test_the_worst_case_covers_every_answer_within_it(text_bytes, cap, n, price_in, price_out):
-    sheet = PriceSheet("p", price_in, price_in // 2, price_out, price_out * 2, 3_000_000)
-    worst = worst_case(prices=sheet, rate=None, text_bytes=text_bytes, max_tokens=cap, n=n)
-    used = Usage(
-        tokens_in=text_bytes, tokens_out=cap * n, cached_tokens_in=text_bytes // 3, reasoning_tokens=cap
+# --- real public sheets, worked by hand ---------------------------------------------------------------------------
+
+# Gemini 2.5 Pro, as of 2026-08-05: 1.25 / 10 up to 200,000 tokens of input, 2.50 / 15 above; cached 0.125 / 0.25.
+GEMINI = PriceSheet(
+    "g", input_nusd_per_munit=1_250_000_000, output_nusd_per_munit=10_000_000_000, cached_input_nusd_per_munit=125_000_000,
+    tiers=(PriceTier(200_000, 2_500_000_000, 250_000_000, None, 15_000_000_000),), batch_ppm=500_000,
+)  # fmt: skip
+# Claude Sonnet 4.5: 3 / 15, cache write (5 min) 3.75, cache read 0.30; above 200,000: 6 / 22.50, 7.50, 0.60; batch 50 %.
+SONNET = PriceSheet(
+    "s", input_nusd_per_munit=3_000_000_000, output_nusd_per_munit=15_000_000_000, cached_input_nusd_per_munit=300_000_000,
+    cache_write_nusd_per_munit=3_750_000_000, batch_ppm=500_000,
+    tiers=(PriceTier(200_000, 6_000_000_000, 600_000_000, 7_500_000_000, 22_500_000_000),),
+)  # fmt: skip
+
+
+def test_a_call_of_200_000_tokens_pays_the_first_tier_and_one_more_token_doubles_the_whole_call():
+    # 200,000 × 1.25 / 10⁶ = $0.25; 1,000 × 10 / 10⁶ = $0.01.
+    assert external_legs(Usage(200_000, 1_000), GEMINI) == {"input": 250_000_000, "output": 10_000_000}
+    # 200,001 × 2.50 / 10⁶ = $0.5000025, all of it and not just the token above; 1,000 × 15 / 10⁶ = $0.015.
+    assert external_legs(Usage(200_001, 1_000), GEMINI) == {"input": 500_002_500, "output": 15_000_000}
+
+
+def test_a_cache_read_at_a_tenth_saves_nine_tenths_of_what_it_read():
+    charge = external_charge(Usage(100_000, 1_000, cached_tokens_in=90_000), SONNET)
+    # 10,000 × 3 = $0.03; 90,000 × 0.30 = $0.027; 1,000 × 15 = $0.015; without the cache 100,000 × 3 = $0.30.
+    assert charge.legs == {"input": 30_000_000, "cached_input": 27_000_000, "output": 15_000_000}
+    assert (charge.cost_nusd, charge.saved) == (72_000_000, {"cache": 243_000_000})
+
+
+def test_writing_the_cache_costs_a_quarter_more_and_shows_as_a_negative_saving():
+    charge = external_charge(Usage(100_000, 0, cache_write_tokens=90_000), SONNET)
+    # 10,000 × 3 = $0.03; 90,000 × 3.75 = $0.3375; plain $0.30.
+    assert charge.legs == {"input": 30_000_000, "cache_write": 337_500_000}
+    assert charge.saved == {"cache": -67_500_000}
+
+
+def test_batch_work_pays_half_in_the_tier_and_class_it_falls_into():
+    charge = external_charge(Usage(300_000, 2_000, cached_tokens_in=100_000, batch=True), SONNET)
+    # Above 200,000: 200,000 × 6 = 1.2; 100,000 × 0.60 = 0.06; 2,000 × 22.50 = 0.045; all halved. Plain 300,000 × 6 = 1.8.
+    assert charge.legs == {"input": 600_000_000, "cached_input": 30_000_000, "output": 22_500_000}
+    assert charge.saved == {"cache": 540_000_000, "batch": 652_500_000}
+    assert charge.cost_nusd + sum(charge.saved.values()) == 1_845_000_000
+
+
+def test_batch_is_rounded_once_not_twice():
+    # 3 × 0.5 nano-dollars × 50 % = 0.75 → 1; rounding before halving would have given 2 × 50 % = 1, but 1 × 0.5 gives 0.
+    half = PriceSheet("p", input_nusd_per_munit=500_000, batch_ppm=500_000)
+    assert [external_cost(Usage(tokens_in=n, batch=True), half) for n in (1, 2, 3, 6)] == [0, 0, 1, 2]
+
+
+def test_a_vendor_by_the_second_is_paid_for_the_calls_duration():
+    # $0.000725 a second (an on-demand GPU endpoint) is 725 dollars a million seconds; 2.5 s = $0.0018125.
+    sheet = PriceSheet("p", second_nusd_per_munit=725_000_000_000)
+    assert external_legs(Usage(duration_ns=2_500_000_000), sheet) == {"seconds": 1_812_500}
+
+
+def test_what_the_minimum_added_is_a_leg_of_its_own():
+    sheet = PriceSheet(
+        "p", input_nusd_per_munit=1_000_000, call_nusd_per_munit=5_000_000_000, minimum_nusd=10_000
     )
-    assert external_cost(used, sheet) <= worst
+    assert external_legs(Usage(tokens_in=2_000), sheet) == {"input": 2_000, "calls": 5_000, "minimum": 3_000}
+
+
+def test_no_saving_is_claimed_that_the_minimum_charge_took_back():
+    sheet = PriceSheet("p", 1_000_000, 100_000, batch_ppm=500_000, minimum_nusd=900)
+    charge = external_charge(Usage(1_000, cached_tokens_in=1_000, batch=True), sheet)
+    # Plain 1,000; by the cache price 100, by batch 50: both meet the minimum of 900.
+    assert (charge.cost_nusd, charge.legs, charge.saved) == (
+        900,
+        {"cached_input": 50, "minimum": 850},
+        {"cache": 100},
+    )
+
+
+def test_what_a_tier_leaves_open_stays_the_sheets():
+    sheet = PriceSheet(
+        "p", 1_000_000, 100_000, output_nusd_per_munit=7_000_000, tiers=(PriceTier(10, 2_000_000),)
+    )
+    assert external_legs(Usage(11, 1, cached_tokens_in=10), sheet) == {
+        "input": 2,
+        "cached_input": 1,
+        "output": 7,
+    }
+
+
+def test_in_house_time_is_one_leg():
+    assert charge_of(Usage(accelerator_ns=1_000_000_000), prices=None, rate=RATE).legs == {"compute": 13_889}
+
+
+prices = st.integers(0, 10**14)
+optional = st.none() | prices
+tier_prices = st.tuples(optional, optional, optional, optional, optional)
+
+
+@st.composite
+def sheets(draw):
+    bounds = sorted(draw(st.sets(st.integers(0, 2_000), max_size=3)))
+    return PriceSheet(
+        "p", draw(prices), draw(optional), draw(optional), draw(prices), draw(optional), draw(prices),
+        draw(st.integers(0, 10**17)), draw(st.integers(0, 10**8)), draw(st.none() | st.integers(0, 1_000_000)),
+        tuple(PriceTier(bound, *draw(tier_prices)) for bound in bounds),
+    )  # fmt: skip
+
+
+@st.composite
+def usages(draw, most_in=2_500, most_out=2_500, most_ns=10**12):
+    return Usage(
+        draw(st.integers(0, most_in)), draw(st.integers(0, most_out)), draw(st.integers(0, most_in)),
+        draw(st.integers(0, most_in)), draw(st.integers(0, most_out)), duration_ns=draw(st.integers(0, most_ns)),
+        batch=draw(st.booleans()),
+    )  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(
+    st.data(), sheets(), st.integers(0, 2_500), st.integers(0, 600), st.integers(1, 4), st.integers(0, 10**12)
+)
+def test_the_worst_case_covers_any_usage_within_its_bounds(data, sheet, text_bytes, cap, n, longest_ns):
+    worst = worst_case(
+        prices=sheet, rate=None, text_bytes=text_bytes, max_tokens=cap, n=n, duration_ns=longest_ns
+    )  # fmt: skip
+    for used in (
+        data.draw(usages(text_bytes, cap * n, longest_ns)),
+        Usage(text_bytes, cap * n, duration_ns=longest_ns),
+    ):
+        assert external_cost(used, sheet) <= worst
+
+
+@settings(max_examples=300)
+@given(usages(), sheets())
+def test_legs_sum_to_the_cost_and_savings_to_the_plain_price(usage, sheet):
+    charge = external_charge(usage, sheet)
+    assert sum(charge.legs.values()) == charge.cost_nusd == external_cost(usage, sheet)
+    assert set(charge.legs) <= set(LEGS) and 0 not in charge.legs.values() and 0 not in charge.saved.values()
+    plain = Usage(
+        usage.tokens_in,
+        usage.tokens_out,
+        reasoning_tokens=usage.reasoning_tokens,
+        duration_ns=usage.duration_ns,
+    )
+    assert charge.cost_nusd + sum(charge.saved.values()) == external_cost(plain, sheet)
+
+
+@settings(max_examples=300)
+@given(usages(), sheets())
+def test_every_leg_is_within_half_a_nano_dollar_of_the_exact_fraction(usage, sheet):
+    """An independent pricing in fractions, tier by tier."""
+    tier = max(
+        (t for t in sheet.tiers if usage.tokens_in > t.above_tokens_in),
+        key=lambda t: t.above_tokens_in,
+        default=None,
+    )
+
+    def price(name):
+        own = getattr(tier, name) if tier else None
+        return getattr(sheet, name) if own is None else own
+
+    share = Fraction(1 if not usage.batch or sheet.batch_ppm is None else sheet.batch_ppm, 1)
+    share = share / 1_000_000 if usage.batch and sheet.batch_ppm is not None else share
+    left, exact = usage.tokens_in, {}
+    for leg, count in (("cached_input", usage.cached_tokens_in), ("cache_write", usage.cache_write_tokens)):
+        if price(f"{leg}_nusd_per_munit") is not None:
+            taken = min(count, left)
+            exact[leg], left = Fraction(taken * price(f"{leg}_nusd_per_munit"), 10**6) * share, left - taken
+    exact["input"] = Fraction(left * price("input_nusd_per_munit"), 10**6) * share
+    thought = (
+        min(usage.reasoning_tokens, usage.tokens_out) if price("reasoning_nusd_per_munit") is not None else 0
+    )
+    exact["reasoning"] = Fraction(thought * (price("reasoning_nusd_per_munit") or 0), 10**6) * share
+    exact["output"] = Fraction((usage.tokens_out - thought) * price("output_nusd_per_munit"), 10**6) * share
+    exact["calls"] = Fraction(sheet.call_nusd_per_munit, 10**6) * share
+    exact["seconds"] = Fraction(usage.duration_ns * sheet.second_nusd_per_munit, 10**15) * share
+    legs = external_legs(usage, sheet)
+    assert {leg: legs.get(leg, 0) for leg in exact} == {leg: round(amount) for leg, amount in exact.items()}
 
 
 @given(st.integers(0, 10**15), st.integers(0, 10**13), st.integers(1, 1_000_000))
