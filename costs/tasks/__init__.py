@@ -1,7 +1,8 @@
 """Scheduled work of the money side, by subject. Each task is idempotent: running late, twice or side by side does no harm."""
 
+from costs.tasks.budgets import carry_budgets, check_budgets
+from costs.tasks.notify import send_alerts
 from costs.tasks.upkeep import (
-    check_budgets,
     close_intervals,
     refresh_rollups,
     sweep_leases,
@@ -9,9 +10,11 @@ from costs.tasks.upkeep import (
 )
 
 __all__ = [
+    "carry_budgets",
     "check_budgets",
     "close_intervals",
     "refresh_rollups",
+    "send_alerts",
     "sweep_leases",
     "verify_books",
 ]

@@ -40,14 +40,6 @@ def sweep_leases() -> int:
     return swept
 
 
-@shared_task(name="costs.check_budgets")
-def check_budgets() -> int:
-    """Counters SET from the ledger, then the alerts that are due; gives how many."""
-    connection = budgets.client()
-    budgets.rebuild_counters(connection)
-    return len(budgets.check_thresholds(connection))
-
-
 @shared_task(name="costs.verify_books")
 def verify_books() -> list[str]:
     """What is wrong with the books, each finding an alert as well."""

@@ -20,6 +20,12 @@ class AddressRefused(ValueError):
 
 def check_url(url: str, cidrs: Sequence[str], *, resolve: bool = True) -> None:
     """Raise AddressRefused unless the URL is https (or http inside a named network) and its addresses are allowed."""
+    checked_addresses(url, cidrs, resolve=resolve)
+
+
+def checked_addresses(url: str, cidrs: Sequence[str], *, resolve: bool = True) -> list[Address]:
+    """As `check_url`; gives the addresses it checked, for a caller who connects to one of exactly those. None when the
+    name doesn't resolve."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -38,6 +44,7 @@ def check_url(url: str, cidrs: Sequence[str], *, resolve: bool = True) -> None:
         raise AddressRefused(
             f"{host} must be called by https: http is for networks in SWITCHYARD_UPSTREAM_CIDRS."
         )
+    return addresses
 
 
 def _addresses(host: str, resolve: bool) -> Iterable[Address]:

@@ -35,6 +35,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "JOB_WAKE_AGAIN_S": 300,
     # CIDRs of private networks that upstream URLs may name; empty refuses loopback and private addresses.
     "UPSTREAM_CIDRS": [],
+    # Where people reach the pages: links in alerts begin with it.
+    "PUBLIC_URL": "http://127.0.0.1:8000",
     # Answers kept (sealed) so that feedback by label can be judged later; never for restricted work.
     "SEALED_ANSWER_DAYS": 30,
     # A verdict on fewer rows than this is "not_enough_data".

@@ -160,4 +160,4 @@ class ValidationFailed(SwitchyardError):
 
     def __init__(self, message: str, errors: list[dict[str, Any]] | None = None, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
-        self.errors = errors or [{"path": "", "line": None, "column": None, "message": message}]
+        self.errors = errors or [{"path": self.param or "", "line": None, "column": None, "message": message}]

@@ -18,8 +18,11 @@ class Beat:
 SCHEDULE: tuple[Beat, ...] = (
     Beat("money: bring the roll-ups up", "costs.refresh_rollups", 5, "minutes"),
     Beat("money: bill the nodes' finished hours", "costs.close_intervals", 10, "minutes"),
+    Beat("money: bill late work of the last month", "costs.close_late_work", 1, "days"),
     Beat("money: give back what crashed calls reserved", "costs.sweep_leases", 30, "seconds"),
     Beat("money: budgets' counters and alerts", "costs.check_budgets", 15, "seconds"),
+    Beat("money: carry over what periods left", "costs.carry_budgets", 1, "minutes"),
+    Beat("money: send alerts", "costs.send_alerts", 15, "seconds"),
     Beat("money: verify the books", "costs.verify_books", 1, "days"),
     Beat("jobs: re-queue what stands still", "modelhub.reap", 1, "minutes"),
     Beat("models: evaluate every live version", "modelhub.scheduled_evaluations", 1, "days"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from switchyard.core.conf import SWITCHYARD_DEFAULTS
 from switchyard.settings.databases import database_from_url
-from switchyard.settings.env import env_int, env_list, env_path, env_str
+from switchyard.settings.env import env_email, env_int, env_list, env_path, env_str
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = env_path("SWITCHYARD_HOME", ROOT / "var")
@@ -177,10 +177,15 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 PORT = env_int("PORT", 8000, low=1, high=65535)
+
+globals().update(env_email("EMAIL_URL"))  # EMAIL_HOST and its like
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env_str("SWITCHYARD_EMAIL_FROM", "switchyard@localhost")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
 SWITCHYARD = SWITCHYARD_DEFAULTS | {
     "UPSTREAM_CIDRS": env_list("SWITCHYARD_UPSTREAM_CIDRS"),
+    "PUBLIC_URL": env_str("SWITCHYARD_URL", next(iter(CSRF_TRUSTED_ORIGINS), f"http://127.0.0.1:{PORT}")).rstrip("/"),
     "DATA_DIR": env_str("SWITCHYARD_DATA", str(ROOT.parent / "shared" / "data")),
 }
 

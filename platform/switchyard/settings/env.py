@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
@@ -54,3 +56,19 @@ def env_secret(name: str, default: str, *, development: bool) -> str:
             f"{name} is not set. Outside development it has no default: set a long random value."
         )
     return value
+
+
+def env_email(name: str) -> dict[str, Any]:
+    """Django's EMAIL_* settings of a URL such as smtp+tls://user:password@host:587; without one no server is named."""
+    raw = os.environ.get(name, "")
+    if not raw:
+        return {"EMAIL_HOST": ""}
+    try:
+        found = {k: v for k, v in environ.Env.email_url_config(raw).items() if v is not None}
+    except (ImproperlyConfigured, KeyError, ValueError):
+        found = {}
+    if not found or (raw.startswith("smtp") and not found.get("EMAIL_HOST")):
+        raise ImproperlyConfigured(
+            f"{name} doesn't name a mail server; write smtp, smtp+tls or smtp+ssl://user:password@host:port."
+        )
+    return found

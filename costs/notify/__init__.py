@@ -1,0 +1,1 @@
+"""Alerts on their way to people: targets, an outbox in the database, webhooks and e-mail."""

@@ -1,0 +1,22 @@
+"""Budgets' counters, their alerts, and what is carried over."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from costs import budgets
+
+
+@shared_task(name="costs.check_budgets")
+def check_budgets() -> int:
+    """Counters SET from the ledger, then the alerts that are due; gives how many."""
+    with budgets.client() as connection:
+        budgets.rebuild_counters(connection)
+        return len(budgets.check_thresholds(connection))
+
+
+@shared_task(name="costs.carry_budgets")
+def carry_budgets() -> int:
+    """What ended periods left is added to those that follow; gives how many budgets got something."""
+    with budgets.client() as connection:
+        return len(budgets.carry_over(connection))
