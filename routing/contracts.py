@@ -188,6 +188,7 @@ class Answered:
     price_version: str
     http_status: int = 0
     legs: Mapping[str, int] = field(default_factory=dict)  # parts of the cost, which sum to it
+    upstream_id: str = ""  # what the upstream bills it by, where that isn't the request's own id
     saved: Mapping[str, int] = field(default_factory=dict)  # by cache and batch prices
 
 

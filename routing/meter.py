@@ -66,7 +66,7 @@ class Meter:
         return {
             "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
             "decision_id": request.decision_id, "at_ns": request.received_ns, "origin": request.origin,
-            "organisation_id": request.key.organisation_id, "lob": request.key.lob,
+            "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": _purpose(run),
             "application": request.key.application, "key_id": request.key.id, "workload": workload, "task": request.task,
             "tier": request.workload.tier if request.workload else "core", "endpoint": request.endpoint,
             "stream": request.stream, "sensitivity": facts.sensitivity if facts else "", "side": "", "deployment": "",
@@ -85,7 +85,7 @@ class Meter:
         return {
             "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
             "decision_id": request.decision_id, "at_ns": request.received_ns, "origin": request.origin,
-            "organisation_id": request.key.organisation_id, "lob": request.key.lob,
+            "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": _purpose(run),
             "application": request.key.application, "key_id": request.key.id,
             "workload": workload.name if workload else "", "task": request.task,
             "tier": workload.tier if workload else "core", "endpoint": request.endpoint, "stream": request.stream,
@@ -132,6 +132,8 @@ class Meter:
             "usage_source": usage.source, "price_version": attempt.price_version, "cost_nusd": attempt.cost_nusd,
             "http_status": attempt.http_status, "legs": attempt.legs,
         }  # fmt: skip
+        if attempt.upstream_id:
+            told["upstream_id"] = attempt.upstream_id
         if attempt.saved:
             told["saved"] = attempt.saved
         if usage.cache_write_tokens:
@@ -139,6 +141,12 @@ class Meter:
         if usage.batch:
             told["batch"] = True
         return told
+
+
+def _purpose(run: Run) -> str:
+    """What it was for: calls that nobody waits for have lines of their own in the books."""
+    hop = run.decision.hops[0].hop if run.decision and run.decision.hops else ""
+    return hop if hop in ("shadow", "judge") else "answer"
 
 
 def _prices(run: Run) -> dict[str, Any]:

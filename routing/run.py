@@ -65,6 +65,7 @@ class Run:
         model: str,
         failure: AttemptFailed | None = None,
         status: str = "",
+        upstream_id: str = "",
     ) -> Answered:
         """Record one upstream attempt: each is paid for and kept as its own."""
         took = time.perf_counter() - began
@@ -78,6 +79,7 @@ class Run:
             status=status or ("error" if failure else "ok"), error=failure.kind if failure else "", started_ns=began_ns,
             duration_ms=took * 1000, usage=usage, cost_nusd=charge.cost_nusd, price_version=self.price_of(target),
             http_status=failure.http_status if failure else 200, legs=charge.legs, saved=charge.saved,
+            upstream_id=upstream_id,
         )  # fmt: skip
         self.attempts.append(attempt)
         self.outcomes.append((target.name, failure is None or failure.kind not in AttemptFailed.BREAKER))

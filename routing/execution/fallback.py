@@ -102,6 +102,12 @@ class Executor:
             usage = error.usage or Usage(calls=0)
             run.attempted(target, began=began, began_ns=began_ns, usage=usage, model=model, failure=error)
             raise
+        except asyncio.CancelledError:
+            # Nobody waits any more, but the server goes on and bills it: guessed, until its bill says.
+            guess = guessed(Usage(source="estimated"), bytes_in=len(request.raw), bytes_out=0)
+            usage = timed(guess, target, None, began)
+            run.attempted(target, began=began, began_ns=began_ns, usage=usage, model=model, status="cut")
+            raise
         finally:
             self.load.in_flight[target.name] -= 1
         if completion.usage.source == "estimated":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from costs.contracts import Usage
@@ -16,6 +16,7 @@ from routing.execution.deadlines import Deadline
 from routing.execution.fallback import Executor
 from routing.execution.openai_http import decode
 from routing.run import Run
+from switchyard.core.ids import new_id
 from switchyard.core.money import largest_remainder
 
 ITEMS = {"classification": "input", "prediction": "records"}
@@ -39,6 +40,7 @@ class Share:
     tokens_in: int
     accelerator_ns: int
     duration_s: float
+    call_id: str  # what the upstream bills the whole call by
 
 
 @dataclass(slots=True)
@@ -50,6 +52,9 @@ class BatchingExecutor(Executor):
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: int = 0
+    name: str = field(
+        default_factory=lambda: new_id("run")[-10:]
+    )  # of this process's calls, on the vendor's bill
 
     async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
         request = run.request
@@ -57,7 +62,7 @@ class BatchingExecutor(Executor):
             entered = time.perf_counter()
             async with self.alone:  # one at a time, so that its time is its own
                 run.upstream_s += time.perf_counter() - entered
-                return await Executor._attempt(self, run, target)
+                return await self._by_itself(run, target)
         model = upstream_model(request, target)
         began = time.perf_counter()
         waiting = Waiting(
@@ -79,6 +84,21 @@ class BatchingExecutor(Executor):
             raise
         return self._completion(run, target, model, share, began)
 
+    async def _by_itself(self, run: Run, target: DeploymentInfo) -> Completion:
+        """A call of its own. A replay that was stopped asks again under the same request id; the vendor bills each time, so
+        each call has an id that never comes again."""
+        request, call_id, known = run.request, self._call_id(), len(run.attempts)
+        run.request = replace(request, request_id=call_id)
+        try:
+            return await Executor._attempt(self, run, target)
+        finally:
+            run.request = request
+            run.attempts[known:] = [replace(a, upstream_id=call_id) for a in run.attempts[known:]]
+
+    def _call_id(self) -> str:
+        self.calls += 1
+        return f"history-{self.name}-{self.calls}"
+
     def _completion(
         self, run: Run, target: DeploymentInfo, model: str, share: Share, began: float
     ) -> Completion:
@@ -92,7 +112,8 @@ class BatchingExecutor(Executor):
         completion = adapter_for(request.task, target).read(request, target, payload)
         ended = time.perf_counter()
         run.attempted(
-            target, began=ended - share.duration_s, began_ns=request.received_ns, usage=completion.usage, model=model
+            target, began=ended - share.duration_s, began_ns=request.received_ns, usage=completion.usage, model=model,
+            upstream_id=share.call_id,
         )  # fmt: skip
         run.upstream_s += ended - began - share.duration_s  # waiting for others is no work of ours
         return completion
@@ -118,11 +139,11 @@ class BatchingExecutor(Executor):
     async def _call(
         self, key: tuple[str, str], target: DeploymentInfo, task: str, batch: list[Waiting]
     ) -> list[Share]:
-        self.calls += 1
+        call_id = self._call_id()
         items = [item for waiting in batch for item in waiting.items]
         path = "/classifications" if task == "classification" else "/predictions"
         reply = await self.upstream.whole(
-            target, path, {"model": key[1], ITEMS[task]: items}, request_id=f"history-{self.calls}",
+            target, path, {"model": key[1], ITEMS[task]: items}, request_id=call_id,
             deadline=Deadline(DEADLINE_S),
         )  # fmt: skip
         payload = decode(target, reply)
@@ -134,7 +155,7 @@ class BatchingExecutor(Executor):
         for waiting, tokens_in, accelerator_ns in zip(batch, tokens, times, strict=True):
             rows = payload["data"][place : place + len(waiting.items)]
             place += len(waiting.items)
-            shares.append(Share(rows, tokens_in, accelerator_ns, accelerator_ns / 1e9))
+            shares.append(Share(rows, tokens_in, accelerator_ns, accelerator_ns / 1e9, call_id))
         return shares
 
 
