@@ -46,12 +46,12 @@ def post(url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 1
         deadline = _Deadline(time.monotonic() + timeout_s)
         with _connected([str(a) for a in addresses], url, deadline) as connection:
             status = _speak(connection, _request(url, host, body, headers), deadline)
-    except ValueError as error:  # AddressRefused, or no URL at all
-        raise Undelivered(str(error)) from None
     except TimeoutError:
         raise Undelivered(f"{host} didn't answer within {timeout_s:g} s.") from None
     except ssl.SSLError as error:
         raise Undelivered(f"The secure connection to {host} failed: {error.reason or error}.") from None
+    except ValueError as error:  # AddressRefused, or no URL; a refused certificate is one too, caught above
+        raise Undelivered(str(error)) from None
     except OSError as error:
         raise Undelivered(f"{host} can't be reached: {error.strerror or error}.") from None
     if 300 <= status < 400:

@@ -4,9 +4,9 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from costs.api.alerts import AlertViewSet
+from costs.api.alerts import AlertTargetViewSet, AlertViewSet
 from costs.api.books import LedgerViewSet
-from costs.api.budgets import BudgetViewSet
+from costs.api.budgets import BudgetViewSet, TopUpViewSet
 from costs.api.nodes import NodeViewSet
 from costs.api.prices import PriceViewSet
 from costs.api.reports import ReportViewSet
@@ -39,7 +39,7 @@ RESOURCES = {
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
-    "alerts": AlertViewSet, "reports": ReportViewSet,
+    "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet, "reports": ReportViewSet,
 }  # fmt: skip
 router = ApiRouter()
 for name, view in RESOURCES.items():

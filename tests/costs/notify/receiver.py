@@ -51,7 +51,11 @@ def receiving(tls: ssl.SSLContext | None = None, **answers: Any) -> Iterator[Rec
 
         def log_message(self, *_: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("0.0.0.0" if tls else "127.0.0.1", 0), Handler)
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            """A caller who turns away at the handshake is what some tests are about."""
+
+    server = Quiet(("0.0.0.0" if tls else "127.0.0.1", 0), Handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
