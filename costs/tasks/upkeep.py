@@ -7,7 +7,8 @@ from datetime import timedelta
 import orjson
 from celery import shared_task
 
-from costs import budgets, intervals, ledger, rollups
+from costs import budgets, rollups
+from costs.books import verification
 from costs.courier import SCRIPT
 from costs.models import Alert
 from switchyard.core.clock import now
@@ -18,16 +19,6 @@ from switchyard.tenancy.models import Organisation
 def refresh_rollups(hours: int = 3) -> int:
     """The last hours again, in case the consumer was stopped between commit and roll-up. Gives hourly rows."""
     return rollups.refresh(now() - timedelta(hours=hours), now())
-
-
-@shared_task(name="costs.close_intervals")
-def close_intervals(hours: int = 48) -> int:
-    """Bill every node's finished hours; late work of the last two days is booked anew. Gives changed intervals."""
-    since = now() - timedelta(hours=hours)
-    return sum(
-        intervals.close_intervals(pk, since, now())
-        for pk in Organisation.objects.values_list("pk", flat=True)
-    )
 
 
 @shared_task(name="costs.sweep_leases")
@@ -45,7 +36,7 @@ def verify_books() -> list[str]:
     """What is wrong with the books, each finding an alert as well."""
     found = []
     for organisation in Organisation.objects.all():
-        for finding in ledger.verify_books(organisation.pk):
+        for finding in verification.verify_books(organisation.pk):
             found.append(finding)
             Alert.objects.get_or_create(
                 unique_key=f"books:{organisation.pk}:{now():%Y%m%d}:{finding}"[:160],

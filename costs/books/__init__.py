@@ -1,0 +1,1 @@
+"""What keeps the books: bulk writing, partitions, fiscal periods, corrections, verification."""

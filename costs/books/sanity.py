@@ -1,0 +1,33 @@
+"""What a usage event may say: figures that can be true, times that can be. Pure."""
+
+from __future__ import annotations
+
+import math
+
+MAX_TOKENS = 10**12
+MAX_COST_NUSD = 10**15  # a million dollars for one call
+MAX_ACCELERATOR_NS = 10**17  # three years
+AHEAD_NS = 5 * 60 * 10**9
+BEHIND_NS = 400 * 86_400 * 10**9
+
+
+def check_amounts(*, cost_nusd: int, **quantities: int) -> None:
+    """ValueError names the first figure that can't be true: negative, absurdly large, or no whole number."""
+    if type(cost_nusd) is not int or not 0 <= cost_nusd <= MAX_COST_NUSD:
+        raise ValueError(
+            f"a cost of {cost_nusd} nano-dollars: expected a whole number of 0 to {MAX_COST_NUSD}"
+        )
+    for name, value in quantities.items():
+        if type(value) is not int or not 0 <= value <= MAX_TOKENS:
+            raise ValueError(f"{name} of {value}: expected a whole number of 0 to {MAX_TOKENS}")
+
+
+def check_span(name: str, value: float, most: float) -> None:
+    """ValueError for a duration that is negative, endless or no number."""
+    if not math.isfinite(value) or not 0 <= value <= most:
+        raise ValueError(f"{name} of {value}: expected 0 to {most:.0f}")
+
+
+def skewed(at_ns: int, now_ns: int) -> bool:
+    """Whether a clock went wrong: a time more than five minutes ahead, or more than 400 days ago."""
+    return at_ns > now_ns + AHEAD_NS or at_ns < now_ns - BEHIND_NS
