@@ -9,12 +9,13 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from costs.contracts import PriceSheet, PriceTier, Usage
-from costs.models import Attempt, LedgerEntry, NodeInterval, Price
+from costs.contracts import PriceSheet, Usage
+from costs.models import Attempt, ExchangeRate, LedgerEntry, NodeInterval, Price
 from costs.pricing import external_cost
 from costs.reconciliation.lines import Booked, Reprice
 from costs.reconciliation.machines import BookedHour
-from costs.sheets.currencies import to_nusd
+from costs.sheets.currencies import Rate
+from costs.sheets.in_force import sheet_of
 
 HISTORY = timedelta(days=60)  # how far back a replayed history is dated
 CHUNK = 400
@@ -90,33 +91,26 @@ def booked_hours(organisation_id: int, node: str, start: datetime, end: datetime
 
 
 # ------------------------------------------------------------------------------------------------- prices
-def own_sheet(price: Price) -> PriceSheet:
-    """The sheet in its own currency: nano-units of it instead of nano-dollars."""
-    return PriceSheet(
-        version=price.version, input_nusd_per_munit=price.input_nusd_per_munit,
-        cached_input_nusd_per_munit=price.cached_input_nusd_per_munit,
-        cache_write_nusd_per_munit=price.cache_write_nusd_per_munit, output_nusd_per_munit=price.output_nusd_per_munit,
-        reasoning_nusd_per_munit=price.reasoning_nusd_per_munit, call_nusd_per_munit=price.call_nusd_per_munit,
-        second_nusd_per_munit=price.second_nusd_per_munit, minimum_nusd=price.minimum_nusd, batch_ppm=price.batch_ppm,
-        tiers=tuple(PriceTier(**tier) for tier in price.tiers), source=price.source,
-    )  # fmt: skip
-
-
 def repricer(organisation_id: int) -> Reprice:
-    """What a bill's tokens cost by the sheet that an attempt was booked at. Corrected by a bill, it has none."""
+    """What a bill's tokens cost by the sheet that an attempt was booked at, to its exchange rate. None where it names no
+    sheet: it was booked from a bill itself."""
 
     @lru_cache(maxsize=1000)
-    def price_of(version: str) -> Price | None:
-        kind, _, number = version.partition("@")[0].partition(":")
+    def sheet_named(version: str) -> PriceSheet | None:
+        name, _, rate = version.partition("@fx:")
+        kind, _, number = name.partition(":")
         if kind != "price" or not number.isdecimal():
             return None
-        return Price.objects.filter(organisation_id=organisation_id, pk=int(number)).first()
+        price = Price.objects.filter(organisation_id=organisation_id, pk=int(number)).first()
+        if price is None or not rate:
+            return sheet_of(price) if price is not None else None
+        known = ExchangeRate.objects.filter(organisation_id=organisation_id, pk=int(rate)).first()
+        return sheet_of(price, Rate(known.currency, known.nusd_per_unit, known.pk)) if known is not None else None
 
     def reprice(row: Booked, tokens_in: int, tokens_out: int, cached_in: int) -> int | None:
-        price = price_of(row.price)
-        if price is None:
+        sheet = sheet_named(row.price)
+        if sheet is None:
             return None
-        usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cached_tokens_in=cached_in)
-        return to_nusd(external_cost(usage, own_sheet(price)), price.currency, row.at, organisation_id)
+        return external_cost(Usage(tokens_in=tokens_in, tokens_out=tokens_out, cached_tokens_in=cached_in), sheet)
 
     return reprice

@@ -20,6 +20,7 @@ from costs.reconciliation.fetching import fetch_bill
 from costs.reconciliation.lines import ROUNDING_NUSD, Billed, Matched
 from costs.reconciliation.match import findings, match
 from costs.sheets.currencies import to_nusd
+from costs.sheets.in_force import sheet_of
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, NotFound
@@ -210,7 +211,7 @@ def _at_sheet(organisation_id: int, deployment: str, currency: str) -> Any:
         usage = Usage(
             tokens_in=row.tokens_in, tokens_out=row.tokens_out or 0, cached_tokens_in=row.cached_in or 0
         )
-        return abs(external_cost(usage, books.own_sheet(sheet)) - row.amount_nano) <= ROUNDING_NUSD * (
+        return abs(external_cost(usage, sheet_of(sheet)) - row.amount_nano) <= ROUNDING_NUSD * (
             row.requests or 1
         )
 

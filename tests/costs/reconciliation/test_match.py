@@ -38,7 +38,10 @@ def pairs(count: int) -> tuple[list[Billed], list[Booked]]:
 
 
 def causes(billed: list[Billed], booked: list[Booked]) -> list[tuple[str, str, int]]:
-    return [(str(f["cause"]), str(f["lob"]), int(str(f["gap_nusd"]))) for f in findings(match(billed, booked, reprice).gaps)]
+    return [
+        (str(f["cause"]), str(f["lob"]), int(str(f["gap_nusd"])))
+        for f in findings(match(billed, booked, reprice).gaps)
+    ]
 
 
 def test_what_agrees_leaves_nothing_to_say():
@@ -65,7 +68,9 @@ def test_another_price_for_the_same_tokens_is_a_claim_that_no_fix_is_proposed_fo
     billed, booked = pairs(3)
     billed[1] = replace(billed[1], cost_nusd=billed[1].cost_nusd + 500)
     done = match(billed, booked, reprice)
-    assert [(g.cause, g.lob, g.nusd) for g in done.gaps] == [("price", "customer-service", 500)] and done.fixes == []
+    assert [(g.cause, g.lob, g.nusd) for g in done.gaps] == [
+        ("price", "customer-service", 500)
+    ] and done.fixes == []
 
 
 @pytest.mark.parametrize(
@@ -75,8 +80,12 @@ def test_other_tokens_at_the_same_price_name_the_token_class(tokens_in: int, tok
     line, row = call(0)
     line = replace(line, tokens_in=tokens_in, tokens_out=tokens_out, cost_nusd=worth(tokens_in, tokens_out))
     done = match([line], [row], reprice)
-    assert [(g.cause, g.detail, g.nusd) for g in done.gaps] == [("tokens", classes, line.cost_nusd - row.cost_nusd)]
-    assert [(f.tokens_in, f.tokens_out, f.cost_nusd) for f in done.fixes] == [(tokens_in, tokens_out, line.cost_nusd)]
+    assert [(g.cause, g.detail, g.nusd) for g in done.gaps] == [
+        ("tokens", classes, line.cost_nusd - row.cost_nusd)
+    ]
+    assert [(f.tokens_in, f.tokens_out, f.cost_nusd) for f in done.fixes] == [
+        (tokens_in, tokens_out, line.cost_nusd)
+    ]
 
 
 def test_other_tokens_at_another_price_are_two_gaps_of_which_one_is_a_claim():
@@ -91,7 +100,9 @@ def test_an_estimate_is_replaced_by_what_was_billed():
     line, row = call(0)
     done = match([line], [replace(row, cost_nusd=90, tokens_in=1, tokens_out=0, estimated=True)], reprice)
     assert [(g.cause, g.nusd) for g in done.gaps] == [("estimated", line.cost_nusd - 90)]
-    assert [(f.ref, f.cost_nusd, f.tokens_in, f.tokens_out) for f in done.fixes] == [(0, line.cost_nusd, 20, 2)]
+    assert [(f.ref, f.cost_nusd, f.tokens_in, f.tokens_out) for f in done.fixes] == [
+        (0, line.cost_nusd, 20, 2)
+    ]
 
 
 def test_what_failed_here_but_was_answered_there_is_booked_on_its_own_attempt():
@@ -101,14 +112,20 @@ def test_what_failed_here_but_was_answered_there_is_booked_on_its_own_attempt():
 
 
 def test_requests_that_shared_one_upstream_call_are_held_against_its_one_line():
-    rows = [replace(call(i)[1], id="history-1", tokens_in=10 + i, cost_nusd=worth(10 + i, 2)) for i in range(5)]
-    line = Billed(NOON, "txt-edge", sum(r.cost_nusd for r in rows), "history-1", sum(r.tokens_in for r in rows), 10)
+    rows = [
+        replace(call(i)[1], id="history-1", tokens_in=10 + i, cost_nusd=worth(10 + i, 2)) for i in range(5)
+    ]
+    line = Billed(
+        NOON, "txt-edge", sum(r.cost_nusd for r in rows), "history-1", sum(r.tokens_in for r in rows), 10
+    )
     assert match([line], rows, reprice).gaps == []
     rounded = match([replace(line, cost_nusd=line.cost_nusd - 2)], rows, reprice)
     assert [(g.cause, g.nusd) for g in rounded.gaps] == [("rounding", -2)]
-    assert sum(f.cost_nusd for f in rounded.fixes) + sum(
-        r.cost_nusd for r in rows if r.ref not in {f.ref for f in rounded.fixes}
-    ) == line.cost_nusd - 2
+    assert (
+        sum(f.cost_nusd for f in rounded.fixes)
+        + sum(r.cost_nusd for r in rows if r.ref not in {f.ref for f in rounded.fixes})
+        == line.cost_nusd - 2
+    )
 
 
 def test_the_same_amount_in_its_own_currency_is_a_matter_of_the_exchange_rate():
@@ -135,11 +152,16 @@ def test_a_days_sums_agree_by_model_whatever_date_the_vendor_writes_behind_its_n
 def test_a_three_per_cent_gap_in_a_days_sums_is_found_and_named_by_line_of_business():
     _, booked = pairs(100)
     dropped = causes([daily(booked)], booked[3:])
-    assert {c for c, _, _ in dropped} == {"missing"} and {lob for _, lob, _ in dropped} == {"legal", "customer-service"}
+    assert {c for c, _, _ in dropped} == {"missing"} and {lob for _, lob, _ in dropped} == {
+        "legal",
+        "customer-service",
+    }
     assert sum(gap for _, _, gap in dropped) == sum(r.cost_nusd for r in booked[:3])
     total = sum(r.cost_nusd for r in booked)
     dearer = causes([daily(booked, cost_nusd=total * 103 // 100)], booked)
-    assert {c for c, _, _ in dearer} == {"price"} and sum(g for _, _, g in dearer) == total * 103 // 100 - total
+    assert {c for c, _, _ in dearer} == {"price"} and sum(
+        g for _, _, g in dearer
+    ) == total * 103 // 100 - total
     more = daily(booked)
     more = replace(more, tokens_out=(more.tokens_out or 0) + 30, cost_nusd=more.cost_nusd + 30 * OUT)
     assert {c for c, _, _ in causes([more], booked)} == {"tokens"}
