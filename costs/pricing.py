@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from costs.contracts import Charge, NodeRate, PriceSheet, Usage
-from switchyard.core.money import leg_nusd, usd_to_nusd
+from switchyard.core.money import leg_nusd
 
 HOUR_NS = 3_600_000_000_000
 PPM = 1_000_000
@@ -214,25 +214,3 @@ def other_side_cost(usage: Usage, answers: int, candidates: Iterable[OtherSide])
         return None
     cost, deployment = min(found)
     return deployment, cost
-
-
-def node_nusd_per_hour(
-    *,
-    usd_per_hour: Decimal | None,
-    capex_usd: Decimal | None = None,
-    life_months: int | None = None,
-    watts: int = 0,
-    pue: Decimal = Decimal(1),
-    usd_per_kwh: Decimal = Decimal(0),
-    operations_usd_per_month: Decimal = Decimal(0),
-) -> int:
-    """What a node costs an hour whether it is used or not: a cloud rate, or purchase ÷ life + power × PUE; operations on
-    top of either. Raises Unpriced when it has neither."""
-    if usd_per_hour is not None:
-        hourly = Decimal(usd_per_hour)
-    elif capex_usd is not None and life_months:
-        power = Decimal(watts) / 1000 * Decimal(pue) * Decimal(usd_per_kwh)
-        hourly = Decimal(capex_usd) / (life_months * HOURS_PER_MONTH) + power
-    else:
-        raise Unpriced("The node has neither a rate per hour nor a purchase price with a life.")
-    return usd_to_nusd(hourly + Decimal(operations_usd_per_month) / HOURS_PER_MONTH)

@@ -65,7 +65,7 @@ def refresh(since: datetime, until: datetime) -> int:
             batch_size=200,
         )
         _clear_stale(start, end, {_names(row) for row in rows})
-        _refresh_days(start, end)
+        refresh_days(start, end)
         mark()
     return len(rows)
 
@@ -100,7 +100,8 @@ def _clear_stale(start: datetime, end: datetime, alive: set[tuple[Any, ...]]) ->
         SpendHour.objects.filter(pk__in=stale, judged=0, variance_nusd=0).delete()
 
 
-def _refresh_days(start: datetime, end: datetime) -> None:
+def refresh_days(start: datetime, end: datetime) -> None:
+    """Sum the hours of every day that [start, end) touches again."""
     first, after = day_of(start), day_of(end - HOUR) + timedelta(days=1)
     names = [name for name in Spend.NAMES if name != "start"]
     fields = SPEND_FIELDS + LATER_FIELDS
@@ -142,7 +143,7 @@ def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:
             batch_size=200,
         )
         for day in sorted({day_of(row.start) for row in found}):
-            _refresh_days(day, day + HOUR)
+            refresh_days(day, day + HOUR)
     return len(found)
 
 

@@ -124,7 +124,7 @@ def book_vendor_calls(job: Job, deployment: Deployment, workload: str, calls: It
         events.append({
             "kind": "usage", "event_id": call.request_id, "request_id": call.request_id, "at_ns": call.at_ns,
             "origin": "job", "organisation_id": job.organisation_id, "lob": job.lob.slug if job.lob else "",
-            "workload": workload, "attempts": [attempt],
+            "purpose": job.kind, "workload": workload, "attempts": [attempt],
         })  # fmt: skip
     with transaction.atomic():
         record_events(events)

@@ -1,6 +1,5 @@
 """Prices: integers, one rounding per leg, and worst cases that hold."""
 
-from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -17,7 +16,6 @@ from costs.pricing import (
     external_charge,
     external_cost,
     external_legs,
-    node_nusd_per_hour,
     other_side_cost,
     private_cost,
     worst_case,
@@ -265,18 +263,3 @@ def test_the_other_side_is_its_cheapest_that_was_measured():
     usual = OtherSide("usual", rate=RATE, usual_accelerator_ns=1_000_000_000)
     assert other_side_cost(usage, 2, [dear, never_measured, usual]) == ("usual", 27_778)
     assert other_side_cost(usage, 2, [never_measured]) is None
-
-
-def test_a_bought_node_costs_purchase_over_life_plus_power_and_operations():
-    hourly = node_nusd_per_hour(
-        usd_per_hour=None,
-        capex_usd=Decimal("7305"),
-        life_months=10,
-        watts=500,
-        pue=Decimal("1.2"),
-        usd_per_kwh=Decimal("0.10"),
-        operations_usd_per_month=Decimal("73.05"),
-    )
-    assert hourly == 1_000_000_000 + 60_000_000 + 100_000_000
-    with pytest.raises(Unpriced):
-        node_nusd_per_hour(usd_per_hour=None, capex_usd=Decimal(1))

@@ -1,0 +1,89 @@
+"""The form of a node and of a change of its cost: what the admin and the machines page share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from costs.models import Node
+from costs.nodes.changes import CARRYING_FIELDS, Change, carrying_faults, change_cost
+from costs.nodes.checks import cost_faults
+from costs.nodes.versions import COST_FIELDS
+from switchyard.core.errors import ValidationFailed
+
+
+class CostForm(forms.ModelForm):
+    """A change of cost from a moment on; `preview` holds what it would move once the form is valid."""
+
+    valid_from = forms.DateTimeField(
+        label=_("In force from (UTC)"),
+        required=False,
+        help_text=_("Empty: now. A time in the past bills its hours again."),
+    )
+    reason = forms.CharField(label=_("Reason"), required=False, max_length=300)
+    preview: Change | None = None
+
+    class Meta:
+        model = Node
+        fields = COST_FIELDS
+
+    def clean_valid_from(self) -> datetime | None:
+        moment = self.cleaned_data["valid_from"]
+        return moment.astimezone(UTC) if moment else None
+
+    def clean_tariff(self) -> list[Any]:
+        return self.cleaned_data["tariff"] or []
+
+    def changed_costs(self) -> dict[str, Any]:
+        """What was changed on the form: the rest stays as it was at that moment, whatever it is now."""
+        return {name: self.cleaned_data[name] for name in COST_FIELDS if name in self.changed_data}
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if self.errors:
+            return values
+        if self.instance.pk is None:
+            self._tell(cost_faults({name: values[name] for name in COST_FIELDS}))
+            return values
+        try:
+            self.preview = change_cost(
+                node=Node.objects.get(pk=self.instance.pk), values=self.changed_costs(), valid_from=values["valid_from"],
+                reason=values["reason"], actor=None, dry_run=True,
+            )  # fmt: skip
+        except ValidationFailed as fault:
+            self._tell({error["path"]: error["message"] for error in fault.errors})
+        return values
+
+    def _tell(self, faults: dict[str, str]) -> None:
+        for path, text in faults.items():
+            self.add_error(path if path in self.fields else None, text)
+
+    def apply(self, actor: Any) -> Change:
+        """Raises ValidationFailed when what is in force changed since the form was checked."""
+        return change_cost(
+            node=Node.objects.get(pk=self.instance.pk), values=self.changed_costs(),
+            valid_from=self.cleaned_data["valid_from"], reason=self.cleaned_data["reason"], actor=actor,
+        )  # fmt: skip
+
+
+class NodeForm(CostForm):
+    """The whole node. Its organisation is set on the instance before the form is checked."""
+
+    class Meta:
+        model = Node
+        fields = ("name", *CARRYING_FIELDS, *COST_FIELDS)
+
+    def clean_idle_shares(self) -> dict[str, Any]:
+        return self.cleaned_data["idle_shares"] or {}
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean()
+        if not self.errors:
+            told = Node(
+                organisation_id=self.instance.organisation_id, **{n: values[n] for n in CARRYING_FIELDS}
+            )
+            self._tell(carrying_faults(told))
+        return values
