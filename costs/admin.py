@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import available_timezones
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from simple_history.admin import SimpleHistoryAdmin
 
-from costs.alerts import resolve
-from costs.models import Alert, Attempt, Budget, LedgerEntry, Node, NodeInterval, Price
+from costs import admin_budgets  # noqa: F401
+from costs.models import Attempt, LedgerEntry, Node, NodeInterval, Price
 from costs.prices import create_price, overlapping
 from costs.pricing import Unpriced
 from costs.selectors import hourly_nusd
@@ -26,7 +25,6 @@ from switchyard.tenancy.admin_base import (
     admin_scope,
     organisation_of,
 )
-from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness
 
 AMOUNTS = (
     "input_nusd_per_munit",
@@ -118,63 +116,6 @@ class PriceAdmin(ConfigAdmin):
         return Checked
 
 
-class BudgetForm(forms.ModelForm):
-    limit_nusd = UsdField(label=_("Limit, USD"))
-
-    class Meta:
-        model = Budget
-        fields = ["scope", "limit_nusd", "period", "timezone", "action", "on_outage", "warn_pct"]
-
-
-@admin.register(Budget)
-class BudgetAdmin(ConfigAdmin, SimpleHistoryAdmin):
-    form = BudgetForm
-    list_display = ["scope", "period", "limit", "action", "warn_pct", "timezone"]
-    list_filter = ["period", "action"]
-    exclude = ["lob"]
-
-    @admin.display(description=_("limit, USD"))
-    def limit(self, budget: Budget) -> str:
-        return format_usd(budget.limit_nusd)
-
-    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-        scope = admin_scope(request.user)
-
-        class Checked(form):  # type: ignore[misc,valid-type]
-            def clean_scope(self) -> str:
-                self.instance.lob = _lob_of(self.cleaned_data["scope"], scope)
-                return self.cleaned_data["scope"]
-
-            def clean_timezone(self) -> str:
-                if self.cleaned_data["timezone"] not in available_timezones():
-                    raise ValidationError(_("Not a time zone of the IANA database."))
-                return self.cleaned_data["timezone"]
-
-        return Checked
-
-
-def _lob_of(text: str, scope: Any) -> LineOfBusiness | None:
-    """The LOB a budget's scope lies in. ValidationError when it names nothing."""
-    kind, _colon, name = text.partition(":")
-    if text == "organisation":
-        return None
-    if kind == "lob":
-        found: Any = LineOfBusiness.objects.for_tenant(scope).filter(slug=name).first()
-        lob = found
-    elif kind == "application":
-        found = Application.objects.for_tenant(scope).select_related("lob").filter(slug=name).first()
-        lob = found.lob if found else None
-    elif kind == "key":
-        found = ApiKey.objects.for_tenant(scope).select_related("application__lob").filter(pk=name).first()
-        lob = found.application.lob if found else None
-    else:
-        raise ValidationError("Write organisation, lob:<slug>, application:<slug> or key:<id>.")
-    if found is None:
-        raise ValidationError(f"There is no {kind} {name!r}.")
-    return lob
-
-
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ScopedReadOnlyAdmin):
     list_display = ["at", "debit", "credit", "usd", "lob", "request_id", "memo", "origin"]
@@ -215,16 +156,3 @@ class NodeIntervalAdmin(ScopedReadOnlyAdmin):
     list_display = ["node", "start", "seconds", "bill_nusd", "used_nusd", "idle_nusd", "origin"]
     list_filter = ["node"]
     ordering = ["-start"]
-
-
-@admin.register(Alert)
-class AlertAdmin(ScopedReadOnlyAdmin):
-    list_display = ["at", "kind", "lob", "subject", "message", "resolved_at"]
-    list_filter = ["kind", "lob"]
-    actions = ["resolve"]
-
-    @admin.action(description=_("Mark as resolved"), permissions=["view"])
-    def resolve(self, request: Any, queryset: Any) -> None:
-        for alert in queryset:
-            resolve(alert=alert, user=request.user)
-        self.message_user(request, _("Marked as resolved."), level=messages.SUCCESS)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from costs import budgets
 from costs.api.fields import UsdField
-from costs.budgets.rules import budget_faults
+from costs.budgets.rules import budget_faults, lob_of_scope
 from costs.models import Budget, BudgetExtra
 from switchyard.tenancy.api.base import (
     EmptySerializer,
@@ -22,7 +22,6 @@ from switchyard.tenancy.api.base import (
     request_scope,
 )
 from switchyard.tenancy.api.views import ConfigViewSet
-from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness
 
 
 class BudgetSerializer(StrictSerializer):
@@ -63,35 +62,11 @@ class BudgetSerializer(StrictSerializer):
         return name
 
     def validate_scope(self, scope: str) -> str:
-        lob_of_scope(request_scope(self.context["request"]), scope)
+        try:
+            lob_of_scope(request_scope(self.context["request"]), scope)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
         return scope
-
-
-def lob_of_scope(scope: Any, name: str) -> LineOfBusiness | None:
-    """The line of business a budget's scope belongs to; None for the organisation. Raises ValidationError."""
-    kind, _, value = name.partition(":")
-    if name == "organisation":
-        if scope.lob_ids is not None:
-            raise serializers.ValidationError(
-                "The organisation's budget takes a role in all lines of business."
-            )
-        return None
-    if kind == "lob":
-        row: Any = LineOfBusiness.objects.for_tenant(scope).filter(slug=value).first()
-        found = row
-    elif kind == "application":
-        row = Application.objects.for_tenant(scope).filter(slug=value).select_related("lob").first()
-        found = row and row.lob
-    elif kind == "key":
-        row = ApiKey.objects.for_tenant(scope).filter(pk=value).select_related("application__lob").first()
-        found = row and row.application.lob
-    else:
-        raise serializers.ValidationError(
-            "Expected organisation, lob:<slug>, application:<slug> or key:<id>."
-        )
-    if row is None:
-        raise serializers.ValidationError(f"There is no {kind} {value!r}.")
-    return found
 
 
 class TopUpSerializer(serializers.ModelSerializer):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from switchyard.tenancy.models import ApiKey, Application, LineOfBusiness
+from switchyard.tenancy.querysets import Scope
+
 
 def budget_faults(values: Mapping[str, Any]) -> dict[str, str]:
     """Field → what is wrong with it; empty when the values go together."""
@@ -22,3 +25,27 @@ def budget_faults(values: Mapping[str, Any]) -> dict[str, str]:
         if str(values.get("scope", "")).startswith(("application:", "key:")):
             faults["scope"] = "Labels are booked to a line of business: write organisation or lob:<slug>."
     return faults
+
+
+def lob_of_scope(scope: Scope, name: str) -> LineOfBusiness | None:
+    """The line of business a budget's scope lies in; None for the organisation. ValueError, in words, for what isn't
+    there or not the asker's."""
+    kind, _, value = name.partition(":")
+    if name == "organisation":
+        if scope.lob_ids is not None:
+            raise ValueError("The organisation's budget takes a role in all lines of business.")
+        return None
+    if kind == "lob":
+        row: Any = LineOfBusiness.objects.for_tenant(scope).filter(slug=value).first()
+        found = row
+    elif kind == "application":
+        row = Application.objects.for_tenant(scope).filter(slug=value).select_related("lob").first()
+        found = row and row.lob
+    elif kind == "key":
+        row = ApiKey.objects.for_tenant(scope).filter(pk=value).select_related("application__lob").first()
+        found = row and row.application.lob
+    else:
+        raise ValueError("Expected organisation, lob:<slug>, application:<slug> or key:<id>.")
+    if row is None:
+        raise ValueError(f"There is no {kind} {value!r}.")
+    return found

@@ -136,6 +136,7 @@ def test_a_price_that_was_in_force_cannot_be_edited(admin: Client) -> None:
 def test_a_budget_is_written_in_dollars_and_its_scope_must_exist(admin: Client, company: Company) -> None:
     values = {
         "scope": "lob:legal",
+        "covers": "all",
         "limit_nusd": "12.50",
         "period": "day",
         "timezone": "Europe/Zurich",
@@ -146,7 +147,8 @@ def test_a_budget_is_written_in_dollars_and_its_scope_must_exist(admin: Client, 
     assert admin.post("/admin/costs/budget/add/", values).status_code == 302
     budget = Budget.objects.get(scope="lob:legal", period="day")
     assert (budget.limit_nusd, budget.lob) == (12_500_000_000, company.lobs["legal"])
-    for wrong in ({"scope": "lob:nobody"}, {"scope": "everything"}, {"timezone": "Mars/Olympus"}):
+    labels = {"covers": "labels", "action": "throttle"}
+    for wrong in ({"scope": "lob:nobody"}, {"scope": "everything"}, {"timezone": "Mars/Olympus"}, labels):
         assert (
             admin.post("/admin/costs/budget/add/", values | {"period": "week"} | wrong).status_code == 200
         ), wrong
