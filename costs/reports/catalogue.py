@@ -17,7 +17,17 @@ from costs.reports import (
     spend,
     trial_balance,
 )
+from costs.reports.break_even import break_even
+from costs.reports.capacity import PARAMETERS as CAPACITY
+from costs.reports.capacity import capacity
 from costs.reports.economics import economics
+from costs.reports.lifetime import lifetime_cost
+from costs.reports.nodes import node_costs, node_hours
+from costs.reports.purchase import PARAMETERS as PURCHASE
+from costs.reports.purchase import purchase_advice
+from costs.reports.reconciliation import reconciliation
+from costs.reports.true_cost import parse_side, true_cost
+from costs.reports.units import unit_economics
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +44,17 @@ CATALOGUE: dict[str, Entry] = {
     "spend": Entry(spend),
     "accuracy": Entry(accuracy),
     "cost-per-correct": Entry(cost_per_correct),
+    "break-even": Entry(break_even, group="workload"),
+    "capacity": Entry(capacity, parameters=CAPACITY),
+    "purchase-advice": Entry(purchase_advice, parameters=PURCHASE),
     "counterfactual": Entry(counterfactual, group="workload"),
+    "lifetime-cost": Entry(lifetime_cost, group="workload"),
     "node-bill": Entry(node_bill),
+    "node-costs": Entry(node_costs),
+    "node-hours": Entry(node_hours, group="day"),
+    "reconciliation": Entry(reconciliation),
     "share": Entry(share),
     "trial-balance": Entry(trial_balance),
+    "unit-economics": Entry(unit_economics, group="workload"),
+    "true-cost": Entry(true_cost, parameters={"side": parse_side}),
 }
