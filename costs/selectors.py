@@ -2,72 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db.models import Q
 
-from costs.contracts import BudgetLimit, NodeRate, PriceSheet
-from costs.models import Budget, BudgetExtra, Node, Price
+from costs.contracts import BudgetLimit
+from costs.models import Budget, BudgetExtra
+from costs.nodes.standard import node_rates as node_rates
 from costs.periods import EPOCH
-from costs.pricing import PPM, Unpriced, node_nusd_per_hour
+from costs.sheets.in_force import price_sheets as price_sheets
 from switchyard.core.clock import now
 
 EXTRAS_KEPT = timedelta(days=62)  # longer than the longest period that ends
-
-
-def sheet_of(price: Price) -> PriceSheet:
-    return PriceSheet(
-        version=price.version,
-        input_nusd_per_munit=price.input_nusd_per_munit,
-        cached_input_nusd_per_munit=price.cached_input_nusd_per_munit,
-        output_nusd_per_munit=price.output_nusd_per_munit,
-        reasoning_nusd_per_munit=price.reasoning_nusd_per_munit,
-        call_nusd_per_munit=price.call_nusd_per_munit,
-        minimum_nusd=price.minimum_nusd,
-        source=price.source,
-    )
-
-
-def price_sheets(organisation_id: int, at: datetime | None = None) -> dict[str, PriceSheet]:
-    """Deployment → the sheet in force at `at` (now)."""
-    at = at or now()
-    rows = Price.objects.filter(organisation_id=organisation_id, valid_from__lte=at)
-    rows = rows.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=at)).order_by("valid_from")
-    return {row.deployment: sheet_of(row) for row in rows}
-
-
-def hourly_nusd(node: Node) -> int:
-    """Raises Unpriced."""
-    return node_nusd_per_hour(
-        usd_per_hour=node.usd_per_hour,
-        capex_usd=node.capex_usd,
-        life_months=node.life_months,
-        watts=node.watts,
-        pue=node.pue,
-        usd_per_kwh=node.usd_per_kwh,
-        operations_usd_per_month=node.operations_usd_per_month,
-    )
-
-
-def rate_of(node: Node) -> NodeRate:
-    """The node's standard rate; its version changes whenever what it costs changes. Raises Unpriced."""
-    hourly = hourly_nusd(node)
-    planned = int(node.planned_utilisation * PPM)
-    digest = hashlib.sha256(f"{hourly}/{planned}".encode()).hexdigest()[:8]
-    return NodeRate(f"node:{node.pk}@{digest}", node.name, hourly, planned)
-
-
-def node_rates(organisation_id: int) -> dict[str, NodeRate]:
-    """Node name → rate. Nodes that say nothing of their cost are left out, so their deployments get no traffic."""
-    rates = {}
-    for node in Node.objects.filter(organisation_id=organisation_id):
-        try:
-            rates[node.name] = rate_of(node)
-        except Unpriced:
-            continue
-    return rates
 
 
 def limit_of(budget: Budget) -> BudgetLimit:

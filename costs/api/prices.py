@@ -4,38 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
 from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from costs.api.base import OrganisationRows
-from costs.api.fields import UsdField
+from costs.api.price_fields import TERM_FIELDS, TermsForm
+from costs.api.price_tools import (
+    PriceDiff,
+    PriceImport,
+    Reprice,
+    RepricePreview,
+    diff_as_json,
+    preview,
+    preview_as_json,
+)
 from costs.models import Price
-from costs.prices import create_price
-from switchyard.core.clock import now
-from switchyard.core.errors import Conflict
+from costs.sheets import deployments
+from costs.sheets.dated import create_price, end_price, take_back
+from costs.sheets.imports import diff_prices, import_prices
 from switchyard.tenancy.api.base import StrictForm, StrictSerializer, filters, narrowed_by, request_scope
 from switchyard.tenancy.api.views import ConfigViewSet
+from switchyard.tenancy.models import ROLES
 
 
-class PriceSerializer(StrictSerializer):
-    input_usd_per_mtok = UsdField(source="input_nusd_per_munit")
-    cached_input_usd_per_mtok = UsdField(
-        source="cached_input_nusd_per_munit", required=False, allow_null=True
-    )
-    output_usd_per_mtok = UsdField(source="output_nusd_per_munit")
-    reasoning_usd_per_mtok = UsdField(source="reasoning_nusd_per_munit", required=False, allow_null=True)
-    usd_per_mcall = UsdField(source="call_nusd_per_munit", required=False)
-    minimum_usd = UsdField(source="minimum_nusd", required=False)
-
+class PriceSerializer(TermsForm, StrictSerializer):
     class Meta:
         model = Price
-        fields = [
-            "id", "deployment", "input_usd_per_mtok", "cached_input_usd_per_mtok", "output_usd_per_mtok",
-            "reasoning_usd_per_mtok", "usd_per_mcall", "minimum_usd", "source", "created_at",
-        ]  # fmt: skip
+        fields = ["id", "deployment", *TERM_FIELDS, "source", "created_at"]
         read_only_fields = ["id", "created_at"]
 
     def get_fields(self) -> dict[str, Any]:
@@ -47,9 +45,7 @@ class PriceSerializer(StrictSerializer):
 
     def validate_deployment(self, name: str) -> str:
         """Prices know deployments by name alone; a sheet for a name that nobody has prices nothing."""
-        deployments = apps.get_model("modelhub", "Deployment").objects
-        scope = request_scope(self.context["request"])
-        if not deployments.filter(organisation_id=scope.organisation_id, name=name).exists():
+        if not deployments.exists(request_scope(self.context["request"]).organisation_id, name):
             raise serializers.ValidationError(f"There is no deployment {name!r}.")
         return name
 
@@ -72,12 +68,39 @@ class PriceViewSet(OrganisationRows, ConfigViewSet):
     page_order = ("deployment", "-valid_from")
     kind = "price"
 
+    def get_queryset(self) -> Any:
+        """Of deployments that the asker may see: a neighbour's own vendor is none of their business."""
+        names = None if self.drawing else deployments.visible(self.scope)
+        rows = super().get_queryset()
+        return rows if names is None else rows.filter(deployment__in=names)
+
     def filter_queryset(self, queryset: Any) -> Any:
         return narrowed_by(queryset, self.request, ("deployment",)) if self.action == "list" else queryset
 
     @extend_schema(parameters=filters("deployment"))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
+
+    @extend_schema(request=PriceImport, responses={200: PriceDiff})
+    @action(detail=False, methods=["post"], url_path="import")
+    def load(self, request: Any) -> Response:
+        """What a price file would change, or with `apply` the change itself, whole or not at all."""
+        form = PriceImport(data=request.data)
+        form.is_valid(raise_exception=True)
+        asked = form.asked() | self.extra()
+        applying = form.validated_data["apply"]
+        diff = import_prices(actor=request.user, **asked) if applying else diff_prices(**asked)
+        return Response(diff_as_json(diff))
+
+    @extend_schema(request=Reprice, responses={200: RepricePreview})
+    @action(detail=False, methods=["post"], write_roles=tuple(ROLES))
+    def reprice(self, request: Any) -> Response:
+        """What past calls would have cost by another sheet. Changes nothing, so whoever may read may ask."""
+        form = Reprice(data=request.data)
+        form.is_valid(raise_exception=True)
+        if form.validated_data.get("lob"):
+            self.require_lob(form.validated_data["lob"])
+        return Response(preview_as_json(preview(scope=self.scope, values=form.validated_data)))
 
     def perform_create(self, serializer: Any) -> None:
         serializer.save(**self.extra())
@@ -88,22 +111,12 @@ class PriceViewSet(OrganisationRows, ConfigViewSet):
         row, form = self.get_object(), PriceChange(data=request.data)
         self.require_whole_organisation()
         form.is_valid(raise_exception=True)
-        end = form.validated_data["to"]
-        if row.valid_to is not None and row.valid_to <= now():
-            raise Conflict("This sheet is history: it was in force and has ended.", code="price_in_history")
-        if end <= max(row.valid_from, now()):
-            raise serializers.ValidationError({"to": "The end lies in the future, and after `from`."})
-        if row.valid_to is not None and end > row.valid_to:
-            raise serializers.ValidationError(
-                {"to": "Another sheet may follow: the end can only come earlier."}
-            )
-        row.valid_to = end
-        row.save(update_fields=["valid_to"])
+        end_price(price=row, end=form.validated_data["to"])
         self._note("changed", row)
         return Response(self.get_serializer(row).data)
 
+    @transaction.atomic
     def perform_destroy(self, row: Price) -> None:
         self.require_whole_organisation()
-        if row.valid_from <= now():
-            raise Conflict("A sheet that was in force is kept; end it with `to`.", code="price_in_history")
-        super().perform_destroy(row)
+        self._note("deleted", row)
+        take_back(price=row)

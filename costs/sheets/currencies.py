@@ -78,6 +78,31 @@ def check_currency(text: str) -> str:
     return text
 
 
+def check_rate(
+    *, organisation_id: int, currency: str, nusd_per_unit: int, source: str, valid_from: datetime
+) -> None:
+    """Raises ValidationFailed for what create_rate refuses."""
+    check_currency(currency)
+    if currency == USD:
+        raise ValidationFailed("The books are in dollars: a dollar has no rate.", param="currency")
+    if not 0 < nusd_per_unit <= DEAREST_UNIT_NUSD:
+        raise ValidationFailed(
+            f"A unit of {currency} at {format_usd(nusd_per_unit)} dollars: a rate lies between 0 and 1,000 dollars.",
+            param="usd_per_unit",
+        )
+    if not source.strip():
+        raise ValidationFailed("Name who published the rate, and when.", param="source")
+    rows = ExchangeRate.objects.filter(organisation_id=organisation_id, currency=currency)
+    held = rows.filter(valid_from__lte=now(), valid_from__gte=valid_from).order_by("-valid_from").first()
+    if held is not None:
+        raise ValidationFailed(
+            f"A rate of {currency} is in force since {held.valid_from:%Y-%m-%d %H:%M} UTC: the new one must begin later.",
+            param="from",
+        )
+    if rows.filter(valid_from=valid_from).exists():
+        raise ValidationFailed(f"A rate of {currency} begins then already.", param="from")
+
+
 @transaction.atomic
 def create_rate(
     *,
@@ -93,26 +118,10 @@ def create_rate(
     Raises ValidationFailed for a currency or a rate that can't be, and for one that begins before another that is in
     force: what was converted stays explained.
     """
-    check_currency(currency)
     start = valid_from or now()
-    if currency == USD:
-        raise ValidationFailed("The books are in dollars: a dollar has no rate.", param="currency")
-    if not 0 < nusd_per_unit <= DEAREST_UNIT_NUSD:
-        raise ValidationFailed(
-            f"A unit of {currency} at {format_usd(nusd_per_unit)} dollars: a rate lies between 0 and 1,000 dollars.",
-            param="usd_per_unit",
-        )
-    if not source.strip():
-        raise ValidationFailed("Name who published the rate, and when.", param="source")
-    rows = ExchangeRate.objects.filter(organisation_id=organisation_id, currency=currency)
-    held = rows.filter(valid_from__lte=now(), valid_from__gte=start).order_by("-valid_from").first()
-    if held is not None:
-        raise ValidationFailed(
-            f"A rate of {currency} is in force since {held.valid_from:%Y-%m-%d %H:%M} UTC: the new one must begin later.",
-            param="from",
-        )
-    if rows.filter(valid_from=start).exists():
-        raise ValidationFailed(f"A rate of {currency} begins then already.", param="from")
+    check_rate(
+        organisation_id=organisation_id, currency=currency, nusd_per_unit=nusd_per_unit, source=source, valid_from=start
+    )  # fmt: skip
     row = ExchangeRate.objects.create(
         organisation_id=organisation_id, currency=currency, valid_from=start, nusd_per_unit=nusd_per_unit,
         source=source.strip(),

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from costs.api.fields import UsdField
+from costs.api.price_fields import TermsForm
 from costs.models import Node
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
 from switchyard.core.addresses import check_url
@@ -25,17 +25,9 @@ class NodeField(serializers.SlugRelatedField):
         )
 
 
-class PricesSerializer(StrictForm):
+class PricesSerializer(TermsForm):
     """A sheet that is in force from now on, entered with a deployment; dated ones go through /prices."""
 
-    input_usd_per_mtok = UsdField(source="input_nusd_per_munit")
-    output_usd_per_mtok = UsdField(source="output_nusd_per_munit")
-    cached_input_usd_per_mtok = UsdField(
-        source="cached_input_nusd_per_munit", required=False, allow_null=True
-    )
-    reasoning_usd_per_mtok = UsdField(source="reasoning_nusd_per_munit", required=False, allow_null=True)
-    usd_per_mcall = UsdField(source="call_nusd_per_munit", required=False)
-    minimum_usd = UsdField(source="minimum_nusd", required=False)
     source = serializers.CharField(max_length=300, required=False)
 
 

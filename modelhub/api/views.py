@@ -13,8 +13,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.response import Response
 
-from costs.prices import create_price
-from costs.selectors import price_sheets
+from costs.sheets.dated import create_price, opening
+from costs.sheets.in_force import prices_in_force
 from modelhub.api.serializers import (
     AuditSerializer,
     DatasetSerializer,
@@ -31,7 +31,6 @@ from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVer
 from modelhub.services import jobs, promotion
 from modelhub.services.datasets import upload
 from modelhub.services.retirement import retire_version
-from switchyard.core.clock import now
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
 from switchyard.tenancy.api.base import ReadViewSet, filters, narrowed_by
@@ -77,8 +76,8 @@ class DeploymentViewSet(ConfigViewSet):
             return
         source = prices.pop("source", "") or "entered with the deployment"
         create_price(
-            organisation_id=row.organisation_id, deployment=row.name, valid_from=now(), source=source,
-            actor=self.request.user, **prices,
+            organisation_id=row.organisation_id, deployment=row.name, source=source, actor=self.request.user,
+            valid_from=opening(row.organisation_id, row.name), **prices,
         )  # fmt: skip
 
     def _refuse_shared(self, row: Deployment) -> None:
@@ -101,7 +100,7 @@ class Sheets:
 
     def of(self, deployment: str) -> Any:
         if self._found is None:
-            self._found = price_sheets(self.organisation_id) if self.organisation_id is not None else {}
+            self._found = prices_in_force(self.organisation_id) if self.organisation_id is not None else {}
         return self._found.get(deployment)
 
 

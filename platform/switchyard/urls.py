@@ -7,8 +7,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from costs.api.alerts import AlertTargetViewSet, AlertViewSet
 from costs.api.books import LedgerViewSet
 from costs.api.budgets import BudgetViewSet, TopUpViewSet
+from costs.api.exchange_rates import ExchangeRateViewSet
+from costs.api.exports import ExportViewSet
 from costs.api.nodes import NodeViewSet
+from costs.api.plans import BusinessEventViewSet, WorkloadPlanViewSet
 from costs.api.prices import PriceViewSet
+from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
 from modelhub.api.views import (
     AuditViewSet,
@@ -39,7 +43,8 @@ RESOURCES = {
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
-    "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet, "reports": ReportViewSet,
+    "exchange-rates": ExchangeRateViewSet, "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet, "reports": ReportViewSet, "reconciliations": ReconciliationViewSet, "exports": ExportViewSet,
+    "workload-plans": WorkloadPlanViewSet, "business-events": BusinessEventViewSet,
 }  # fmt: skip
 router = ApiRouter()
 for name, view in RESOURCES.items():

@@ -9,8 +9,9 @@ import pytest
 from costs import tasks
 from costs.metering import record_events
 from costs.models import Alert, Attempt, LedgerEntry, Node, NodeInterval, Price, SpendHour
-from costs.prices import create_price, price_in_force
 from costs.selectors import node_rates, price_sheets
+from costs.sheets.dated import create_price
+from costs.sheets.in_force import price_in_force
 from switchyard.core.clock import now
 from switchyard.core.errors import ValidationFailed
 from tests.costs.asks import admission_on, make_ask, make_budget

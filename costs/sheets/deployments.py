@@ -1,0 +1,30 @@
+"""Deployments as prices know them: by name. Their rows are modelhub's, which lies above, so they are found by label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+
+from switchyard.tenancy.querysets import Scope
+
+
+def _rows() -> Any:
+    return apps.get_model("modelhub", "Deployment").objects
+
+
+def exists(organisation_id: int | None, name: str) -> bool:
+    return _rows().filter(organisation_id=organisation_id, name=name).exists()
+
+
+def visible(scope: Scope) -> frozenset[str] | None:
+    """Names whose prices somebody may see; None: all of the organisation, those of removed deployments too."""
+    if scope.organisation_id is not None and scope.lob_ids is None:
+        return None
+    return frozenset(_rows().for_tenant(scope).values_list("name", flat=True))
+
+
+def external_models(organisation_id: int) -> dict[str, str]:
+    """External deployment → the vendor's name of its model."""
+    rows = _rows().filter(organisation_id=organisation_id, side="external")
+    return dict(rows.values_list("name", "model"))
