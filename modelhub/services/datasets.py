@@ -16,11 +16,14 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from costs.labels import Charged, Labelled, charge
 from modelhub.ml import datasets as shipped
 from modelhub.models import Dataset
 from switchyard.audit.services import record
+from switchyard.core.clock import now
 from switchyard.core.errors import BodyTooLarge, InvalidRequest, ValidationFailed
 from switchyard.core.ids import new_id
+from switchyard.core.money import format_usd
 from switchyard.tenancy.models import User, Workload
 
 MAX_BYTES = 200 * 1024 * 1024
@@ -48,9 +51,10 @@ class _Checked:
 
 
 def upload(*, workload: Workload, name: str, content: bytes, user: User | None) -> Dataset:
-    """Check and keep rows of {text, label} as JSON lines or CSV.
+    """Check and keep rows of {text, label} as JSON lines or CSV, and charge the labels that weren't charged before.
 
-    Raises ValidationFailed with located faults, BodyTooLarge, InvalidRequest for work that isn't classification.
+    Raises ValidationFailed with located faults, BodyTooLarge, InvalidRequest for work that isn't classification,
+    BudgetExhausted when the labels don't fit into the labelling budget; nothing is kept then.
     """
     if workload.task != "classification":
         raise InvalidRequest("Rows of text and label are for classification workloads.", param="workload")
@@ -60,19 +64,42 @@ def upload(*, workload: Workload, name: str, content: bytes, user: User | None) 
     kept = b"".join(_line(row) for row in rows)
     digest = hashlib.sha256(kept).hexdigest()
     path = Path("datasets") / f"{digest}.jsonl"
-    _write(Path(settings.MEDIA_ROOT) / path, kept)
     with transaction.atomic():
+        charged = _charge(workload, digest, rows)
         dataset = Dataset.objects.create(
             id=new_id("data"), organisation=workload.organisation, lob=workload.lob, workload=workload,
             name=name.replace("\x00", "")[:200] or "rows", path=str(path), digest=digest, rows=len(rows),
             labels=sorted({label for _, label in rows}),
-            report=report | {"uploaded_sha256": hashlib.sha256(content).hexdigest()},
+            report=report | {
+                "uploaded_sha256": hashlib.sha256(content).hexdigest(),
+                "labels_charged": charged.lines, "labels_usd": format_usd(charged.amount_nusd),
+            },
         )  # fmt: skip
         record(
             actor=user, action="dataset.uploaded", target=f"dataset:{dataset.pk}", lob=workload.lob.slug,
-            organisation_id=workload.organisation_id, detail={"rows": len(rows), "sha256": digest},
+            organisation_id=workload.organisation_id,
+            detail={"rows": len(rows), "sha256": digest, "labels_usd": format_usd(charged.amount_nusd)},
         )  # fmt: skip
+        _write(Path(settings.MEDIA_ROOT) / path, kept)  # last, so that what is refused leaves no file behind
     return dataset
+
+
+def _charge(workload: Workload, digest: str, rows: list[Row]) -> Charged:
+    """A labelled row is known by what it says: the same file again, or a longer one that holds it, charges it no more."""
+    at = now()
+    return charge([
+        Labelled(
+            event_id=f"label:{_row_digest(workload, row)}", organisation_id=workload.organisation_id,
+            lob=workload.lob.slug, workload=workload.name, purpose="label", at=at,
+            memo=f"row {number} of data set {digest[:12]}",
+        )
+        for number, row in enumerate(rows, start=1)
+    ])  # fmt: skip
+
+
+def _row_digest(workload: Workload, row: Row) -> str:
+    told = "\0".join((str(workload.organisation_id), workload.name, _normal(row[0]), row[1]))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def read_rows(dataset: Dataset) -> list[Row]:

@@ -21,8 +21,12 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     ("", ((_("Overview"), "overview", "grid"),)),
     (_("Money"), (
         (_("Spend"), "spend", "coins"),
+        (_("Lifetime cost"), "lifetime", "cube"),
+        (_("Machines"), "machines", "gear"),
         (_("Budgets"), "budgets", "gauge"),
         (_("Ledger"), "ledger", "book"),
+        (_("Statements"), "statements", "list"),
+        (_("Reconciliation"), "reconciliation", "target"),
         (_("Economics"), "economics", "branch"),
     )),
     (_("Quality"), (

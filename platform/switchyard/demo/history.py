@@ -10,9 +10,9 @@ from django.db import transaction
 from django.db.models import Count, Min, Q, Sum
 
 from costs import metering
-from costs.intervals import close_intervals
 from costs.models import Attempt
-from routing.services import records
+from costs.nodes.intervals import close_intervals
+from routing.services import labels, records
 from switchyard.core.clock import from_ns, now
 from switchyard.core.ids import new_id
 from switchyard.demo import company
@@ -53,6 +53,7 @@ def keep(job: Job, following: int, total: int, events: Sequence[Event]) -> None:
     with transaction.atomic():
         metering.record_events(usage)
         records.record_events(events)
+        labels.charge_feedback(events)
         job.result = job.result | {"next": following, "answers": job.result.get("answers", 0) + len(usage)}
         job.progress = following / total if total else 1.0
         job.message, job.lease_until = f"{following:,} of {total:,} requests", now() + LEASE

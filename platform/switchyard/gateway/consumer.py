@@ -18,7 +18,7 @@ from django.db import OperationalError, close_old_connections, transaction
 from redis.exceptions import RedisError, ResponseError
 
 from costs import metering, rollups, spool
-from routing.services import records
+from routing.services import labels, records
 from switchyard.core.clock import from_ns
 
 log = logging.getLogger(__name__)
@@ -144,6 +144,7 @@ class Consumer:
         with transaction.atomic():
             metering.record_events([e for e in events if e["kind"] == "usage"])
             records.record_events(events)
+        labels.charge_feedback(events)  # takes locks of its own; told again after a crash, it books once
         for event in events:
             at = from_ns(event["at_ns"] if event["kind"] == "usage" else event["answered_at_ns"])
             self._touched.add((event["organisation_id"], at.replace(minute=0, second=0, microsecond=0)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
@@ -12,8 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from simple_history.admin import SimpleHistoryAdmin
 
 from switchyard.core.clock import now
+from switchyard.core.money import format_usd
 from switchyard.tenancy import services
-from switchyard.tenancy.admin_base import ConfigAdmin, ScopedAdmin, organisation_of
+from switchyard.tenancy.admin_base import ConfigAdmin, ScopedAdmin, UsdField, organisation_of
 from switchyard.tenancy.models import (
     AccessToken,
     ApiKey,
@@ -36,10 +38,34 @@ class OrganisationAdmin(admin.ModelAdmin):
         return False  # its ledger and audit log outlive any wish to delete it
 
 
+class LineOfBusinessForm(forms.ModelForm):
+    label_price_nusd = UsdField(
+        label=_("Price of a label, USD"), required=False, max_value=1_000_000,
+        help_text=_("Of a labelled row, a review, an accepted feedback item; 0 books none."),
+    )  # fmt: skip
+
+    class Meta:
+        model = LineOfBusiness
+        fields = [
+            "organisation", "slug", "name", "guard_mode", "guard_threshold", "label_price_nusd", "keep_text", "rpm", "tpm",
+            "concurrency",
+        ]  # fmt: skip
+
+    def clean_label_price_nusd(self) -> int:
+        return self.cleaned_data["label_price_nusd"] or 0
+
+
 @admin.register(LineOfBusiness)
 class LineOfBusinessAdmin(ConfigAdmin, SimpleHistoryAdmin):
-    list_display = ["name", "slug", "guard_mode", "guard_threshold", "keep_text", "rpm", "tpm", "concurrency"]
+    form = LineOfBusinessForm
+    list_display = [
+        "name", "slug", "guard_mode", "guard_threshold", "label_price", "keep_text", "rpm", "tpm", "concurrency",
+    ]  # fmt: skip
     search_fields = ["name", "slug"]
+
+    @admin.display(description=_("a label, USD"))
+    def label_price(self, lob: LineOfBusiness) -> str:
+        return format_usd(lob.label_price_nusd)
 
 
 @admin.register(Application)

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 from modelhub import artifacts
 from routing.models import Interception
 from routing.services.reviews import review
+from switchyard.core.errors import BudgetExhausted
 from switchyard.dashboards.pages import PageRequest, page, require_role, show
 
 PAGE_SIZE = 50
@@ -82,6 +83,9 @@ def review_action(request: PageRequest, interception_id: int) -> HttpResponse:
     if state not in ("confirmed", "released"):
         messages.error(request, _("Say whether it is confirmed or a false alarm."))
     else:
-        review(interception=row, state=state, user=request.user)  # type: ignore[arg-type]
-        messages.success(request, _("Noted, thank you."))
+        try:
+            review(interception=row, state=state, user=request.user)  # type: ignore[arg-type]
+            messages.success(request, _("Noted, thank you."))
+        except BudgetExhausted as error:  # a review is paid as a label
+            messages.error(request, error.message)
     return redirect("dashboards:review")

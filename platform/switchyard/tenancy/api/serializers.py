@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.utils.text import slugify
@@ -13,6 +14,7 @@ from rest_framework import serializers
 
 from switchyard.core.clock import now
 from switchyard.tenancy.api.base import ScopedSlugField, StrictForm, StrictSerializer, request_scope
+from switchyard.tenancy.api.fields import UsdField
 from switchyard.tenancy.models import (
     ROLES,
     ApiKey,
@@ -67,10 +69,16 @@ class LimitsField(serializers.Field):
 class LobSerializer(StrictSerializer):
     limits = LimitsField()
     guard_threshold = serializers.FloatField(min_value=0, max_value=1, required=False)
+    label_usd = UsdField(
+        source="label_price_nusd", required=False, max_value=Decimal(1_000_000),
+        help_text="Price of a labelled row, a review or an accepted feedback item; 0 books none.",
+    )  # fmt: skip
 
     class Meta:
         model = LineOfBusiness
-        fields = ["id", "slug", "name", "limits", "guard_mode", "guard_threshold", "keep_text", "created_at"]
+        fields = [
+            "id", "slug", "name", "limits", "guard_mode", "guard_threshold", "label_usd", "keep_text", "created_at",
+        ]  # fmt: skip
         read_only_fields = ["id", "created_at"]
         fixed = ["slug"]
 
