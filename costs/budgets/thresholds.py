@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import redis
 
+from costs.alerts import raise_alert
+from costs.budgets.causes import cause_of
 from costs.budgets.headroom import Headroom, headroom
 from costs.models import Alert, Budget
 from costs.selectors import limits_of
@@ -16,26 +18,32 @@ def check_thresholds(connection: redis.Redis | None = None) -> list[Alert]:
     budgets = list(Budget.objects.select_related("lob"))
     for budget, limit in zip(budgets, limits_of(budgets), strict=True):
         room = headroom(limit, connection)
+        added = (
+            room.limit_nusd - budget.limit_nusd
+        )  # a period that was topped up is warned of its new limit as well
         for name, share in (("warning", budget.warn_pct), ("limit", 100)):
             if not room.limit_nusd or room.used_pct < share:
                 continue
-            alert, created = Alert.objects.get_or_create(
-                unique_key=f"budget:{budget.pk}:{int(room.start.timestamp())}:{name}",
-                defaults={
-                    "organisation_id": budget.organisation_id,
-                    "kind": f"budget_{name}",
-                    "lob": budget.lob.slug if budget.lob else "",
-                    "subject": budget.scope,
-                    "message": _message(budget, room, share),
-                },
+            key = f"budget:{budget.pk}:{int(room.start.timestamp())}:{name}" + (f":{added}" if added else "")
+            if Alert.objects.filter(unique_key=key).exists():
+                continue  # before its cause is looked up: this runs every few seconds
+            alert = raise_alert(
+                organisation_id=budget.organisation_id,
+                kind=f"budget_{name}",
+                lob=budget.lob.slug if budget.lob else "",
+                subject=budget.scope,
+                message=_message(budget, room, share),
+                cause=cause_of(limit, room.start),
+                unique_key=key,
             )
-            if created:
+            if alert is not None:
                 raised.append(alert)
     return raised
 
 
 def _message(budget: Budget, room: Headroom, share: int) -> str:
+    what = "of labels " if budget.covers == "labels" else ""
     return (
-        f"The {budget.period} budget on {budget.scope} has passed {share} %: ${format_usd(room.spent_nusd)} of "
+        f"The {budget.period} budget {what}on {budget.scope} has passed {share} %: ${format_usd(room.spent_nusd)} of "
         f"${format_usd(room.limit_nusd)} is spent; at the limit it will {budget.action}."
     )

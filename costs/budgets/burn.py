@@ -1,0 +1,97 @@
+"""How budgets burn down: what was added, what is left, and when it will have run out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import redis
+from django.db.models import Sum
+from django.db.models.functions import TruncHour
+
+from costs.budgets.counters import client
+from costs.budgets.exhaustion import HOUR, Exhaustion, Spending, exhaustion
+from costs.budgets.headroom import Headroom, headroom
+from costs.budgets.rollups import spend_of
+from costs.budgets.spending import entries_of
+from costs.contracts import BudgetLimit
+from costs.models import Budget, BudgetExtra
+from costs.selectors import limits_of
+from switchyard.core.clock import now
+
+HISTORY = timedelta(days=56)
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """A budget's present period in nano-dollars, its hours so far, and its forecast."""
+
+    budget: Budget
+    limit: BudgetLimit
+    room: Headroom
+    carried_nusd: int
+    topped_up_nusd: int
+    hours: dict[datetime, int]
+    forecast: Exhaustion
+
+
+def burns(
+    budgets: Iterable[Budget], at: datetime | None = None, connection: redis.Redis | None = None
+) -> list[Burn]:
+    at, rows = at or now(), list(budgets)
+    own = connection or client()
+    try:
+        rooms = [(b, limit, headroom(limit, own, at)) for b, limit in zip(rows, limits_of(rows), strict=True)]
+    finally:
+        if connection is None:
+            own.close()
+    added = _added(rooms)
+    return [_burn(b, limit, room, added, at) for b, limit, room in rooms]
+
+
+def _added(rooms: list[tuple[Budget, BudgetLimit, Headroom]]) -> dict[tuple[int, str], int]:
+    """(budget, kind) → what was added to its present period."""
+    starts = {b.pk: room.start for b, _, room in rooms}
+    rows = BudgetExtra.objects.filter(
+        budget_id__in=starts, state="approved", period_start__in=set(starts.values())
+    )
+    found: dict[tuple[int, str], int] = {}
+    for budget_id, kind, start, nusd in rows.values_list("budget_id", "kind", "period_start", "amount_nusd"):
+        if start == starts[budget_id]:
+            found[budget_id, kind] = found.get((budget_id, kind), 0) + nusd
+    return found
+
+
+def _burn(
+    budget: Budget, limit: BudgetLimit, room: Headroom, added: dict[tuple[int, str], int], at: datetime
+) -> Burn:
+    hours = _by_hour(limit, at - HISTORY, at)
+    spending = Spending(
+        start=room.start,
+        end=room.end,
+        at=at,
+        spent_nusd=room.spent_nusd,
+        left_nusd=room.left_nusd,
+        hours=hours,
+        since=min(hours, default=None),
+    )
+    return Burn(
+        budget=budget,
+        limit=limit,
+        room=room,
+        carried_nusd=added.get((budget.pk, "carry"), 0),
+        topped_up_nusd=added.get((budget.pk, "top_up"), 0),
+        hours={hour: nusd for hour, nusd in hours.items() if hour + HOUR > room.start},
+        forecast=exhaustion(spending, ZoneInfo(budget.timezone)),
+    )
+
+
+def _by_hour(limit: BudgetLimit, start: datetime, at: datetime) -> dict[datetime, int]:
+    if limit.covers == "labels":  # few, and in no roll-up
+        entries = entries_of(limit, start, at + HOUR).filter(debit__startswith="expense:").order_by()
+        rows = entries.annotate(hour=TruncHour("at")).values_list("hour").annotate(nusd=Sum("amount_nusd"))
+    else:
+        rows = spend_of(limit, start, at + HOUR).values_list("start").annotate(nusd=Sum("cost_nusd"))
+    return {hour: nusd for hour, nusd in rows if nusd > 0}
