@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
@@ -14,19 +15,21 @@ from django.db import DataError, IntegrityError, transaction
 from costs.books import fiscal, partitions
 from costs.books.conflicts import settle_conflicts
 from costs.books.sanity import MAX_ACCELERATOR_NS, check_amounts, check_span, skewed
-from costs.books.writing import ATTEMPTS, ENTRIES, Row, write
+from costs.books.writing import ATTEMPTS, ENTRIES, write
 from costs.contracts import NodeRate
 from costs.ledger import credit_account, expense_account
 from costs.models import LEGS, Alert
 from costs.pricing import private_cost
+from switchyard.core.bulk import Row, collector_paused, stored
 from switchyard.core.clock import from_ns, now
 
 log = logging.getLogger(__name__)
 Event = Mapping[str, Any]
 _LEGS = frozenset(LEGS)
 _NO_LEGS = {f"{leg}_nusd": 0 for leg in (*LEGS, "saved_cache", "saved_batch")}
-_COLUMNS, _ENTRY_COLUMNS = ATTEMPTS.columns, ENTRIES.columns
+_attempt_row, _transfer_row = itemgetter(*ATTEMPTS.columns), itemgetter(*ENTRIES.columns)
 _prepared: set[tuple[int, int]] = set()  # months whose partitions this process has seen to
+_QUANTITIES = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens")
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 
@@ -52,6 +55,10 @@ class _Batch:
     attempts: list[Row] = field(default_factory=list)
     entries: list[Row] = field(default_factory=list)
     alerts: dict[str, Alert] = field(default_factory=dict)
+    recorded_at: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorded_at = stored(self.moment)
 
     def alert(self, alert: Alert) -> None:
         self.alerts.setdefault(alert.unique_key, alert)
@@ -86,12 +93,13 @@ def _record(usage: list[Event]) -> Recorded:
     moment = now()
     batch = _Batch(moment, int(moment.timestamp() * 1e9), {})
     batch.closed = fiscal.closed_spans({e.get("organisation_id") or 0 for e in usage}) if usage else {}
-    for event in usage:
-        try:
-            done.times += _add(batch, event)
-        except UNREADABLE as error:
-            batch.alert(_rejected(event, error))
-            done.rejected.append(str(event.get("event_id")))
+    with collector_paused():
+        for event in usage:
+            try:
+                done.times += _add(batch, event)
+            except UNREADABLE as error:
+                batch.alert(_rejected(event, error))
+                done.rejected.append(str(event.get("event_id")))
     _prepare(done.times)
     written = write(batch.attempts, batch.entries)
     done.attempts, done.entries = written.attempts, written.entries
@@ -134,11 +142,12 @@ def _add(batch: _Batch, event: Event) -> list[datetime]:
     attempts, entries, times = [], [], []
     for index, item in enumerate(told):
         values = _attempt_values(event, item, index == answering)
-        values["at"], memo = _dated(batch, event, item.get("at_ns") or event["at_ns"])
-        attempts.append(tuple([values[name] for name in _COLUMNS]))
-        times.append(values["at"])
+        at, memo = _dated(batch, event, item.get("at_ns") or event["at_ns"])
+        values["at"] = stored(at)
+        attempts.append(_attempt_row(values))
+        times.append(at)
         if values["cost_nusd"]:
-            entries.append(_entry_row(values, batch.moment, memo))
+            entries.append(_entry_row(values, batch.recorded_at, memo))
     batch.attempts += attempts
     batch.entries += entries
     return times
@@ -206,11 +215,7 @@ def _attempt_values(event: Event, item: Event, answered: bool) -> dict[str, Any]
         "answers": event.get("answers", 0) if answered else 0,
         "origin": event.get("origin", "live"),
     }
-    check_amounts(
-        cost_nusd=cost, tokens_in=values["tokens_in"], tokens_out=values["tokens_out"],
-        cached_tokens_in=values["cached_tokens_in"], cache_write_tokens=values["cache_write_tokens"],
-        reasoning_tokens=values["reasoning_tokens"],
-    )  # fmt: skip
+    check_amounts(cost_nusd=cost, **{name: values[name] for name in _QUANTITIES})
     check_span("accelerator_ns", values["accelerator_ns"], MAX_ACCELERATOR_NS)
     check_span("duration_ms", values["duration_ms"], MAX_ACCELERATOR_NS / 1e6)
     _add_legs(values, item, cost)
@@ -229,7 +234,7 @@ def _add_legs(values: dict[str, Any], item: Event, cost: int) -> None:
             values[f"saved_{what}_nusd"] = amount
 
 
-def _entry_row(values: Mapping[str, Any], recorded_at: datetime, memo: str, job_id: str = "") -> Row:
+def _entry_row(values: Mapping[str, Any], recorded_at: str, memo: str, job_id: str = "") -> Row:
     """The transfer of an attempt, as a row of ENTRIES."""
     if values["usage_source"] != "reported":
         memo = f"{values['usage_source']}; {memo}" if memo else values["usage_source"]
@@ -254,7 +259,7 @@ def _entry_row(values: Mapping[str, Any], recorded_at: datetime, memo: str, job_
         "reverses_id": None,
         "origin": values["origin"],
     }
-    return tuple([entry[name] for name in _ENTRY_COLUMNS])
+    return _transfer_row(entry)
 
 
 def _rejected(event: Event, error: Exception) -> Alert:
@@ -318,6 +323,6 @@ def record_job_cost(
     )
     with transaction.atomic():
         _prepare([values["at"]])
-        write([tuple([values[name] for name in _COLUMNS])], entries)
+        write([_attempt_row(values)], entries)
         _alert(*batch.alerts.values())
     return cost

@@ -171,6 +171,15 @@ def replay(folder: Path, deliver: Callable[[list[dict[str, Any]]], None], batch:
     return delivered
 
 
+def waiting_events(folder: Path) -> Iterable[dict[str, Any]]:
+    """Every event that a file still holds, living processes' included; some of them were delivered already."""
+    for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else []:
+        try:
+            yield from _events(path)
+        except FileNotFoundError:
+            continue
+
+
 def _events(path: Path) -> Iterable[dict[str, Any]]:
     for line in path.read_bytes().split(b"\n"):
         if not line:

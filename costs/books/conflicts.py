@@ -6,8 +6,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from costs.books.corrections import replace_attempt
-from costs.books.writing import ATTEMPTS, Row, Written
+from costs.books.writing import ATTEMPTS, CONTENTS, ENTRIES, KEYS, Written
 from costs.models import Alert, Attempt
+from switchyard.core.bulk import Row, Table
 
 ESTIMATED, REPORTED = "estimated", "reported"
 _USAGE_SOURCE, _ORGANISATION, _LOB = (
@@ -18,21 +19,17 @@ _USAGE_SOURCE, _ORGANISATION, _LOB = (
 def settle_conflicts(written: Written, times: list[datetime]) -> list[str]:
     """Inside the batch's transaction; gives the event ids that were refused. Times of corrected rows are added to `times`,
     so that their roll-ups follow."""
-    refused = list(written.refused)
-    alerts = [_transfer_alert(event_id) for event_id in written.refused]
+    alerts = [_alert(ENTRIES, there, came) for there, came in written.refused]
     for there, came in written.conflicts:
-        name = "/".join(str(came[i]) for i in ATTEMPTS.key)
-        if came[_USAGE_SOURCE] == REPORTED and _overtaken(there, came, times):
-            continue
-        refused.append(name)
-        alerts.append(_alert(name, there, came))
+        if came[_USAGE_SOURCE] != REPORTED or not _overtaken(there, came, times):
+            alerts.append(_alert(ATTEMPTS, there, came))
     Alert.objects.bulk_create(alerts, ignore_conflicts=True)
-    return refused
+    return [alert.subject for alert in alerts]
 
 
 def _overtaken(there: Row, came: Row, times: list[datetime]) -> bool:
     """The estimate of a call that seemed lost, and the call's own word after all: a correction, once."""
-    request_id, attempt = (there[i] for i in ATTEMPTS.key[:2])
+    request_id, attempt = (there[i] for i in KEYS[ATTEMPTS][:2])
     newest = Attempt.objects.filter(request_id=request_id, attempt=attempt).order_by("-revision").first()
     if newest is None:
         return False
@@ -47,20 +44,14 @@ def _overtaken(there: Row, came: Row, times: list[datetime]) -> bool:
     return True
 
 
-def _alert(name: str, there: Row, came: Row) -> Alert:
-    differ = [ATTEMPTS.columns[i] for i in ATTEMPTS.content if there[i] != came[i]]
-    first = ATTEMPTS.columns.index(differ[0])
+def _alert(table: Table, there: Row, came: Row) -> Alert:
+    name = "/".join(str(came[i]) for i in KEYS[table])
+    value = dict(zip(table.columns, there, strict=True))
+    differ = [i for i in CONTENTS[table] if there[i] != came[i]]
+    fields = ", ".join(table.columns[i] for i in differ)
     return Alert(
-        organisation_id=there[_ORGANISATION], kind="event_conflict", lob=there[_LOB], subject=name[:120],
-        message=f"{name} came again with another content ({', '.join(differ)}): {differ[0]} is booked as {there[first]}, "
-        f"{came[first]} came. What is booked stands."[:400],
+        organisation_id=value["organisation_id"], kind="event_conflict", lob=value["lob"], subject=name[:120],
+        message=f"{name} came again with another content ({fields}): {table.columns[differ[0]]} is booked as "
+        f"{there[differ[0]]}, {came[differ[0]]} came. What is booked stands."[:400],
         unique_key=f"event_conflict:{name}"[:160],
-    )  # fmt: skip
-
-
-def _transfer_alert(event_id: str) -> Alert:
-    return Alert(
-        organisation_id=0, kind="event_conflict", subject=event_id[:120],
-        message=f"The transfer {event_id} came again with other accounts or another amount. What is booked stands."[:400],
-        unique_key=f"event_conflict:{event_id}"[:160],
     )  # fmt: skip

@@ -107,7 +107,7 @@ def book_missing(
     ) is not None:
         return same
     last = known.aggregate(n=Max("attempt"))["n"]
-    when, _ = first_open_moment(organisation_id, at)
+    when, late = first_open_moment(organisation_id, at)
     fresh = Attempt(
         request_id=request_id, attempt=0 if last is None else last + 1, organisation_id=organisation_id, at=when, lob=lob,
         deployment=deployment, side=side, model=model, upstream_id=upstream_id, tokens_in=tokens_in, tokens_out=tokens_out,
@@ -115,7 +115,7 @@ def book_missing(
         **{"compute_nusd" if side == "private" else "input_nusd": cost_nusd},
     )  # fmt: skip
     fresh.save(force_insert=True)
-    _book(fresh, reason)
+    _book(fresh, f"{late}: {reason}" if late else reason)
     record(
         actor=actor, action="attempt.booked_from_bill", target=f"attempt:{request_id}/{fresh.attempt}", lob=lob,
         organisation_id=organisation_id,

@@ -1,4 +1,4 @@
-"""Rows of the books in bulk, each exactly once: COPY in PostgreSQL, executemany in SQLite.
+"""Rows of the books in bulk, each exactly once.
 
 Nearly every batch is new, so it goes straight into the tables inside a savepoint. When the database says that something is
 known already, the batch is compared with what is there: the same again is passed over, another content is refused by name.
@@ -9,125 +9,117 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError, connection, models, transaction
+from django.db import IntegrityError, connection, transaction
 
-from costs.models import Attempt, LedgerEntry
+from costs.books import fiscal
+from costs.models import Alert, Attempt, LedgerEntry
+from switchyard.core.bulk import Row, Table, insert, insert_unknown, table_of
+from switchyard.core.clock import now
 
-Row = tuple[Any, ...]
 LOOK_UP = 500
+ATTEMPTS, ENTRIES = table_of(Attempt), table_of(LedgerEntry)
+BOOLEANS = frozenset({"superseded", "batch", "answered"})
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as rows are written to it: `key` names the columns that are unique together, `content` what must be the same
-    when a row comes again (not the times: a late or skewed row is dated when it is booked)."""
-
-    name: str
-    columns: tuple[str, ...]
-    key: tuple[int, ...]
-    content: tuple[int, ...]
-    dates: tuple[int, ...]
-
-    @property
-    def insert(self) -> str:
-        marks = ", ".join(["%s"] * len(self.columns))
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"
+def _places(table: Table, *names: str) -> tuple[int, ...]:
+    return tuple(table.columns.index(name) for name in names)
 
 
-def _table(model: type[models.Model], key: Sequence[str], apart: Sequence[str]) -> Table:
-    fields = [f for f in model._meta.concrete_fields if not f.primary_key]
-    names = [f.column for f in fields]
-    dates = [i for i, f in enumerate(fields) if isinstance(f, models.DateTimeField)]
-    content = [i for i, name in enumerate(names) if name not in apart and i not in dates]
-    return Table(
-        model._meta.db_table,
-        tuple(names),
-        tuple(names.index(n) for n in key),
-        tuple(content),
-        tuple(dates),
-    )
+def _content(table: Table, *apart: str) -> tuple[int, ...]:
+    """What must be the same when a row comes again. Not the times: a late or skewed row is dated when it is booked."""
+    return tuple(i for i, name in enumerate(table.columns) if name not in apart and i not in table.dates)
 
 
-ATTEMPTS = _table(Attempt, ("request_id", "attempt", "revision"), ("superseded", "duration_ms"))
-ENTRIES = _table(LedgerEntry, ("event_id",), ("memo", "reverses_id"))
+KEYS = {
+    ATTEMPTS: _places(ATTEMPTS, "request_id", "attempt", "revision"),
+    ENTRIES: _places(ENTRIES, "event_id"),
+}
+CONTENTS = {
+    ATTEMPTS: _content(ATTEMPTS, "superseded", "duration_ms"),
+    ENTRIES: _content(ENTRIES, "memo", "reverses_id"),
+}
 
 
 @dataclass(slots=True)
 class Written:
-    """`conflicts`: (row that is there, row that came) of attempts whose content differs, as tuples of ATTEMPTS.columns.
-    `refused`: event ids of transfers whose content differs."""
+    """Pairs of (row that is there, row that came) whose contents differ: `conflicts` of ATTEMPTS, `refused` of ENTRIES."""
 
     attempts: int = 0
     entries: int = 0
     conflicts: list[tuple[Row, Row]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-
-def row_of(instance: models.Model, table: Table) -> Row:
-    return tuple(getattr(instance, name) for name in table.columns)
+    refused: list[tuple[Row, Row]] = field(default_factory=list)
 
 
 def write_rows(attempts: Iterable[Attempt], entries: Iterable[LedgerEntry]) -> Written:
     """Instances that weren't saved yet, each once; they aren't given their ids."""
-    return write([row_of(a, ATTEMPTS) for a in attempts], [row_of(e, ENTRIES) for e in entries])
+    return write([ATTEMPTS.row_of(a) for a in attempts], [ENTRIES.row_of(e) for e in entries])
 
 
 def append_many(entries: Iterable[LedgerEntry]) -> Written:
-    """Transfers of one batch; those whose event id is known are left as they are. ValueError for one without a positive
-    amount or with one account only."""
-    return write_rows([], entries)
+    """Transfers of one batch; those whose event id is known are left as they are. Those dated into a closed period are
+    booked now, with a memo and an alert. ValueError for one without a positive amount or with one account only."""
+    rows = list(entries)
+    closed = fiscal.closed_spans({row.organisation_id for row in rows}) if rows else {}
+    alerts: dict[str, Alert] = {}
+    for row in rows if closed else ():
+        if late := fiscal.lateness(closed.get(row.organisation_id, []), row.at):
+            row.at, row.memo = now(), (f"{late}: {row.memo}" if row.memo else late)[:200]
+            alert = fiscal.late_alert(row.organisation_id, late, row.event_id)
+            alerts.setdefault(alert.unique_key, alert)
+    with transaction.atomic():
+        written = write_rows([], rows)
+        if alerts:
+            Alert.objects.bulk_create(alerts.values(), ignore_conflicts=True)
+    return written
 
 
 def write(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
-    """Attempts and transfers in the order of ATTEMPTS.columns and ENTRIES.columns, in one transaction."""
+    """Rows of ATTEMPTS and ENTRIES, in one transaction. IntegrityError when one is dated into a closed period."""
     _check(entries)
     with transaction.atomic():
         try:
             with transaction.atomic():
-                _insert(ATTEMPTS, attempts)
-                _insert(ENTRIES, entries)
+                insert(ATTEMPTS, attempts)
+                insert(ENTRIES, entries)
             return Written(len(attempts), len(entries))
         except IntegrityError:
             return _write_unknown(attempts, entries)
 
 
+_EVENT, _DEBIT, _CREDIT, _AMOUNT = _places(ENTRIES, "event_id", "debit", "credit", "amount_nusd")
+
+
 def _check(entries: Sequence[Row]) -> None:
-    event, debit, credit, amount = (
-        ENTRIES.columns.index(n) for n in ("event_id", "debit", "credit", "amount_nusd")
-    )
     for row in entries:
-        if row[amount] <= 0 or row[debit] == row[credit]:
-            raise ValueError(f"{row[event]}: a transfer takes a positive amount and two accounts.")
+        if row[_AMOUNT] <= 0 or row[_DEBIT] == row[_CREDIT]:
+            raise ValueError(f"{row[_EVENT]}: a transfer takes a positive amount and two accounts.")
 
 
 def _write_unknown(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
-    """The slow way: only what isn't there yet. An IntegrityError from here on is one of the contents (a closed period)."""
-    done = Written()
+    """The slow way: only what isn't there yet. The transfer of an attempt that is refused is refused with it."""
     fresh, clashes = _sorted_out(ATTEMPTS, attempts)
-    done.conflicts = clashes
-    at_odds = {"/".join(str(new[i]) for i in ATTEMPTS.key) for _, new in clashes}
-    event = ENTRIES.key[0]
-    booked, odd = _sorted_out(ENTRIES, [row for row in entries if row[event] not in at_odds])
-    done.refused = [new[event] for _, new in odd]
-    _insert(ATTEMPTS, fresh, again=True)
-    _insert(ENTRIES, booked, again=True)
-    done.attempts, done.entries = len(fresh), len(booked)
-    return done
+    at_odds = {"/".join(str(new[i]) for i in KEYS[ATTEMPTS]) for _, new in clashes}
+    booked, odd = _sorted_out(ENTRIES, [row for row in entries if row[_EVENT] not in at_odds])
+    # Another writer may have been faster with the same rows since we looked: PostgreSQL passes those over. SQLite has one
+    # writer at a time, so there nothing is left that OR IGNORE could hide.
+    insert_unknown(ATTEMPTS, fresh)
+    insert_unknown(ENTRIES, booked)
+    return Written(len(fresh), len(booked), clashes, odd)
 
 
 def _sorted_out(table: Table, rows: Sequence[Row]) -> tuple[list[Row], list[tuple[Row, Row]]]:
     """(rows that are new, (known, new) whose contents differ); what comes again is in neither."""
-    known = {_at(row, table.key): row for row in _known(table, rows)}
+    key, content = KEYS[table], CONTENTS[table]
+    known = {_at(row, key): row for row in _known(table, rows)}
     fresh: list[Row] = []
     clashes: list[tuple[Row, Row]] = []
     for row in rows:
-        there = known.setdefault(_at(row, table.key), row)
+        there = known.setdefault(_at(row, key), row)
         if there is row:
             fresh.append(row)
-        elif _at(there, table.content) != _at(row, table.content):
+        elif _at(there, content) != _at(row, content):
             clashes.append((there, row))
     return fresh, clashes
 
@@ -137,69 +129,23 @@ def _at(row: Row, places: tuple[int, ...]) -> Row:
 
 
 def _known(table: Table, rows: Sequence[Row]) -> Iterator[Row]:
-    """Rows that are there under the first column of the key; the database's own types."""
-    first = table.columns[table.key[0]]
-    ids = sorted({row[table.key[0]] for row in rows})
-    booleans = [i for i, name in enumerate(table.columns) if name in ("superseded", "batch", "answered")]
+    """Rows that are there under the first column of the key."""
+    place = KEYS[table][0]
+    ids = sorted({row[place] for row in rows})
+    booleans = [
+        i for i, name in enumerate(table.columns) if name in BOOLEANS and connection.vendor == "sqlite"
+    ]
     with connection.cursor() as cursor:
         for part in _parts(ids, LOOK_UP):
             marks = ", ".join(["%s"] * len(part))
             cursor.execute(
-                f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {first} IN ({marks})", part
+                f"SELECT {table.list} FROM {table.name} WHERE {table.columns[place]} IN ({marks})", part
             )
             for row in cursor.fetchall():
-                yield _with_booleans(row, booleans) if connection.vendor == "sqlite" else row
-
-
-def _with_booleans(row: Row, places: Sequence[int]) -> Row:
-    values = list(row)
-    for i in places if len(row) == len(ATTEMPTS.columns) else ():
-        values[i] = bool(values[i])
-    return tuple(values)
+                yield tuple(bool(v) if i in booleans else v for i, v in enumerate(row)) if booleans else row
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
     found = iter(items)
     while part := list(itertools.islice(found, size)):
         yield part
-
-
-def _insert(table: Table, rows: Sequence[Row], *, again: bool = False) -> None:
-    """Raises IntegrityError when one is known, unless they were sorted out before (`again`): then another writer was
-    faster with the same ones, which PostgreSQL passes over; SQLite has one writer at a time."""
-    if not rows:
-        return
-    if connection.vendor == "postgresql":
-        _copy(table, rows, staged=again)
-        return
-    with connection.cursor() as cursor:
-        cursor.executemany(table.insert, [_for_sqlite(table, row) for row in rows])
-
-
-def _for_sqlite(table: Table, row: Row) -> Row:
-    """Times as Django writes them: naive text in UTC."""
-    values = list(row)
-    for i in table.dates:
-        at: datetime = values[i]
-        values[i] = str(at.astimezone(UTC).replace(tzinfo=None))
-    return tuple(values)
-
-
-def _copy(table: Table, rows: Sequence[Row], *, staged: bool) -> None:
-    """Straight into the table; or into a copy of it that ends with the transaction, and from there what isn't known."""
-    columns = ", ".join(table.columns)
-    target = f"{table.name}_staged" if staged else table.name
-    with connection.cursor() as cursor:
-        if staged:
-            cursor.execute(
-                f"CREATE TEMP TABLE IF NOT EXISTS {target} AS SELECT {columns} FROM {table.name} LIMIT 0"
-            )
-            cursor.execute(f"TRUNCATE {target}")
-        with connection.wrap_database_errors, cursor.copy(f"COPY {target} ({columns}) FROM STDIN") as copy:
-            write_row = copy.write_row
-            for row in rows:
-                write_row(row)
-        if staged:
-            cursor.execute(
-                f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {target} ON CONFLICT DO NOTHING"
-            )

@@ -8,11 +8,8 @@ import orjson
 from celery import shared_task
 
 from costs import budgets, rollups
-from costs.books import verification
 from costs.courier import SCRIPT
-from costs.models import Alert
 from switchyard.core.clock import now
-from switchyard.tenancy.models import Organisation
 
 
 @shared_task(name="costs.refresh_rollups")
@@ -29,22 +26,3 @@ def sweep_leases() -> int:
     while count := orjson.loads(connection.eval(SCRIPT.decode(), 0, orjson.dumps(turn)))["w"]:
         swept += count
     return swept
-
-
-@shared_task(name="costs.verify_books")
-def verify_books() -> list[str]:
-    """What is wrong with the books, each finding an alert as well."""
-    found = []
-    for organisation in Organisation.objects.all():
-        for finding in verification.verify_books(organisation.pk):
-            found.append(finding)
-            Alert.objects.get_or_create(
-                unique_key=f"books:{organisation.pk}:{now():%Y%m%d}:{finding}"[:160],
-                defaults={
-                    "organisation_id": organisation.pk,
-                    "kind": "books",
-                    "subject": "ledger",
-                    "message": finding[:400],
-                },
-            )
-    return found

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
+import orjson
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
 from costs.models import Alert
 from routing.models import DecisionRecord, Feedback, Interception
 from routing.selectors.decisions import KEPT
+from switchyard.core.bulk import Row, collector_paused, insert, insert_unknown, stored, table_of
 from switchyard.core.clock import from_ns
 
 Event = Mapping[str, Any]
+DECISIONS = table_of(DecisionRecord)
+_decision_row = itemgetter(*DECISIONS.columns)
+_AS_TOLD = tuple(set(DECISIONS.columns) - {"id", "at", "policy_hash", "guard_verdict", "detail"})
 
 
 def record_events(events: Sequence[Event]) -> None:
     """Inside the caller's transaction. Feedback replaces an earlier word on the same answer."""
     usage = [event for event in events if event["kind"] == "usage"]
-    DecisionRecord.objects.bulk_create([_decision(e) for e in usage], ignore_conflicts=True, batch_size=200)
+    _write_decisions(usage)
     Interception.objects.bulk_create(
         [row for e in usage if (row := _interception(e)) is not None], ignore_conflicts=True, batch_size=200
     )
@@ -33,17 +40,27 @@ def record_events(events: Sequence[Event]) -> None:
         )  # fmt: skip
 
 
-def _decision(event: Event) -> DecisionRecord:
-    return DecisionRecord(
-        id=event["decision_id"], request_id=event["request_id"], organisation_id=event["organisation_id"],
-        at=from_ns(event["at_ns"]), lob=event["lob"], application=event["application"], key_id=event["key_id"],
-        workload=event["workload"], endpoint=event["endpoint"], sensitivity=event["sensitivity"], side=event["side"],
-        deployment=event["deployment"], model=event["model"], policy_version=event["policy_version"],
-        policy_hash=event["policy_hash"][:64], status=event["status"], error_code=event["error_code"],
-        cost_nusd=event["cost_nusd"], other_side_cost_nusd=event["other_side_cost_nusd"], latency_ms=event["latency_ms"],
-        overhead_ms=event["overhead_ms"], answers=event["answers"], guard_verdict=_verdict(event)[:12],
-        detail={name: event[name] for name in KEPT if name in event} | {"guard": _without_text(event)},
-        sealed_answers=event["sealed_answers"], origin=event["origin"],
+def _write_decisions(usage: Sequence[Event]) -> None:
+    """Nearly always new, so straight into the table; a batch that came before is sorted out by the database."""
+    with collector_paused():
+        rows = [_decision(event) for event in usage]
+    try:
+        with transaction.atomic():
+            insert(DECISIONS, rows)
+    except IntegrityError:
+        insert_unknown(DECISIONS, rows)
+
+
+def _decision(event: Event) -> Row:
+    """A row of DECISIONS. `detail` is written as it will be read: the guard's findings without text."""
+    detail = {name: event[name] for name in KEPT if name in event}
+    detail["guard"] = _without_text(event)
+    return _decision_row(
+        {
+            "id": event["decision_id"], "at": stored(from_ns(event["at_ns"])), "policy_hash": event["policy_hash"][:64],
+            "guard_verdict": _verdict(event)[:12], "detail": orjson.dumps(detail).decode(),
+            **{name: event[name] for name in _AS_TOLD},
+        }
     )  # fmt: skip
 
 

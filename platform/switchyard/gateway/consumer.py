@@ -23,7 +23,7 @@ from switchyard.core.clock import from_ns
 
 log = logging.getLogger(__name__)
 STREAM, GROUP, DEAD = "sy:usage", "ledger", "sy:usage:dead"
-BATCH = 500
+BATCH = 1000
 BLOCK_MS = 500
 RECLAIM_IDLE_MS = 10_000
 ROLLUP_EVERY_S = 2.0
@@ -142,12 +142,21 @@ class Consumer:
         if not events:
             return
         with transaction.atomic():
-            metering.record_events([e for e in events if e["kind"] == "usage"])
+            booked = metering.record_events([e for e in events if e["kind"] == "usage"])
             records.record_events(events)
         labels.charge_feedback(events)  # takes locks of its own; told again after a crash, it books once
-        for event in events:
-            at = from_ns(event["at_ns"] if event["kind"] == "usage" else event["answered_at_ns"])
-            self._touched.add((event["organisation_id"], at.replace(minute=0, second=0, microsecond=0)))
+        self._touch(events, booked.times)
+
+    def _touch(self, events: Sequence[Event], booked: Sequence[datetime]) -> None:
+        """Hours to roll up: those the rows are booked in (a late event's is the present one), those that were judged."""
+        judged = {
+            (e["organisation_id"], _hour(from_ns(e["answered_at_ns"])))
+            for e in events
+            if e["kind"] != "usage"
+        }
+        organisations = {e["organisation_id"] for e in events if e["kind"] == "usage"}
+        hours = {_hour(at) for at in booked}
+        self._touched |= judged | {(pk, hour) for pk in organisations for hour in hours}
 
     def roll_up(self) -> None:
         """Recompute the hours that were touched: judgements first known by routing, then all of money's sums."""
@@ -164,6 +173,10 @@ class Consumer:
         except OperationalError:
             self._touched |= touched
             raise
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def stalled_s(url: str) -> float:

@@ -1,0 +1,55 @@
+"""Verify the books: `manage.py verify_books` ends with 1 and a sentence for each thing that is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+import redis
+from django.core.management.base import BaseCommand
+
+from costs.books.reservations import verify_counters
+from costs.books.verification import verify_books
+from costs.budgets import client
+from costs.management.organisations import add_organisation, organisation_of
+from switchyard.tenancy.models import Organisation
+
+
+class Command(BaseCommand):
+    help = "Hold the ledger against attempts, balances, closed periods and Valkey's counters; 1 when something is wrong."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_organisation(parser, several=True)
+        parser.add_argument("--json", action="store_true", help="The findings as a JSON list.")
+        parser.add_argument("--no-counters", action="store_true", help="Leave Valkey's counters out.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        slug = options["organisation"]
+        organisations = [organisation_of(slug)] if slug else list(Organisation.objects.order_by("slug"))
+        findings = [
+            f"{organisation.slug}: {finding}"
+            for organisation in organisations
+            for finding in verify_books(organisation.pk)
+        ]
+        if not options["no_counters"]:
+            findings += self._counters(organisations)
+        if options["json"]:
+            self.stdout.write(json.dumps(findings, ensure_ascii=False))
+        else:
+            self.stdout.write("\n".join(findings) or "The books hold.")
+        if findings:
+            sys.exit(1)
+
+    @staticmethod
+    def _counters(organisations: list[Organisation]) -> list[str]:
+        connection = client()
+        try:
+            return [
+                f"{o.slug}: {finding}" for o in organisations for finding in verify_counters(o.pk, connection)
+            ]
+        except redis.RedisError as error:
+            return [f"Valkey's counters can't be compared: {error}"]
+        finally:
+            connection.close()

@@ -1,0 +1,103 @@
+"""Many rows into a table at once, without building a model for each: COPY in PostgreSQL, executemany in SQLite.
+
+A row is a tuple in the order of `Table.columns`; its times are text in UTC (`stored`), as both engines take it; JSON is
+text, too. Integrity is the database's: a known row raises IntegrityError, or is passed over by `insert_unknown`.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, models
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    name: str
+    columns: tuple[str, ...]
+    dates: tuple[int, ...]  # places of the times
+
+    @property
+    def list(self) -> str:
+        return ", ".join(f'"{name}"' for name in self.columns)
+
+    def row_of(self, instance: models.Model) -> Row:
+        """A model's values, as they are written."""
+        values = [getattr(instance, name) for name in self.columns]
+        for place in self.dates:
+            values[place] = None if values[place] is None else stored(values[place])
+        return tuple(values)
+
+
+def table_of(model: type[models.Model]) -> Table:
+    """Every column but an id that the database gives."""
+    fields = [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
+    dates = [i for i, f in enumerate(fields) if isinstance(f, models.DateTimeField)]
+    return Table(model._meta.db_table, tuple(f.column for f in fields), tuple(dates))
+
+
+def stored(at: datetime) -> str:
+    """A time as both engines take it. Sessions are in UTC."""
+    return str(at if at.tzinfo is UTC else at.astimezone(UTC))[:-6]
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """While a batch's rows are being made: they are all alive, and the collector would walk them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def insert(table: Table, rows: Sequence[Row]) -> None:
+    """Raises IntegrityError when one of them is known; then none of the statement's is written."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            _copy(cursor, table.name, table.list, rows)
+        else:
+            cursor.executemany(_insert_statement(table, "INSERT"), rows)
+
+
+def insert_unknown(table: Table, rows: Sequence[Row]) -> None:
+    """Those that no unique constraint knows; the others are passed over. PostgreSQL takes them by way of a temporary table.
+    In SQLite a row that breaks a check would be passed over as well: check before."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor != "postgresql":
+            cursor.executemany(_insert_statement(table, "INSERT OR IGNORE"), rows)
+            return
+        staged = f"{table.name}_staged"
+        cursor.execute(
+            f"CREATE TEMP TABLE IF NOT EXISTS {staged} AS SELECT {table.list} FROM {table.name} LIMIT 0"
+        )
+        cursor.execute(f"TRUNCATE {staged}")
+        _copy(cursor, staged, table.list, rows)
+        cursor.execute(
+            f"INSERT INTO {table.name} ({table.list}) SELECT {table.list} FROM {staged} ON CONFLICT DO NOTHING"
+        )
+
+
+def _insert_statement(table: Table, verb: str) -> str:
+    marks = ", ".join(["%s"] * len(table.columns))
+    return f"{verb} INTO {table.name} ({table.list}) VALUES ({marks})"
+
+
+def _copy(cursor: Any, name: str, columns: str, rows: Sequence[Row]) -> None:
+    with connection.wrap_database_errors, cursor.copy(f"COPY {name} ({columns}) FROM STDIN") as copy:
+        write_row = copy.write_row
+        for row in rows:
+            write_row(row)
