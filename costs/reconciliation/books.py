@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -91,9 +91,8 @@ def booked_hours(organisation_id: int, node: str, start: datetime, end: datetime
 
 
 # ------------------------------------------------------------------------------------------------- prices
-def repricer(organisation_id: int) -> Reprice:
-    """What a bill's tokens cost by the sheet that an attempt was booked at, to its exchange rate. None where it names no
-    sheet: it was booked from a bill itself."""
+def sheets_by_version(organisation_id: int) -> Callable[[str], PriceSheet | None]:
+    """Price version → its sheet in nano-dollars, at the exchange rate it names; None where it names no sheet."""
 
     @lru_cache(maxsize=1000)
     def sheet_named(version: str) -> PriceSheet | None:
@@ -105,12 +104,25 @@ def repricer(organisation_id: int) -> Reprice:
         if price is None or not rate:
             return sheet_of(price) if price is not None else None
         known = ExchangeRate.objects.filter(organisation_id=organisation_id, pk=int(rate)).first()
-        return sheet_of(price, Rate(known.currency, known.nusd_per_unit, known.pk)) if known is not None else None
+        return (
+            sheet_of(price, Rate(known.currency, known.nusd_per_unit, known.pk))
+            if known is not None
+            else None
+        )
+
+    return sheet_named
+
+
+def repricer(organisation_id: int) -> Reprice:
+    """What a bill's tokens cost by the sheet that an attempt was booked at; None where it was booked from a bill itself."""
+    sheet_named = sheets_by_version(organisation_id)
 
     def reprice(row: Booked, tokens_in: int, tokens_out: int, cached_in: int) -> int | None:
         sheet = sheet_named(row.price)
         if sheet is None:
             return None
-        return external_cost(Usage(tokens_in=tokens_in, tokens_out=tokens_out, cached_tokens_in=cached_in), sheet)
+        return external_cost(
+            Usage(tokens_in=tokens_in, tokens_out=tokens_out, cached_tokens_in=cached_in), sheet
+        )
 
     return reprice

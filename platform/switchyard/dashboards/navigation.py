@@ -23,6 +23,8 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
         (_("Spend"), "spend", "coins"),
         (_("Lifetime cost"), "lifetime", "cube"),
         (_("Machines"), "machines", "gear"),
+        (_("Break-even"), "break-even", "coins"),
+        (_("Capacity"), "capacity", "gauge"),
         (_("Budgets"), "budgets", "gauge"),
         (_("Ledger"), "ledger", "book"),
         (_("Statements"), "statements", "list"),

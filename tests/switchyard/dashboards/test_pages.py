@@ -15,9 +15,10 @@ from tests.switchyard.dashboards.company import Company, make_company
 pytestmark = pytest.mark.django_db
 
 PAGES = [
-    "/", "/spend/", "/spend/?group=model", "/budgets/", "/ledger/", "/accuracy/", "/review/", "/decisions/",
+    "/", "/spend/", "/spend/?group=model", "/budgets/", "/reconciliation/", "/statements/",
+    "/ledger/", "/accuracy/", "/review/", "/decisions/",
     "/decisions/dec_customer-service_0003/", "/policies/", "/policies/new/?scope=customer-service", "/policies/try/", "/models/",
-    "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/audit/?verify=1",
+    "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/machines/", "/audit/?verify=1",
 ]  # fmt: skip
 # Pages and the words that belong to legal alone: its work, its rows.
 LEGAL_WORDS = (

@@ -1,0 +1,1 @@
+"""What leaves the books: statements for lines of business, FOCUS rows for other tools."""
