@@ -88,9 +88,9 @@ class NodeAdmin(ConfigAdmin, SimpleHistoryAdmin):
             done = form.apply(request.user)
             node = Node.objects.get(pk=obj.pk)
             change_carrying(node=node, actor=request.user, **{n: values[n] for n in CARRYING_FIELDS})
-            if done.restatement is not None:
+            if done is not None:
                 self.message_user(
-                    request, _("%(n)d hours were billed again.") % {"n": done.restatement.hours}
+                    request, _("%(n)d hours were billed again.") % {"n": done.hours}
                 )
         obj.__dict__.update({k: v for k, v in node.__dict__.items() if k != "_state"})
         obj._state.adding = False

@@ -8,9 +8,10 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from costs.models import Node
+from costs.models import Node, Restatement
 from costs.nodes.changes import CARRYING_FIELDS, Change, carrying_faults, change_cost
 from costs.nodes.checks import cost_faults
+from costs.nodes.restate import restate
 from costs.nodes.versions import COST_FIELDS
 from switchyard.core.errors import ValidationFailed
 
@@ -61,12 +62,17 @@ class CostForm(forms.ModelForm):
         for path, text in faults.items():
             self.add_error(path if path in self.fields else None, text)
 
-    def apply(self, actor: Any) -> Change:
-        """Raises ValidationFailed when what is in force changed since the form was checked."""
+    @property
+    def moves(self) -> Restatement | None:
+        """What closed hours it would move, once the form is valid."""
+        return self.preview.restatement if self.preview else None
+
+    def apply(self, actor: Any) -> Restatement | None:
+        """What it moved. Raises ValidationFailed when what is in force changed since the form was checked."""
         return change_cost(
             node=Node.objects.get(pk=self.instance.pk), values=self.changed_costs(),
             valid_from=self.cleaned_data["valid_from"], reason=self.cleaned_data["reason"], actor=actor,
-        )  # fmt: skip
+        ).restatement  # fmt: skip
 
 
 class NodeForm(CostForm):
@@ -87,3 +93,35 @@ class NodeForm(CostForm):
             )
             self._tell(carrying_faults(told))
         return values
+
+
+class RestateForm(forms.Form):
+    """Closed hours of a period, billed again."""
+
+    start = forms.DateTimeField(label=_("From (UTC)"))
+    end = forms.DateTimeField(label=_("To (UTC)"))
+    reason = forms.CharField(label=_("Reason"), max_length=300)
+    moves: Restatement | None = None
+
+    def __init__(self, *args: Any, instance: Node, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance = instance
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                self.moves = self._restate(None, dry_run=True)
+            except ValidationFailed as fault:
+                self.add_error(None, fault.message)
+        return values
+
+    def apply(self, actor: Any) -> Restatement:
+        return self._restate(actor, dry_run=False)
+
+    def _restate(self, actor: Any, *, dry_run: bool) -> Restatement:
+        values = self.cleaned_data
+        return restate(
+            node=self.instance, start=values["start"].astimezone(UTC), end=values["end"].astimezone(UTC),
+            reason=values["reason"], actor=actor, dry_run=dry_run,
+        )  # fmt: skip

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import transaction
 
-from costs.models import Budget, Node, Price
+from costs.models import Budget, Price
+from costs.nodes.changes import create_node
 from modelhub.models import Deployment
 from routing.models import Policy
 from routing.services import policies
@@ -20,7 +21,7 @@ from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.crypto import keyed_digest
 from switchyard.core.money import usd_to_nusd
-from switchyard.demo import company, guard, versions
+from switchyard.demo import company, guard, plans, versions
 from switchyard.supervisor.prices import node_rate, stand_in_prices
 from switchyard.tenancy.models import (
     AccessToken,
@@ -117,9 +118,10 @@ def create_company(organisation: Organisation, upstreams: Mapping[str, Upstream]
     """Everything the demonstration company owns, in one transaction."""
     lobs = {plan.slug: _create_lob(organisation, plan) for plan in company.LOBS}
     rate = node_rate()
-    node = Node.objects.create(
-        organisation=organisation, name=company.NODE, usd_per_hour=Decimal(rate.usd_per_hour),
-        planned_utilisation=Decimal(company.PLANNED_UTILISATION), source=rate.source,
+    node = create_node(
+        organisation_id=organisation.pk, actor=None, name=company.NODE, pool=company.POOL,
+        usd_per_hour=Decimal(rate.usd_per_hour), planned_utilisation=Decimal(company.PLANNED_UTILISATION),
+        source=rate.source,
     )  # fmt: skip
     for deployment in company.DEPLOYMENTS:
         row = Deployment(
@@ -132,6 +134,7 @@ def create_company(organisation: Organisation, upstreams: Mapping[str, Upstream]
         row.save()
     _create_prices(organisation)
     _create_budgets(organisation, lobs)
+    plans.create(organisation)
     versions.create(organisation)
     _create_policies(organisation, lobs)
     record(
@@ -145,7 +148,7 @@ def _create_lob(organisation: Organisation, plan: company.LobPlan) -> LineOfBusi
     setting = guard.setting_for(plan.slug)
     lob = LineOfBusiness.objects.create(
         organisation=organisation, slug=plan.slug, name=plan.name, guard_mode=setting.mode,
-        guard_threshold=setting.threshold,
+        guard_threshold=setting.threshold, label_price_nusd=usd_to_nusd(Decimal(plan.label_usd)),
     )  # fmt: skip
     Application.objects.create(lob=lob, slug=plan.application, name=plan.application_name)
     for workload in plan.workloads:
@@ -182,6 +185,10 @@ def _create_budgets(organisation: Organisation, lobs: Mapping[str, LineOfBusines
         Budget.objects.create(
             organisation=organisation, lob=lob, scope=f"lob:{slug}",
             limit_nusd=usd_to_nusd(Decimal(company.LOB_BUDGET_USD)),
+        )  # fmt: skip
+        Budget.objects.create(
+            organisation=organisation, lob=lob, scope=f"lob:{slug}", covers="labels",
+            limit_nusd=usd_to_nusd(Decimal(company.LABEL_BUDGET_USD)),
         )  # fmt: skip
 
 

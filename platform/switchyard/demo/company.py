@@ -30,6 +30,7 @@ class LobPlan:
     application_name: str
     workloads: tuple[WorkloadPlan, ...]
     traffic: str  # the client of the public trace whose day and week this line of business is given
+    label_usd: str  # an assumption: what a label costs; over $10 where an expert gives it
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ LOBS: tuple[LobPlan, ...] = (
             _text("assistant-intent", "edge", "internal", "CLINC150 with out-of-scope"),
             _text("support-sentiment", "edge", "internal", "Sentiment Labelled Sentences"),
         ),
-        traffic="5",
+        traffic="5", label_usd="0.12",
     ),
     LobPlan(
         "legal", "Legal", "contract-desk", "Contract desk",
@@ -66,7 +67,7 @@ LOBS: tuple[LobPlan, ...] = (
             _text("contract-clauses", "core", "confidential", "CUAD, clauses of one type"),
             _text("terms-review", "core", "confidential", "UNFAIR-ToS", "Macro-F1 stands beside accuracy."),
         ),
-        traffic="27",
+        traffic="27", label_usd="12.00",
     ),
     LobPlan(
         "healthcare", "Healthcare", "clinic-scribe", "Clinic scribe",
@@ -76,7 +77,7 @@ LOBS: tuple[LobPlan, ...] = (
                 "100 validation rows: not enough data for a verdict. Macro-F1 stands beside accuracy.",
             ),
         ),
-        traffic="12",
+        traffic="12", label_usd="15.00",
     ),
     LobPlan(
         "manufacturing", "Manufacturing", "plant-monitor", "Plant monitor",
@@ -96,7 +97,7 @@ LOBS: tuple[LobPlan, ...] = (
                 {"kind": "within", "absolute": 20, "cap": 125}, "NASA C-MAPSS FD001",
             ),
         ),
-        traffic="14",
+        traffic="14", label_usd="10.50",
     ),
     LobPlan(
         "supply-chain", "Supply chain", "price-desk", "Price desk",
@@ -106,7 +107,7 @@ LOBS: tuple[LobPlan, ...] = (
                 {"kind": "within", "relative": 0.15}, "seeded retail generator fitted to published elasticities",
             ),
         ),
-        traffic="38",
+        traffic="38", label_usd="0.40",
     ),
     LobPlan(
         "engineering", "Engineering", "dev-tools", "Developer tools",
@@ -116,7 +117,7 @@ LOBS: tuple[LobPlan, ...] = (
                 {"kind": "tests"}, "HumanEval", "Demonstration model: connect your own.",
             ),
         ),
-        traffic="17",
+        traffic="17", label_usd="11.00",
     ),
 )  # fmt: skip
 
@@ -153,7 +154,9 @@ DEPLOYMENTS: tuple[DeploymentPlan, ...] = (
 )  # fmt: skip
 
 NODE = "node-cpu-1"
+POOL = "cpu"
 PLANNED_UTILISATION = "0.500"
-ORGANISATION_BUDGET_USD, LOB_BUDGET_USD = "2000", "250"
+# A month's budgets hold labels too: labels stop at theirs, and what is left is for answers.
+ORGANISATION_BUDGET_USD, LOB_BUDGET_USD, LABEL_BUDGET_USD = "300000", "50000", "40000"
 ENFORCING_LOB = "engineering"  # the guard withholds here even while the others only observe
 VIEWER_LOB = "legal"

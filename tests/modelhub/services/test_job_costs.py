@@ -1,7 +1,8 @@
 import pytest
 
-from costs.models import Attempt, LedgerEntry, Node
+from costs.models import PURPOSES, Attempt, LedgerEntry, Node
 from modelhub.models import ModelVersion
+from modelhub.recipes.endpoints import Call
 from modelhub.services import job_costs
 from modelhub.services.jobs import start_audit, start_evaluation
 from modelhub.tasks import reap, scheduled_audits, scheduled_evaluations
@@ -150,3 +151,17 @@ def test_an_evaluation_of_what_is_not_there_is_refused(company):
     neighbour = make_workload(make_lob(make_organisation()), "support-sentiment")
     with pytest.raises(InvalidRequest, match="There is no deployment"):
         start_evaluation(workload=neighbour, deployment=private, user=None)
+
+
+def test_what_a_job_computes_and_what_it_asks_of_a_vendor_stand_on_its_purposes_line(company):
+    lob, workload, _, external = company
+    job = make_job(lob=lob, kind="evaluation")
+    runner.run(job.pk, compute(HOUR_NS), job_costs.settle)
+    calls = [Call(f"req_{i}", 1_790_000_000_000_000_000 + i, 3.0, 1_000, 10, 0) for i in range(3)]
+    job_costs.book_vendor_calls(job, external, workload.name, calls)
+    assert set(Attempt.objects.values_list("purpose", "side")) == {("evaluation", "private"), ("evaluation", "external")}
+    assert set(LedgerEntry.objects.values_list("purpose", flat=True)) == {"evaluation"}
+
+
+def test_every_kind_of_job_that_is_charged_has_a_line(company):
+    assert set(job_costs.USUAL_NS_PER_ROW) <= set(PURPOSES)
