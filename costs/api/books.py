@@ -1,16 +1,30 @@
-"""REST of the ledger."""
+"""REST of the ledger and of fiscal periods."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from django.db.models import Q
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.decorators import action
 from rest_framework.response import Response
 
+from costs.api.base import OrganisationRows
 from costs.api.fields import UsdField
-from costs.models import LedgerEntry
-from switchyard.tenancy.api.base import ReadViewSet, filters, narrowed_by
+from costs.books.closing import close_period, ensure_periods, reopen_period
+from costs.books.fiscal import parse_month
+from costs.models import FiscalPeriod, LedgerEntry
+from switchyard.tenancy.api.base import (
+    EmptySerializer,
+    ReadViewSet,
+    StrictForm,
+    filters,
+    narrowed_by,
+    request_scope,
+)
 
 
 class LedgerSerializer(serializers.ModelSerializer):
@@ -25,7 +39,7 @@ class LedgerSerializer(serializers.ModelSerializer):
 
 
 class LedgerViewSet(ReadViewSet):
-    """Append-only transfers, newest first; `?lob=` and `?request_id=` narrow."""
+    """Append-only transfers, newest first; `?lob=`, `?purpose=`, `?request_id=` and `?account=` (either side) narrow."""
 
     queryset = LedgerEntry.objects.all()
     serializer_class = LedgerSerializer
@@ -33,9 +47,99 @@ class LedgerViewSet(ReadViewSet):
     page_order = ("-id",)
 
     def filter_queryset(self, queryset: Any) -> Any:
-        narrow = self.action == "list"
-        return narrowed_by(queryset, self.request, ("lob", "request_id")) if narrow else queryset
+        if self.action != "list":
+            return queryset
+        account = self.request.query_params.get("account")
+        if account:
+            queryset = (
+                queryset.none()
+                if "\x00" in account
+                else queryset.filter(Q(debit=account) | Q(credit=account))
+            )
+        return narrowed_by(queryset, self.request, ("lob", "purpose", "request_id"))
 
-    @extend_schema(parameters=filters("lob", "request_id"))
+    @extend_schema(parameters=filters("lob", "purpose", "request_id", "account"))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
+
+
+class FiscalPeriodSerializer(serializers.ModelSerializer):
+    """What the whole organisation's books sum to is told to those who see the whole organisation."""
+
+    month = serializers.SerializerMethodField()
+    entries = serializers.SerializerMethodField()
+    total_usd = serializers.SerializerMethodField()
+    events = serializers.ListField(child=serializers.DictField(), read_only=True)
+
+    class Meta:
+        model = FiscalPeriod
+        fields = [
+            "id", "month", "start", "end", "state", "changed_at", "changed_by", "reason", "entries", "total_usd", "events",
+        ]  # fmt: skip
+
+    def get_month(self, period: FiscalPeriod) -> str:
+        return f"{period.start:%Y-%m}"
+
+    def get_entries(self, period: FiscalPeriod) -> int | None:
+        return period.entries if self._whole else None
+
+    def get_total_usd(self, period: FiscalPeriod) -> str | None:
+        return UsdField().to_representation(period.total_nusd) if self._whole else None
+
+    @property
+    def _whole(self) -> bool:
+        return request_scope(self.context["request"]).lob_ids is None
+
+
+class ReopenSerializer(StrictForm):
+    reason = serializers.CharField(max_length=300)
+
+
+class FiscalPeriodViewSet(OrganisationRows, ReadViewSet):
+    """Months of the books (UTC), newest first; `{id}` may be the month, such as 2026-10. Closing and reopening take the
+    role of finance in the whole organisation."""
+
+    queryset = FiscalPeriod.objects.all()
+    serializer_class = FiscalPeriodSerializer
+    write_roles = ("finance",)
+    page_order = ("-start", "-pk")
+
+    def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        ensure_periods(self.scope.organisation_id)
+        return super().list(request, *args, **kwargs)
+
+    def get_object(self) -> FiscalPeriod:
+        named = self.kwargs[self.lookup_field]
+        if not re.fullmatch(r"\d{4}-\d{2}", named):
+            return super().get_object()
+        ensure_periods(self.scope.organisation_id)
+        try:
+            found = self.get_queryset().filter(start=parse_month(named)).first()
+        except ValueError:
+            found = None
+        if found is None:
+            raise Http404
+        return found
+
+    @extend_schema(request=EmptySerializer)
+    @action(detail=True, methods=["post"])
+    def close(self, request: Any, pk: str = "") -> Response:
+        """409 says why a month can't be closed: it isn't over, events are on their way, its balance isn't zero."""
+        self.require_whole_organisation()
+        EmptySerializer(data=request.data).is_valid(raise_exception=True)
+        period = self.get_object()
+        closed = close_period(organisation_id=period.organisation_id, month=period.start, actor=request.user)
+        return Response(self.get_serializer(closed).data)
+
+    @extend_schema(request=ReopenSerializer)
+    @action(detail=True, methods=["post"])
+    def reopen(self, request: Any, pk: str = "") -> Response:
+        self.require_whole_organisation()
+        form = ReopenSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        period = self.get_object()
+        reopened = reopen_period(
+            organisation_id=period.organisation_id, month=period.start, actor=request.user,
+            reason=form.validated_data["reason"],
+        )  # fmt: skip
+        return Response(self.get_serializer(reopened).data)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from costs import ledger
-from costs.models import LedgerEntry
+from costs.books.fiscal import balances_of
+from costs.models import AccountHour
 from costs.reports.base import Report
-from costs.rollups import as_of
+from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
 
 
@@ -21,10 +21,11 @@ def trial_balance(
     tz: str = "UTC",
 ) -> Report:
     """Rows {"key": account, "debit_nusd", "credit_nusd"}; the totals are equal, always."""
-    rows = LedgerEntry.objects.for_tenant(scope).filter(at__gte=start, at__lt=end)
+    hours = AccountHour.objects.for_tenant(scope).filter(start__gte=hour_of(start), start__lt=end)
     if lob:
-        rows = rows.filter(lob=lob)
-    found = ledger.balances(rows)
-    out = [{"key": account, "debit_nusd": d, "credit_nusd": c} for account, (d, c) in found.items()]
+        hours = hours.filter(lob=lob)
+    out = [
+        {"key": account, "debit_nusd": d, "credit_nusd": c} for account, (d, c) in balances_of(hours).items()
+    ]
     totals = {n: sum(row[n] for row in out) for n in ("debit_nusd", "credit_nusd")}
     return Report("trial-balance", as_of(), out, totals)
