@@ -5,6 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from typing import Any
 
+from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -19,6 +20,7 @@ from switchyard.tenancy.api.base import (
     ReadViewSet,
     StrictForm,
     StrictSerializer,
+    find,
     request_scope,
 )
 from switchyard.tenancy.api.views import ConfigViewSet
@@ -100,6 +102,14 @@ class BudgetViewSet(ConfigViewSet):
     write_roles = ("finance",)
     page_order = ("scope", "pk")
     kind, names_it = "budget", "scope"
+
+    def get_object(self) -> Any:
+        """A scope names its budget of everything; that of labels beside it is found by its id."""
+        rows, value = self.get_queryset(), self.kwargs[self.lookup_field]
+        try:
+            return find(rows.filter(covers="all"), value, self.lookup_names)
+        except Http404:
+            return find(rows, value, self.lookup_names)
 
     def perform_create(self, serializer: Any) -> None:
         lob = lob_of_scope(self.scope, serializer.validated_data["scope"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import redis
@@ -14,7 +14,7 @@ from django.db.models.functions import TruncHour
 from costs.budgets.counters import client
 from costs.budgets.exhaustion import HOUR, Exhaustion, Spending, exhaustion
 from costs.budgets.headroom import Headroom, headroom
-from costs.budgets.rollups import spend_of
+from costs.budgets.rollups import hours_of
 from costs.budgets.spending import entries_of
 from costs.contracts import BudgetLimit
 from costs.models import Budget, BudgetExtra
@@ -48,7 +48,11 @@ def burns(
         if connection is None:
             own.close()
     added = _added(rooms)
-    return [_burn(b, limit, room, added, at) for b, limit, room in rooms]
+    hours = hours_of([limit for _, limit, _ in rooms if limit.covers == "all"], at - HISTORY, at + HOUR)
+    return [
+        _burn(b, limit, room, added, hours[b.pk] if limit.covers == "all" else _of_labels(limit, at), at)
+        for b, limit, room in rooms
+    ]
 
 
 def _added(rooms: list[tuple[Budget, BudgetLimit, Headroom]]) -> dict[tuple[int, str], int]:
@@ -65,9 +69,13 @@ def _added(rooms: list[tuple[Budget, BudgetLimit, Headroom]]) -> dict[tuple[int,
 
 
 def _burn(
-    budget: Budget, limit: BudgetLimit, room: Headroom, added: dict[tuple[int, str], int], at: datetime
+    budget: Budget,
+    limit: BudgetLimit,
+    room: Headroom,
+    added: dict[tuple[int, str], int],
+    hours: dict[datetime, int],
+    at: datetime,
 ) -> Burn:
-    hours = _by_hour(limit, at - HISTORY, at)
     spending = Spending(
         start=room.start,
         end=room.end,
@@ -83,15 +91,13 @@ def _burn(
         room=room,
         carried_nusd=added.get((budget.pk, "carry"), 0),
         topped_up_nusd=added.get((budget.pk, "top_up"), 0),
-        hours={hour: nusd for hour, nusd in hours.items() if hour + HOUR > room.start},
+        hours={hour: nusd for hour, nusd in sorted(hours.items()) if hour + HOUR > room.start},
         forecast=exhaustion(spending, ZoneInfo(budget.timezone)),
     )
 
 
-def _by_hour(limit: BudgetLimit, start: datetime, at: datetime) -> dict[datetime, int]:
-    if limit.covers == "labels":  # few, and in no roll-up
-        entries = entries_of(limit, start, at + HOUR).filter(debit__startswith="expense:").order_by()
-        rows = entries.annotate(hour=TruncHour("at")).values_list("hour").annotate(nusd=Sum("amount_nusd"))
-    else:
-        rows = spend_of(limit, start, at + HOUR).values_list("start").annotate(nusd=Sum("cost_nusd"))
-    return {hour: nusd for hour, nusd in rows if nusd > 0}
+def _of_labels(limit: BudgetLimit, at: datetime) -> dict[datetime, int]:
+    """Labels are few, and in no roll-up."""
+    entries = entries_of(limit, at - HISTORY, at + HOUR).filter(debit__startswith="expense:").order_by()
+    rows = entries.annotate(hour=TruncHour("at", tzinfo=UTC)).values_list("hour")
+    return dict(rows.annotate(nusd=Sum("amount_nusd")))

@@ -1,8 +1,7 @@
 """Rows of reports → Plotly figure dicts, by subject. Pure: no Django, no database; amounts are nano-dollars."""
 
+from costs.charts.budgets import budget_use, burn_down
 from costs.charts.spend import (
-    budget_use,
-    burn_down,
     cost_by_side,
     cost_over_time,
     cost_per_correct,

@@ -258,53 +258,6 @@ def node_bill(rows: Sequence[Row]) -> Figure:
     }
 
 
-def budget_use(rows: Sequence[Row]) -> Figure:
-    """Used share of each budget. Rows {"key", "spent_nusd", "limit_nusd", "warn_pct"}; the tick marks the warning."""
-    names = [str(r["key"]) for r in rows]
-    used = [r["spent_nusd"] / r["limit_nusd"] if r["limit_nusd"] else 0.0 for r in rows]
-    over = [EXTERNAL if u * 100 >= r["warn_pct"] else PRIVATE for u, r in zip(used, rows, strict=True)]
-    data = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": "used",
-            "y": names,
-            "x": used,
-            "marker": {"color": over},
-            "hovertemplate": "%{y}: %{x:.3%} used<extra></extra>",
-        },
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "warning",
-            "y": names,
-            "x": [r["warn_pct"] / 100 for r in rows],
-            "marker": {"symbol": "line-ns-open", "size": 18, "color": IDLE, "line": {"width": 3}},
-            "hovertemplate": "%{y}: warns at %{x:.0%}<extra></extra>",
-        },
-    ]
-    axis = {"tickformat": ".0%", "range": [0, max([1.0, *used]) * 1.02]}
-    return {"data": data, "layout": layout(max(200, 90 + 30 * len(names)), xaxis=axis, bargap=0.4)}
-
-
-def burn_down(rows: Sequence[Row], limit_nusd: int) -> Figure:
-    """What is left of a budget by day. Rows {"key": day, "left_nusd"} in order of time."""
-    size, unit = money_unit(largest([limit_nusd]))
-    trace = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "left",
-        "x": [r["key"] for r in rows],
-        "y": [r["left_nusd"] / size for r in rows],
-        "line": {"color": PRIVATE, "width": 2, "shape": "hv"},
-        "hovertemplate": f"%{{x}}: %{{y:.6~g}} {unit} left<extra></extra>",
-    }
-    return {
-        "data": [trace],
-        "layout": layout(220, yaxis={"title": {"text": unit}, "rangemode": "tozero"}, showlegend=False),
-    }
-
-
 def learning_curve(points: Sequence[Row]) -> Figure:
     """Loss by step of a job. Points {"step", "loss", "accuracy"?}."""
     steps = [p["step"] for p in points]

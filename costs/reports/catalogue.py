@@ -18,6 +18,7 @@ from costs.reports import (
     trial_balance,
 )
 from costs.reports.break_even import break_even
+from costs.reports.budgets import budget_burn
 from costs.reports.capacity import PARAMETERS as CAPACITY
 from costs.reports.capacity import capacity
 from costs.reports.economics import economics
@@ -41,6 +42,7 @@ class Entry:
 
 CATALOGUE: dict[str, Entry] = {
     "economics": Entry(economics, group="plan", parameters=dict.fromkeys(DEFAULTS, float)),
+    "budget-burn": Entry(budget_burn),
     "spend": Entry(spend),
     "accuracy": Entry(accuracy),
     "cost-per-correct": Entry(cost_per_correct),

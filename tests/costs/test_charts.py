@@ -104,6 +104,24 @@ def test_a_budget_past_its_warning_changes_colour() -> None:
     assert bar["x"] == [0.1, 0.9] and bar["marker"]["color"] == [charts.PRIVATE, charts.EXTERNAL]
 
 
+def test_a_burn_down_dashes_what_is_expected_from_the_last_known_point_and_marks_when_it_ends() -> None:
+    rows = [
+        {"key": "2026-11-01 00:00", "left_nusd": 4_000_000_000, "expected": False},
+        {"key": "2026-11-02 00:00", "left_nusd": 3_000_000_000, "expected": False},
+        {
+            "key": "2026-11-05 00:00",
+            "left_nusd": 0,
+            "expected": True,
+            "low": "2026-11-04 06:00",
+            "high": None,
+        },
+    ]
+    known, ahead, ends = charts.burn_down(rows, 4_000_000_000)["data"]
+    assert known["y"] == [4.0, 3.0] and ahead["line"]["dash"] == "dash"
+    assert (ahead["x"], ahead["y"]) == (["2026-11-02 00:00", "2026-11-05 00:00"], [3.0, 0.0])
+    assert ends["x"] == ["2026-11-04 06:00"] and ends["y"] == [0]
+
+
 def test_the_counterfactual_puts_what_was_beside_both_alternatives() -> None:
     totals = {
         "actual_nusd": 2_000_000_000,
