@@ -1,0 +1,183 @@
+"""What a day's cost is made of, and which of it moved.
+
+cost = requests × Σ over deployments (share of requests × Σ over kinds of unit (units a request × nano-dollars a unit)). The
+difference between two days is shared out over these four factors (requests, mix, units a request, price) by Shapley's value:
+the mean effect of moving a factor over every order in which they could have moved. The parts sum to the difference exactly,
+whatever moved together (Shorrocks 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from math import factorial, floor
+
+FACTORS = ("requests", "tokens", "price", "mix")
+# kind of unit → what a person calls more of it
+KINDS = {
+    "input": "input tokens a request", "output": "output tokens a request", "compute": "compute a request",
+    "seconds": "seconds a request", "calls": "charges a request",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one deployment did for a workload in a span of time. `units`: kind → (units, nano-dollars they cost); may be a
+    mean, so fractions are allowed."""
+
+    requests: float
+    units: Mapping[str, tuple[float, float]]
+
+    @property
+    def cost_nusd(self) -> float:
+        return sum(cost for _, cost in self.units.values())
+
+    def scaled(self, by: float) -> Use:
+        return Use(self.requests * by, {kind: (q * by, c * by) for kind, (q, c) in self.units.items()})
+
+
+Day = Mapping[str, Use]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """One deployment's part: share of requests; kind → units a request, kind → nano-dollars a unit."""
+
+    share: float
+    amounts: Mapping[str, float]
+    prices: Mapping[str, float]
+
+    def cost(self, amounts: Rates, prices: Rates) -> float:
+        """Of one request, with this share and others' amounts and prices."""
+        return self.share * sum(q * prices.prices[kind] for kind, q in amounts.amounts.items())
+
+
+def total(day: Day) -> float:
+    return sum(use.cost_nusd for use in day.values())
+
+
+def requests(day: Day) -> float:
+    """Answered requests; paid work without any answer counts as one, so that its cost has a factor to stand under."""
+    found = sum(use.requests for use in day.values())
+    return found if found > 0 or total(day) == 0 else 1.0
+
+
+def mean(days: Iterable[Day]) -> dict[str, Use]:
+    """The mean of some days; what a day lacks is zero there."""
+    sums: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {}
+    n = 0
+    for day in days:
+        n += 1
+        for name, use in day.items():
+            asked, units = sums.get(name, (0.0, {}))
+            for kind, (quantity, cost) in use.units.items():
+                before = units.get(kind, (0.0, 0.0))
+                units[kind] = (before[0] + quantity, before[1] + cost)
+            sums[name] = (asked + use.requests, units)
+    return {name: Use(asked, units).scaled(1 / n) for name, (asked, units) in sums.items()}
+
+
+def rates(day: Day) -> dict[str, Rates]:
+    """Every deployment's rates. A cost without units counts one a request."""
+    whole = requests(day) or 1.0
+    out = {}
+    for name, use in day.items():
+        # Failed attempts that were paid, without any answer: as small a share as they are a part of the cost.
+        asked = use.requests or (whole * use.cost_nusd / total(day) if use.cost_nusd else 0.0)
+        if asked <= 0:
+            continue
+        units = {kind: (q if q > 0 else asked, c) for kind, (q, c) in use.units.items() if q > 0 or c}
+        amounts = {kind: q / asked for kind, (q, _) in units.items()}
+        out[name] = Rates(asked / whole, amounts, {kind: c / q for kind, (q, c) in units.items()})
+    return out
+
+
+def compare(before: Day, after: Day) -> tuple[dict[str, Rates], dict[str, Rates]]:
+    """Both days' rates on the same names. A deployment that one of them lacks has the other's rates and no share there, so
+    that all of its effect is one of the mix; a kind of unit that one lacks is there at the other's price, none of it used."""
+    old, new = rates(before), rates(after)
+    if (
+        not old or not new
+    ):  # nothing at all on one side: everything is a matter of how many requests there were
+        return old or dict(new), new or dict(old)
+    for mine, other in ((old, new), (new, old)):
+        for name, theirs in other.items():
+            own = mine.get(name, Rates(0.0, theirs.amounts, theirs.prices))
+            kinds = {**theirs.amounts, **own.amounts}
+            mine[name] = Rates(
+                own.share, {k: own.amounts.get(k, 0.0) for k in kinds}, {**theirs.prices, **own.prices}
+            )
+    return old, new
+
+
+def split(before: Day, after: Day) -> dict[str, int]:
+    """Factor → nano-dollars; they sum to round(cost after) − round(cost before) exactly."""
+    old, new = compare(before, after)
+    counts = (requests(before), requests(after))
+
+    @cache
+    def cost(moved: frozenset[str]) -> float:
+        shares, amounts, prices = (new if f in moved else old for f in ("mix", "tokens", "price"))
+        return counts["requests" in moved] * sum(shares[n].cost(amounts[n], prices[n]) for n in old)
+
+    n = len(FACTORS)
+    parts = {}
+    for factor in FACTORS:
+        others = [f for f in FACTORS if f != factor]
+        value = 0.0
+        for size in range(n):
+            weight = factorial(size) * factorial(n - size - 1) / factorial(n)
+            for chosen in combinations(others, size):
+                value += weight * (cost(frozenset({*chosen, factor})) - cost(frozenset(chosen)))
+        parts[factor] = value
+    return _whole(parts, round(total(after)) - round(total(before)))
+
+
+def _whole(parts: Mapping[str, float], difference: int) -> dict[str, int]:
+    """Integers that sum to the difference: the largest remainders are rounded up."""
+    down = {name: floor(value) for name, value in parts.items()}
+    rest = difference - sum(down.values())
+    order = sorted(parts, key=lambda name: -(parts[name] - down[name]))
+    for i in range(abs(rest)):
+        down[order[i % len(order)]] += 1 if rest > 0 else -1
+    return down
+
+
+def cause(
+    before: Day, after: Day, factor: str, applications: Mapping[str, tuple[float, float]] | None = None
+) -> str:
+    """One line about what moved most. `applications`: name → (requests before, after)."""
+    old, new = compare(before, after)
+    if factor == "requests":
+        line = f"requests {_times(requests(before), requests(after))}"
+        more = {n: b - a for n, (a, b) in (applications or {}).items()}
+        name = max(more, key=lambda n: abs(more[n]), default="")
+        return f"{line}, most of it from application {name}" if name else line
+    if factor == "mix":
+        name = max(old, key=lambda n: new[n].share - old[n].share)
+        return f"{name} answered {new[name].share:.0%} of the requests, {old[name].share:.0%} before"
+    moved = {}
+    for name in old:
+        for kind in old[name].amounts:
+            amounts = (old[name].amounts[kind], new[name].amounts[kind])
+            prices = (old[name].prices[kind], new[name].prices[kind])
+            changed = (
+                (amounts[1] - amounts[0]) * prices[0]
+                if factor == "tokens"
+                else amounts[1] * (prices[1] - prices[0])
+            )
+            moved[name, kind] = new[name].share * changed
+    name, kind = max(moved, key=lambda key: abs(moved[key]))
+    if factor == "price":
+        return f"price of {name} {_percent(old[name].prices[kind], new[name].prices[kind])} ({kind})"
+    return f"{KINDS.get(kind, kind)} {_times(old[name].amounts[kind], new[name].amounts[kind])} at {name}"
+
+
+def _times(before: float, after: float) -> str:
+    return f"×{after / before:.3g}" if before > 0 else "from none"
+
+
+def _percent(before: float, after: float) -> str:
+    return f"{after / before - 1:+.0%}" if before > 0 else "from nothing"
