@@ -38,13 +38,13 @@ class ShareField(serializers.DecimalField):
     """Percent with up to four places; the row holds parts per million."""
 
     def __init__(self, **kwargs: Any) -> None:
-        limits = {"min_value": Decimal(0), "max_value": Decimal(100)}
-        super().__init__(max_digits=7, decimal_places=4, **limits | kwargs)
+        super().__init__(max_digits=7, decimal_places=4, **{"min_value": Decimal(0)} | kwargs)
 
     def to_internal_value(self, data: Any) -> int:
-        return int(
-            super().to_internal_value(str(data) if isinstance(data, float) else data) * PPM_PER_PERCENT
-        )
+        percent = super().to_internal_value(str(data) if isinstance(data, float) else data)
+        if percent > 100:  # a max_value would be held against the parts per million
+            raise serializers.ValidationError("At most 100 percent of the price.")
+        return int(percent * PPM_PER_PERCENT)
 
     def to_representation(self, value: int) -> str:
         return f"{(Decimal(value) / PPM_PER_PERCENT).normalize():f}"

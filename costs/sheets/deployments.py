@@ -24,7 +24,8 @@ def visible(scope: Scope) -> frozenset[str] | None:
     return frozenset(_rows().for_tenant(scope).values_list("name", flat=True))
 
 
-def external_models(organisation_id: int) -> dict[str, str]:
-    """External deployment → the vendor's name of its model."""
+def external_models(organisation_id: int, *, enabled: bool = False) -> dict[str, str]:
+    """External deployment → the vendor's name of its model; with `enabled`, of those alone that may get traffic."""
     rows = _rows().filter(organisation_id=organisation_id, side="external")
+    rows = rows.filter(enabled=True) if enabled else rows
     return dict(rows.values_list("name", "model"))

@@ -2,6 +2,7 @@
 
 from costs.tasks.books import prepare_books, verify_books
 from costs.tasks.budgets import carry_budgets, check_budgets
+from costs.tasks.foresight import find_anomalies, find_bursts, make_forecasts
 from costs.tasks.nodes import close_intervals, close_late_work
 from costs.tasks.notify import send_alerts
 from costs.tasks.prices import check_prices
@@ -14,6 +15,9 @@ __all__ = [
     "check_prices",
     "close_intervals",
     "close_late_work",
+    "find_anomalies",
+    "find_bursts",
+    "make_forecasts",
     "prepare_books",
     "reconcile_bills",
     "refresh_rollups",

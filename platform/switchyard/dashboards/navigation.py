@@ -27,6 +27,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
         (_("Capacity"), "capacity", "gauge"),
         (_("Budgets"), "budgets", "gauge"),
         (_("Ledger"), "ledger", "book"),
+        (_("Prices"), "prices", "coins"),
         (_("Statements"), "statements", "list"),
         (_("Reconciliation"), "reconciliation", "target"),
         (_("Economics"), "economics", "branch"),

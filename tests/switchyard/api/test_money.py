@@ -53,7 +53,8 @@ def test_what_was_in_force_is_never_edited(priced: Company):
     alice.delete(f"prices/{old['id']}", expect=409)
     ends = (now() + timedelta(days=1)).isoformat()
     assert alice.patch(f"prices/{old['id']}", {"to": ends})["to"] is not None
-    later = alice.post("prices", SHEET | {"from": "2040-01-01"})
+    alice.post("prices", SHEET | {"from": "2040-01-01"}, expect=400)  # it would leave a gap
+    later = alice.post("prices", SHEET | {"from": ends})
     alice.delete(f"prices/{later['id']}")
 
 

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [
     "/", "/spend/", "/spend/?group=model", "/budgets/", "/reconciliation/", "/statements/",
-    "/ledger/", "/accuracy/", "/review/", "/decisions/",
+    "/ledger/", "/prices/", "/accuracy/", "/review/", "/decisions/",
     "/decisions/dec_customer-service_0003/", "/policies/", "/policies/new/?scope=customer-service", "/policies/try/", "/models/",
-    "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/machines/", "/audit/?verify=1",
+    "/lifetime/", "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/machines/", "/audit/?verify=1",
 ]  # fmt: skip
 # Pages and the words that belong to legal alone: its work, its rows.
 LEGAL_WORDS = (
