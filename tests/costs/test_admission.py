@@ -1,6 +1,7 @@
 """Budgets, limits and leases on a real Valkey."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -112,6 +113,44 @@ async def test_a_throttling_budget_without_rate_limits_allows_sixty_a_minute(val
             *(admission.reserve(make_ask(0.05, **path)) for _ in range(70)), return_exceptions=True
         )
         assert sum(isinstance(r, RateLimited) for r in results) == 10
+
+
+async def test_a_throttle_names_the_budget_that_slows_and_not_one_with_room(valkey):
+    async with admission_on(valkey.url) as admission:
+        roomy = make_budget(100, id=1, scope="organisation", action="throttle")
+        full = make_budget(0, id=2, scope="lob:legal", action="throttle")
+        asks = [make_ask(0.05, budgets=(roomy, full)) for _ in range(70)]
+        results = await asyncio.gather(*(admission.reserve(ask) for ask in asks), return_exceptions=True)
+        refused = [r for r in results if isinstance(r, RateLimited)]
+        assert {r.extra["scope"] for r in refused} == {"lob:legal"} and len(refused) == 10
+
+
+async def test_of_two_budgets_on_one_scope_the_fuller_is_told(valkey):
+    async with admission_on(valkey.url) as admission:
+        day, month = make_budget(1.0, id=1), make_budget(100, id=2)
+        grant = await admission.reserve(make_ask(0.5, budgets=(day, month)))
+        assert grant.budget_used_ppm == {"lob:legal": 500_000}
+
+
+async def test_a_day_of_25_hours_is_one_budget_and_ends_at_local_midnight(valkey, time_machine):
+    """Berlin, 25 October 2026: 22:00 UTC the day before until 23:00 UTC. Two o'clock comes twice, the money doesn't."""
+    budget = make_budget(0.10, period="day", timezone="Europe/Berlin")
+    async with admission_on(valkey.url) as admission:
+
+        async def spend(*clock, cost=0.05):
+            time_machine.move_to(datetime(2026, 10, *clock, tzinfo=UTC), tick=False)
+            ask = make_ask(cost, budgets=(budget,))
+            await admission.reserve(ask)
+            await admission.settle(make_settlement(ask, cost))
+
+        await spend(24, 21, 59, cost=0.10)  # the day before has its own
+        await spend(25, 0, 30)  # half past two, summer time
+        await spend(25, 1, 30)  # half past two again
+        for clock in ((25, 2, 0), (25, 22, 59)):
+            with pytest.raises(BudgetExhausted) as caught:
+                await spend(*clock)
+            assert caught.value.extra["resets_at"] == "2026-10-25T23:00:00Z"
+        await spend(25, 23, 0, cost=0.10)
 
 
 async def test_the_strictest_limit_on_the_path_wins_and_a_refusal_counts_nowhere(valkey):
