@@ -7,6 +7,7 @@ from django.db import transaction
 from costs.demonstration import ORIGIN, remove_demonstration
 from routing.models import DecisionRecord, Feedback, Interception
 from switchyard.audit.services import record
+from switchyard.demo import plans
 from switchyard.demo.history import KIND
 from switchyard.jobs.models import Job
 from switchyard.tenancy.models import Organisation
@@ -21,7 +22,7 @@ def clear_history(*, organisation: Organisation, actor: str | None = None) -> di
     )
     feedback = Feedback.objects.filter(organisation_id=organisation.pk, origin=ORIGIN)
     removed = {"interceptions": caught.delete()[0], "feedback": feedback.delete()[0]}
-    removed |= remove_demonstration(organisation.pk)
+    removed |= remove_demonstration(organisation.pk) | {"business events": plans.remove_events(organisation.pk)}
     removed["decisions"] = decisions.delete()[0]
     # The job stays, so that the next start doesn't bring back what somebody took out.
     Job.objects.filter(organisation=organisation, kind=KIND).update(

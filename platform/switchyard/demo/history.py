@@ -15,7 +15,7 @@ from costs.nodes.intervals import close_intervals
 from routing.services import labels, records
 from switchyard.core.clock import from_ns, now
 from switchyard.core.ids import new_id
-from switchyard.demo import company
+from switchyard.demo import company, plans
 from switchyard.demo.traffic import DAYS, REQUESTS, WINDOW_S
 from switchyard.gateway.consumer import refresh
 from switchyard.jobs.models import Job, JobEvent
@@ -82,6 +82,7 @@ def finish(job: Job, seconds: float) -> None:
     hours = [first + timedelta(hours=i) for i in range(int((end - first).total_seconds() // 3600) + 1)]
     refresh(job.organisation_id, hours)
     close_intervals(job.organisation_id, first, end)
+    plans.report_events(job.organisation_id, first, end)
     job.state, job.progress, job.finished_at, job.lease_until = "succeeded", 1.0, now(), None
     job.result = job.result | {"seconds": round(job.result.get("seconds", 0) + seconds, 1)}
     job.message = f"{job.result.get('answers', 0):,} answers"

@@ -10,12 +10,17 @@ import orjson
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.management import call_command
+from django.db.models import Sum
 
-from costs.models import Attempt, LedgerEntry, SpendDay, SpendHour
+from costs.budgets import spent_in_ledger
+from costs.models import Attempt, Budget, BusinessEvent, LedgerEntry, SpendDay, SpendHour
+from costs.periods import EPOCH
+from costs.selectors import limits_of
 from routing.execution.base import Reply
 from routing.models import DecisionRecord, Feedback
 from switchyard.core.ids import id_time_ms
-from switchyard.demo import history
+from switchyard.core.money import usd_to_nusd
+from switchyard.demo import company, history
 from switchyard.demo.questions import steady_id
 from switchyard.demo.replay import Replayer, replay
 from switchyard.demo.traffic import arrivals
@@ -99,6 +104,24 @@ def test_every_answer_is_in_the_ledger_the_records_and_the_roll_ups_with_its_own
     assert (small.job.state, small.job.progress, small.job.result["answers"]) == ("succeeded", 1.0, total)
 
 
+def test_judged_answers_are_labels_that_count_against_no_budget_and_lead_to_business_events(small):
+    history.begin(small.job)
+    small.run(0)
+    small.run(20)  # again, as after a crash
+    history.finish(small.job, 1.0)
+    history.finish(small.job, 1.0)
+    labels = LedgerEntry.objects.filter(credit="payable:labels")
+    assert labels.count() == Feedback.objects.filter(correct__isnull=False).count()
+    assert set(labels.values_list("purpose", "origin")) == {("feedback", "demonstration")}
+    prices = {plan.slug: usd_to_nusd(plan.label_usd) for plan in company.LOBS}
+    assert all(amount == prices[lob] for lob, amount in labels.values_list("lob", "amount_nusd"))
+    for budget in limits_of(Budget.objects.all()):
+        assert spent_in_ledger(budget, EPOCH, None) == 0
+    answers = SpendDay.objects.filter(workload="clinical-notes").aggregate(n=Sum("answers"))["n"]
+    told = BusinessEvent.objects.filter(workload="clinical-notes").aggregate(n=Sum("count"))["n"]
+    assert told == answers > 0
+
+
 def test_policies_decide_and_confidential_work_stays_at_home(small):
     small.run(0)
     sides = set(DecisionRecord.objects.values_list("workload", "side"))
@@ -179,6 +202,7 @@ def test_clearing_removes_the_demonstration_and_nothing_else(small):
     for table in (Feedback, SpendHour, SpendDay):
         assert not table.objects.filter(origin="demonstration").exists()
     assert not LedgerEntry.objects.filter(origin="demonstration").exists()
+    assert not BusinessEvent.objects.exists()
     small.job.refresh_from_db()
     assert small.job.state == "succeeded"  # so that the next start doesn't bring it back
 
