@@ -1,18 +1,55 @@
-"""What the same requests would have cost another way."""
+"""What the same requests would have cost another way: on one side alone, and under the policy of the period before."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from fractions import Fraction
+from typing import Any, Protocol
 
 from django.db.models import Sum
 
 from costs.reports.base import SUMS, Report, groups_of, spend_rows, zone_of
-from costs.rollups import as_of
+from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
 
+Sides = dict[str, dict[str, int]]
+Key = tuple[str, str]  # (workload, line of business)
+SAMPLE = 5_000
 
-def _sides(found: dict[str, dict[str, int]]) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One workload's requests decided again by an earlier policy. `cost_nusd` is scaled up from `n` to all `of` of them."""
+
+    version: str
+    n: int
+    of: int
+    cost_nusd: int
+    moved: int  # of n: another side than the one that answered
+    unknown: int  # of n: refused then, or sent where nobody knows the price; they count at what they cost
+    note: str = ""
+
+
+class PolicyReplay(Protocol):
+    def __call__(
+        self, *, scope: Scope, start: datetime, end: datetime, lob: str | None, sample: int
+    ) -> Mapping[Key, Replayed]:
+        """Decide a period's requests by the policies that were live when the calendar month before it ended."""
+        ...
+
+
+_replay: PolicyReplay | None = None
+
+
+def register_replay(replay: PolicyReplay) -> None:
+    """Whoever keeps decisions and policies says how to decide again; costs knows neither."""
+    global _replay
+    _replay = replay
+
+
+def _sides(found: Sides) -> dict[str, Any]:
     """One workload's actual cost beside what each single side would have cost.
 
     A request that the other side could not have answered counts at what it really cost in both. Attempts that gave no
@@ -42,6 +79,45 @@ def _sides(found: dict[str, dict[str, int]]) -> dict[str, Any]:
     return out | {"bound": "; ".join(reasons)}
 
 
+def _by_earlier_mix(now: Sides, before: Sides | None) -> dict[str, Any]:
+    """The actual cost, had the sides shared this period's requests as they shared those of the period before.
+
+    Only requests that the other side could have taken move; each moves at the mean difference of those of its side.
+    """
+    unknown = {"last_policy_nusd": None, "last_policy_version": "", "last_policy_n": 0}
+    asked_before = sum(s["requests"] for s in (before or {}).values())
+    requests = sum(s["requests"] for s in now.values())
+    if not asked_before or not requests:
+        return unknown
+    share = Fraction((before or {}).get("external", {}).get("requests", 0), asked_before)
+    wanted = round(share * requests) - now.get("external", {}).get("requests", 0)
+    side = "private" if wanted > 0 else "external"
+    sums = now.get(side)
+    actual = sum(s["cost_nusd"] for s in now.values())
+    if wanted and sums and sums["other_side_known"]:
+        moved = min(abs(wanted), sums["other_side_known"])
+        difference = sums["other_side_cost_nusd"] - sums["other_side_own_cost_nusd"]
+        actual += round(Fraction(moved * difference, sums["other_side_known"]))
+    return {
+        "last_policy_nusd": actual, "last_policy_version": "mix of the period before", "last_policy_n": requests,
+    }  # fmt: skip
+
+
+def by_workload(scope: Scope, start: datetime, end: datetime, lob: str | None) -> dict[Key, Sides]:
+    """(workload, line of business) → side → sums."""
+    rows = (
+        spend_rows(scope, start, end, lob)
+        .order_by("lob", "workload", "side")
+        .values("lob", "workload", "side")
+        .annotate(**{f"{n}_": Sum(n) for n in SUMS})
+    )
+    found: dict[Key, Sides] = {}
+    for row in rows:
+        of_one = found.setdefault((row["workload"], row["lob"]), {})
+        of_one[row["side"]] = {n: row[f"{n}_"] or 0 for n in SUMS}
+    return dict(sorted(found.items()))
+
+
 def counterfactual(
     *,
     scope: Scope,
@@ -50,25 +126,59 @@ def counterfactual(
     group: str = "workload",
     lob: str | None = None,
     tz: str = "UTC",
+    replay: bool = False,
 ) -> Report:
-    """Rows by workload {"key", "lob", "actual_nusd", "all_private_nusd", "all_external_nusd", "bound", …}.
+    """Rows by workload {"key", "lob", "actual_nusd", "all_private_nusd", "all_external_nusd", "last_policy_nusd",
+    "last_policy_version", "last_policy_n", "bound", …}.
 
+    `last_policy_nusd` follows from the mix of sides in the period of equal length before. With `replay` up to 5,000 decisions
+    a workload are taken again by the policies live at the end of the month before, which costs seconds, not milliseconds;
+    rows then have "last_policy_moved" and "last_policy_unknown" too. None where neither is known; such rows count at their
+    actual cost in the totals, which say how many ("last_policy_unknown_rows").
     Totals beside: "saving_nusd" is the dearer single side minus what it really cost, with its sign.
     """
     groups_of(group), zone_of(tz)  # the rows are always workloads; what is wrong is refused all the same
-    sums = (
-        spend_rows(scope, start, end, lob)
-        .order_by("lob", "workload", "side")
-        .values("lob", "workload", "side")
-        .annotate(**{f"{n}_": Sum(n) for n in SUMS})
-    )
-    by_workload: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
-    for row in sums:
-        of_one = by_workload.setdefault((row["workload"], row["lob"]), {})
-        of_one[row["side"]] = {n: row[f"{n}_"] or 0 for n in SUMS}
-    rows = [{"key": w, "lob": of_lob} | _sides(f) for (w, of_lob), f in sorted(by_workload.items())]
+    start = hour_of(start)
+    now, before = by_workload(scope, start, end, lob), by_workload(scope, start - (end - start), start, lob)
+    again = _replay(scope=scope, start=start, end=end, lob=lob, sample=SAMPLE) if replay and _replay else None
+    rows = []
+    for key, found in now.items():
+        last = _by_earlier_mix(found, before.get(key)) if again is None else _replayed(found, again.get(key))
+        rows.append({"key": key[0], "lob": key[1]} | _sides(found) | last)
     names = ("actual_nusd", "all_private_nusd", "all_external_nusd", "requests", "bound_requests")
-    totals = {n: sum(row[n] for row in rows) for n in names}
+    totals: dict[str, Any] = {n: sum(row[n] for row in rows) for n in names}
+    known = [row for row in rows if row["last_policy_nusd"] is not None]
+    totals["last_policy_unknown_rows"] = len(rows) - len(known)
+    totals["last_policy_nusd"] = (
+        sum(
+            row["actual_nusd"] if row["last_policy_nusd"] is None else row["last_policy_nusd"] for row in rows
+        )
+        if known
+        else None
+    )
     dearest = max(totals["all_private_nusd"], totals["all_external_nusd"])
     totals["saving_nusd"] = dearest - totals["actual_nusd"]
     return Report("counterfactual", as_of(), rows, totals)
+
+
+def _replayed(found: Sides, again: Replayed | None) -> dict[str, Any]:
+    """What attempts without an answer cost is paid under any policy, so it is added to the replayed answers."""
+    if again is None or not again.n:
+        return {
+            "last_policy_nusd": None, "last_policy_version": again.note if again else "", "last_policy_n": 0,
+            "last_policy_moved": 0, "last_policy_unknown": 0,
+        }  # fmt: skip
+    beside = sum(s["cost_nusd"] - s["answered_cost_nusd"] for s in found.values())
+    return {
+        "last_policy_nusd": again.cost_nusd + beside, "last_policy_version": again.version, "last_policy_n": again.n,
+        "last_policy_moved": again.moved, "last_policy_unknown": again.unknown,
+    }  # fmt: skip
+
+
+def read_flag(text: str) -> bool:
+    """`replay=1`. Raises ValueError for anything but a yes or a no."""
+    if text.lower() in ("1", "true", "yes"):
+        return True
+    if text.lower() in ("0", "false", "no"):
+        return False
+    raise ValueError(f"replay is {text!r}; expected 1 or 0.")

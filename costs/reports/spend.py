@@ -5,9 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from costs.reports.base import Report, grouped, groups_of, spend_rows, totals_of, zone_of
-from costs.rollups import as_of
+from costs.models import LEGS
+from costs.reports.base import TIMES, Report, grouped, groups_of, raw_rows, spend_rows, totals_of, zone_of
+from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
+
+TOKEN_CLASS = "token_class"
+COUNTS = ("cost_nusd", "requests", "answers", "errors", "tokens_in", "tokens_out")
+FILTERS = ("application", "workload", "deployment", "model", "side", "node", "purpose")
+UNSPLIT = "unsplit"  # what was metered before costs were kept by their parts
 
 
 def spend(
@@ -18,13 +24,95 @@ def spend(
     group: str = "lob",
     lob: str | None = None,
     tz: str = "UTC",
+    **only: str | None,
 ) -> Report:
-    """Rows {"key", "cost_nusd", "requests", "answers", "errors", "tokens_in", "tokens_out"}; totals the same."""
-    found = grouped(spend_rows(scope, start, end, lob), groups_of(group), zone_of(tz))
-    names = ("cost_nusd", "requests", "answers", "errors", "tokens_in", "tokens_out")
-    rows = [{"key": key} | {n: sums[n] for n in names} for key, sums in found.items()]
-    totals = totals_of(found.values())
-    return Report("spend", as_of(), rows, {n: totals[n] for n in names})
+    """Rows {"key", "cost_nusd", "loaded_nusd", "prev_cost_nusd", "change", "requests", "answers", "errors", "tokens_in",
+    "tokens_out"}; totals the same.
+
+    `prev_cost_nusd` is what the same key cost in the period of equal length before, `change` the difference as a share of it
+    (None from nothing); keys that cost something then and nothing now are listed too. Rows by time have neither: the totals
+    do. `loaded_nusd` is the metered cost with the variance that closed node hours brought. Grouped by `token_class`, alone
+    or with one more, rows are {"key", "cost_nusd", "prev_cost_nusd", "change", "units"}: input, cached_input, cache_write,
+    output and reasoning tokens, calls, seconds, compute (accelerator nanoseconds), and what a minimum charge added.
+    `only`: application, workload, deployment, model, side, node or purpose = the one to look at.
+    """
+    groups, zone = groups_of(group, (TOKEN_CLASS,)), zone_of(tz)
+    unknown = set(only) - set(FILTERS)
+    if unknown:
+        raise ValueError(
+            f"Spend is not narrowed by {', '.join(sorted(unknown))}: only by {', '.join(FILTERS)}."
+        )
+    start = hour_of(start)
+    before = start - (end - start)
+    names = [g for g in groups if g != TOKEN_CLASS]
+    rows, raw = spend_rows(scope, start, end, lob, **only), raw_rows(scope, start, end, lob, **only)
+    found = grouped(rows, names, zone, raw)
+    # The hour that the earlier period ends in is this one's, whole.
+    past = grouped(spend_rows(scope, before, start, lob, **only), [n for n in names if n not in TIMES], zone)
+    total, was = totals_of(found.values()), totals_of(past.values())
+    if TOKEN_CLASS in groups:
+        out = _by_class(found, {} if any(n in TIMES for n in names) else past, groups)
+        totals: dict[str, Any] = {"cost_nusd": total["cost_nusd"]}
+    else:
+        timed = any(n in TIMES for n in names)
+        keys = sorted({*found, *({} if timed else past)})
+        nothing = dict.fromkeys(total, 0)
+        out = [
+            {"key": key}
+            | _row(found.get(key, nothing))
+            | ({} if timed else _change(found.get(key, nothing), past.get(key)))
+            for key in keys
+        ]
+        totals = _row(total)
+    return Report("spend", as_of(), out, totals | _change(total, was))
+
+
+def _row(sums: dict[str, int]) -> dict[str, Any]:
+    return {n: sums[n] for n in COUNTS} | {"loaded_nusd": sums["cost_nusd"] + sums["variance_nusd"]}
+
+
+def _change(sums: dict[str, int], was: dict[str, int] | None, name: str = "cost_nusd") -> dict[str, Any]:
+    before = was[name] if was else 0
+    return {"prev_cost_nusd": before, "change": (sums[name] - before) / before if before else None}
+
+
+def _by_class(
+    found: dict[str, dict[str, int]], past: dict[str, dict[str, int]], groups: list[str]
+) -> list[dict[str, Any]]:
+    """Each key's cost by its parts; they sum to the cost, and parts that nobody paid for are left out."""
+    last = groups[-1] == TOKEN_CLASS
+    legs, keys = (*LEGS, UNSPLIT), sorted({*found, *past})
+    pairs = (
+        [(key, leg) for key in keys for leg in legs] if last else [(key, leg) for leg in legs for key in keys]
+    )
+    out = []
+    for key, leg in pairs:
+        now, was = _legs(found.get(key)), _legs(past.get(key))
+        if now[leg] or was[leg]:
+            name = "|".join(part for part in ((key, leg) if last else (leg, key)) if part)
+            sums = {"cost_nusd": now[leg], **_change(now, was, leg), "units": _units(found.get(key), leg)}
+            out.append({"key": name} | sums)
+    return out
+
+
+def _legs(sums: dict[str, int] | None) -> dict[str, int]:
+    if sums is None:
+        return dict.fromkeys((*LEGS, UNSPLIT), 0)
+    legs = {leg: sums[f"{leg}_nusd"] for leg in LEGS}
+    return legs | {UNSPLIT: sums["cost_nusd"] - sum(legs.values())}
+
+
+def _units(sums: dict[str, int] | None, leg: str) -> int | None:
+    """What the part counts; None where the roll-ups don't say."""
+    if sums is None:
+        return 0
+    cached, written = sums["cached_tokens_in"], sums["cache_write_tokens"]
+    found = {
+        "input": sums["tokens_in"] - cached - written, "cached_input": cached, "cache_write": written,
+        "output": sums["tokens_out"] - sums["reasoning_tokens"], "reasoning": sums["reasoning_tokens"],
+        "calls": sums["requests"], "compute": sums["accelerator_ns"],
+    }  # fmt: skip
+    return found.get(leg)
 
 
 def share(
