@@ -11,7 +11,7 @@ from django.db.models import F
 
 from costs.contracts import NodeRate, Usage
 from costs.metering import record_events, record_job_cost
-from costs.pricing import external_cost, private_cost
+from costs.pricing import external_charge, private_cost
 from costs.selectors import node_rates, price_sheets
 from modelhub.models import Deployment
 from switchyard.core.clock import now
@@ -113,13 +113,15 @@ def book_vendor_calls(job: Job, deployment: Deployment, workload: str, calls: It
         raise Conflict(f"{deployment.name} has no price in force; enter its price sheet.", code="no_price")
     events, total = [], 0
     for call in calls:
-        usage = Usage(tokens_in=call.tokens_in, tokens_out=call.tokens_out)
-        cost = external_cost(usage, sheet)
-        total += cost
+        took_ns = int(call.duration_ms * 1e6)
+        usage = Usage(tokens_in=call.tokens_in, tokens_out=call.tokens_out, duration_ns=took_ns)
+        charge = external_charge(usage, sheet)
+        total += charge.cost_nusd
         attempt = {
             "attempt": 0, "deployment": deployment.name, "side": "external", "model": deployment.model,
             "at_ns": call.at_ns, "duration_ms": call.duration_ms, "tokens_in": call.tokens_in,
-            "tokens_out": call.tokens_out, "price_version": sheet.version, "cost_nusd": cost,
+            "tokens_out": call.tokens_out, "price_version": sheet.version, "cost_nusd": charge.cost_nusd,
+            "legs": dict(charge.legs),
         }  # fmt: skip
         events.append({
             "kind": "usage", "event_id": call.request_id, "request_id": call.request_id, "at_ns": call.at_ns,

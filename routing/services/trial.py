@@ -141,7 +141,7 @@ def _worst_cases(facts: Facts, candidates: list[DeploymentInfo]) -> dict[str, in
         d.name: pricing.worst_case(
             prices=d.prices, rate=d.rate, text_bytes=request["tokens_in"] * 4 or USUAL_BYTES,
             max_tokens=(request["max_tokens"] or d.max_output_tokens) if generates else 64, n=1, answers=1,
-            usual_accelerator_ns=d.usual_accelerator_ns.get(workload["name"]),
+            usual_accelerator_ns=d.usual_accelerator_ns.get(workload["name"]), duration_ns=quote.LONGEST_CALL_NS,
         )
         for d in candidates
         if d.billable
