@@ -159,7 +159,7 @@ def _halves(row: dict[str, Any], second: Mapping[str, int], cut: datetime) -> li
             sign = -1 if row[name] < 0 else 1
             moved[name] = sign * largest_remainder(abs(row[name]), weights)[1]
     first = {**row, **{name: row[name] - moved[name] for name in SUMS}}
-    return [first, {**row, **moved, "start": cut}]
+    return [half for half in (first, {**row, **moved, "start": cut}) if any(half[name] for name in SUMS)]
 
 
 def _boundary(start: datetime, times: list[str], zone: tzinfo) -> datetime | None:
