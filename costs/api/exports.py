@@ -59,7 +59,7 @@ class ExportViewSet(TenantViewSet):
 
     queryset = LedgerEntry.objects.none()
     serializer_class = StatementSerializer
-    pagination_class = None
+    pagination_class = None  # type: ignore[assignment]
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def list(self, request: Any) -> Response:

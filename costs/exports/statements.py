@@ -156,7 +156,8 @@ def _entries(organisation_id: int, lob: str, start: datetime, end: datetime) -> 
 
 def _corrections(organisation_id: int, lob: str, start: datetime, end: datetime) -> Iterator[Line]:
     """What was booked this month for an earlier one, each by its name."""
-    named, rest, rest_count = [], 0, 0
+    named: list[Line] = []
+    rest = rest_count = 0
     for other, sign, rows in _of_account(organisation_id, lob, start, end):
         for row in rows.filter(late=True).select_related("reverses").order_by("pk").iterator(chunk_size=1000):
             if len(named) >= NAMED:

@@ -191,7 +191,8 @@ def _bill(
     currency: str,
     read: Callable[[int, dict[str, Any]], Any],
 ) -> Bill:
-    rows, currencies = [], {}
+    rows: list[Any] = []
+    currencies: dict[str, int] = {}
     for line, cells in raw:
         said = str(cells.get("currency") or cells.get("implied") or currency or "").strip().upper()
         if len(said) != 3 or not said.isalpha():

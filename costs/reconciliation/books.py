@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -25,15 +25,15 @@ FIELDS = (
 )  # fmt: skip
 
 
-def attempts_of(organisation_id: int, deployment: str) -> QuerySet[Attempt]:
+def attempts_of(organisation_id: int, deployments: Sequence[str]) -> QuerySet[Attempt]:
     return Attempt.objects.filter(
-        organisation_id=organisation_id, deployment=deployment, side="external", superseded=False
+        organisation_id=organisation_id, deployment__in=deployments, side="external", superseded=False
     )
 
 
 def booked_calls(
     organisation_id: int,
-    deployment: str,
+    deployments: Sequence[str],
     start: datetime,
     end: datetime,
     *,
@@ -45,7 +45,7 @@ def booked_calls(
     `elsewhere`: ids that the bill names outside of the period: they belong to another one. A replayed history is dated in
     the past, but its calls were made, and are billed, when they were recorded.
     """
-    rows = attempts_of(organisation_id, deployment)
+    rows = attempts_of(organisation_id, deployments)
     found: dict[int, Booked] = {}
     for ids in _chunks(sorted(named)):
         of_ids = rows.filter(Q(upstream_id__in=ids) | Q(upstream_id="", request_id__in=ids))
@@ -53,7 +53,7 @@ def booked_calls(
     in_time = rows.filter(at__gte=start, at__lt=end).exclude(origin="demonstration")
     for row in in_time.values(*FIELDS).iterator(chunk_size=5000):
         found.setdefault(row["pk"], _booked(row))
-    recorded = dict(_recorded(organisation_id, deployment, start, end))
+    recorded = dict(_recorded(organisation_id, deployments, start, end))
     for ids in _chunks(sorted(recorded)):
         for row in rows.filter(origin="demonstration", request_id__in=ids).values(*FIELDS):
             found.setdefault(row["pk"], _booked(row, recorded[row["request_id"]]))
@@ -61,11 +61,12 @@ def booked_calls(
 
 
 def _recorded(
-    organisation_id: int, deployment: str, start: datetime, end: datetime
+    organisation_id: int, deployments: Sequence[str], start: datetime, end: datetime
 ) -> Iterator[tuple[str, datetime]]:
+    accounts = [f"payable:{name}" for name in deployments]
     rows = LedgerEntry.objects.filter(
         organisation_id=organisation_id, at__gte=start - HISTORY, at__lt=end, origin="demonstration",
-        credit=f"payable:{deployment}", reverses__isnull=True, recorded_at__gte=start, recorded_at__lt=end,
+        credit__in=accounts, reverses__isnull=True, recorded_at__gte=start, recorded_at__lt=end,
     )  # fmt: skip
     yield from rows.order_by().values_list("request_id", "recorded_at").iterator(chunk_size=5000)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,13 +25,16 @@ SETTLE = timedelta(minutes=15)
 def correct_books(
     *,
     organisation_id: int,
-    deployment: str,
+    deployment_of: Callable[[str], str],
     fixes: Iterable[Fix],
     reason: str,
     actor: Any = None,
     settle: timedelta = SETTLE,
 ) -> int:
-    """Correct and book; gives how many. Running it again finds nothing to do. Raises Conflict when the books moved."""
+    """Correct and book; gives how many. Running it again finds nothing to do. `deployment_of`: whose a line's model is.
+
+    Raises Conflict when the books moved.
+    """
     last = now() - settle
     fixes = list(fixes)
     rows = Attempt.objects.in_bulk([fix.ref for fix in fixes if fix.ref is not None])
@@ -45,7 +48,7 @@ def correct_books(
         words = f"{CAUSES[fix.cause]} ({reason})"
         try:
             if attempt is None:
-                fresh = _book(organisation_id, deployment, fix, words, actor)
+                fresh = _book(organisation_id, deployment_of(fix.model), fix, words, actor)
             else:
                 fresh = correct_attempt(
                     attempt=attempt, cost_nusd=fix.cost_nusd, tokens_in=fix.tokens_in, tokens_out=fix.tokens_out,

@@ -23,6 +23,9 @@ from costs.reconciliation.lines import (
     total_of,
 )
 
+# Tokens in, tokens out, nano-dollars.
+Figures = tuple[int | None, int | None, int]
+
 
 def match_days(lines: list[Billed], rows: list[Booked], reprice: Reprice, done: Matched) -> None:
     cells: dict[tuple[date, str], tuple[list[Billed], list[Booked]]] = defaultdict(lambda: ([], []))
@@ -61,8 +64,8 @@ def _match_lines(lines: list[Billed], rows: list[Booked], done: Matched) -> bool
         or not rows
     ):
         return False
-    exact = Counter((line.tokens_in, line.tokens_out, line.cost_nusd) for line in lines)
-    alike = Counter((row.tokens_in, row.tokens_out, row.cost_nusd) for row in rows)
+    exact: Counter[Figures] = Counter((line.tokens_in, line.tokens_out, line.cost_nusd) for line in lines)
+    alike: Counter[Figures] = Counter((row.tokens_in, row.tokens_out, row.cost_nusd) for row in rows)
     if 2 * sum((exact & alike).values()) < min(len(lines), len(rows)):
         return False
     pairs, left_lines, left_rows = _pair_alike(lines, rows)

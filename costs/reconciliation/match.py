@@ -71,7 +71,7 @@ def findings(gaps: Iterable[Gap]) -> list[dict[str, object]]:
 
 def _by_id(billed: Iterable[Billed]) -> tuple[dict[str, list[Billed]], list[Billed]]:
     by_id: dict[str, list[Billed]] = defaultdict(list)
-    nameless = []
+    nameless: list[Billed] = []
     for line in billed:
         (by_id[line.id] if line.id else nameless).append(line)
     return by_id, nameless

@@ -7,20 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from django.apps import apps
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from costs.contracts import Usage
-from costs.models import BillCheck, Node, Price
-from costs.pricing import external_cost
+from costs.models import BillCheck, Node
 from costs.reconciliation import bills, books, machines
 from costs.reconciliation.corrections import SETTLE, correct_books
 from costs.reconciliation.fetching import fetch_bill
-from costs.reconciliation.lines import ROUNDING_NUSD, Billed, Matched
+from costs.reconciliation.lines import Billed, Matched
 from costs.reconciliation.match import findings, match
+from costs.reconciliation.vendors import Vendor, vendor_of, wrong_currency
 from costs.sheets.currencies import to_nusd
-from costs.sheets.in_force import sheet_of
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, NotFound
@@ -69,31 +66,32 @@ def reconcile_usage(
     source: str = "",
     settle: timedelta = SETTLE,
 ) -> BillCheck:
-    """A vendor's bill (its text, or fetched from the deployment's server) against what was booked in [start, end).
+    """A vendor's bill (its text, or fetched from the deployment's server) against what was booked in [start, end), for all
+    deployments at the same address: a vendor bills the account.
 
     The same bill again, with nothing new to say or to correct, gives the check that is there. Raises BillRefused,
     NotFound, InvalidRequest; fetching raises what `fetch_bill` does.
     """
     _check_span(start, end)
-    target = _deployment(organisation_id, deployment)
+    vendor = vendor_of(organisation_id, deployment)
     if text is None:
         text = fetch_bill(
-            base_url=target.base_url, api_key=target.api_key, start=start - MARGIN, end=end + MARGIN
+            base_url=vendor.base_url, api_key=vendor.api_key, start=start - MARGIN, end=end + MARGIN
         )
         source, format = source or "fetched from the vendor's server", "json"
     bill = bills.read_usage(text, format=format, currency=currency)
-    _check_currency(organisation_id, deployment, start, end, bill.currency)
-    read = _usage(organisation_id, deployment, start, end, bill)
-    before, booked = _match(organisation_id, deployment, start, end, read)
+    vendor.check_currency(start, end, bill.currency)
+    read = _usage(vendor, start, end, bill)
+    before, booked = _match(vendor, start, end, read)
     made, left, after = 0, read.total_nusd - booked, before
     if correct != "none":
         fixes = [f for f in before.fixes if correct == "all" or f.cause == "estimated"]
         made = correct_books(
-            organisation_id=organisation_id, deployment=deployment, fixes=fixes, actor=actor, settle=settle,
+            organisation_id=organisation_id, deployment_of=vendor.deployment_of, fixes=fixes, actor=actor, settle=settle,
             reason=f"bill of {deployment}, {bill.digest[:12]}",
         )  # fmt: skip
         if made:
-            after, booked_after = _match(organisation_id, deployment, start, end, read)
+            after, booked_after = _match(vendor, start, end, read)
             left = read.total_nusd - booked_after
     return _keep(
         organisation_id=organisation_id, kind="usage", name=deployment, start=start, end=end, bill=bill, rows=len(read.lines),
@@ -120,7 +118,7 @@ def reconcile_node(
         raise NotFound(f"There is no node {node!r}.")
     bill = bills.read_invoice(text, currency=currency)
     if bill.currency != "USD":
-        raise _wrong_currency(
+        raise wrong_currency(
             f"The invoice is in {bill.currency}, but {node}'s cost is kept in USD", bill.currency
         )
     rows = [row for row in bill.rows if row.resource.lower() == node.lower()]
@@ -144,87 +142,29 @@ def _check_span(start: datetime, end: datetime) -> None:
         raise InvalidRequest("A bill's period ends after it begins, within 400 days.", param="to")
 
 
-def _deployment(organisation_id: int, name: str) -> Any:
-    """Raises NotFound for one that isn't there, InvalidRequest for one of our own machines."""
-    rows = apps.get_model("modelhub", "Deployment").objects.filter(organisation_id=organisation_id)
-    row = rows.filter(name=name).first() if "\x00" not in name else None
-    if row is None:
-        raise NotFound(f"There is no deployment {name!r}.")
-    if row.side != "external":
-        raise InvalidRequest(
-            f"{name} runs on a machine of ours: hold its node's invoice against the books.",
-            param="deployment",
-        )
-    return row
-
-
-def _check_currency(
-    organisation_id: int, deployment: str, start: datetime, end: datetime, currency: str
-) -> None:
-    sheets = Price.objects.filter(organisation_id=organisation_id, deployment=deployment, valid_from__lt=end)
-    sheets = sheets.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=start))
-    known = set(sheets.order_by().values_list("currency", flat=True))
-    if not known:
-        raise bills.BillRefused(
-            f"{deployment} has no price sheet in that period: nothing says what its calls should cost."
-        )
-    if currency not in known:
-        said = " and ".join(sorted(known))
-        raise _wrong_currency(
-            f"The bill is in {currency}, but {deployment}'s price sheet is in {said}", currency
-        )
-
-
-def _wrong_currency(sentence: str, currency: str) -> bills.BillRefused:
-    where = {"path": "currency", "line": None, "column": None, "message": f"{currency} is the wrong currency"}
-    advice = "Ask for a bill in that currency, or enter a sheet in the bill's."
-    return bills.BillRefused(f"{sentence}. {advice}", code="wrong_currency", errors=[where])
-
-
-def _usage(organisation_id: int, deployment: str, start: datetime, end: datetime, bill: bills.Bill) -> _Read:
-    at_sheet = _at_sheet(organisation_id, deployment, bill.currency)
+def _usage(vendor: Vendor, start: datetime, end: datetime, bill: bills.Bill) -> _Read:
+    at_sheet = vendor.at_sheet(bill.currency)
     lines, elsewhere = [], set()
     for row in bill.rows:
         if not start <= row.at < end:
             elsewhere.add(row.request_id)
             continue
+        nusd = to_nusd(row.amount_nano, bill.currency, row.at, vendor.organisation_id)
         lines.append(Billed(
-            at=row.at, model=row.model, cost_nusd=to_nusd(row.amount_nano, bill.currency, row.at, organisation_id),
-            id=row.request_id, tokens_in=row.tokens_in, tokens_out=row.tokens_out, cached_in=row.cached_in,
-            requests=row.requests, whole_day=row.whole_day, at_sheet=at_sheet(row), account=row.account,
+            at=row.at, model=row.model, cost_nusd=nusd, id=row.request_id, tokens_in=row.tokens_in, tokens_out=row.tokens_out,
+            cached_in=row.cached_in, requests=row.requests, whole_day=row.whole_day, at_sheet=at_sheet(row),
+            account=row.account,
         ))  # fmt: skip
     return _Read(bill, lines, elsewhere - {line.id for line in lines})
 
 
-def _at_sheet(organisation_id: int, deployment: str, currency: str) -> Any:
-    """For bills in another currency than dollars: whether a line is what the sheet in force gives for its tokens."""
-    if currency == "USD":
-        return lambda row: False
-    sheets = list(
-        Price.objects.filter(organisation_id=organisation_id, deployment=deployment).order_by("-valid_from")
-    )
-
-    def fits(row: bills.UsageRow) -> bool:
-        sheet = next((s for s in sheets if s.valid_from <= row.at), None)
-        if sheet is None or row.tokens_in is None:
-            return False
-        usage = Usage(
-            tokens_in=row.tokens_in, tokens_out=row.tokens_out or 0, cached_tokens_in=row.cached_in or 0
-        )
-        return abs(external_cost(usage, sheet_of(sheet)) - row.amount_nano) <= ROUNDING_NUSD * (
-            row.requests or 1
-        )
-
-    return fits
-
-
 # ------------------------------------------------------------------------------------------------- matching
-def _match(
-    organisation_id: int, deployment: str, start: datetime, end: datetime, read: _Read
-) -> tuple[Matched, int]:
+def _match(vendor: Vendor, start: datetime, end: datetime, read: _Read) -> tuple[Matched, int]:
     """The gaps, and what was booked, in nano-dollars."""
-    named = {line.id for line in read.lines if line.id}
-    rows = books.booked_calls(organisation_id, deployment, start, end, named=named, elsewhere=read.elsewhere)
+    named, organisation_id = {line.id for line in read.lines if line.id}, vendor.organisation_id
+    rows = books.booked_calls(
+        organisation_id, vendor.deployments, start, end, named=named, elsewhere=read.elsewhere
+    )
     done = match(read.lines, rows, books.repricer(organisation_id))
     lobs = _lobs_by_model(organisation_id)
     done.gaps = [g if g.lob else replace(g, lob=lobs(g.model)) for g in done.gaps]

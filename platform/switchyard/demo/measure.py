@@ -54,15 +54,16 @@ def measure_evaluations() -> int:
     found = async_to_sync(_measure_all)(waiting, worlds, questions)
     with transaction.atomic():
         booked = record_events([event for _, _, events in found for event in events])
-        for evaluation, p50_ms, _ in found:
+        measured = [(evaluation, p50_ms) for evaluation, p50_ms, _ in found if p50_ms is not None]
+        for evaluation, p50_ms in measured:
             evaluation.p50_ms = p50_ms
             evaluation.save(update_fields=["p50_ms"])
     refresher = Refresher()
     refresher.touch(booked.times)
     refresher.run(force=True)
-    if found:
+    if measured:
         bump_config()
-    return len(found)
+    return len(measured)
 
 
 def _spread(rows: list[Question]) -> list[Question]:
@@ -73,11 +74,11 @@ def _spread(rows: list[Question]) -> list[Question]:
 
 async def _measure_all(
     waiting: list[Evaluation], worlds: Any, questions: dict[str, list[Question]]
-) -> list[tuple[Evaluation, float, list[dict[str, Any]]]]:
+) -> list[tuple[Evaluation, float | None, list[dict[str, Any]]]]:
     """Each with its median and the calls it took, as usage events: measuring costs money too."""
     upstream = Upstream(connect_s=conf("CONNECT_TIMEOUT_S"), first_byte_s=DEADLINE_S, idle_s=DEADLINE_S)
     await upstream.open()
-    found = []
+    found: list[tuple[Evaluation, float | None, list[dict[str, Any]]]] = []
     try:
         for evaluation in waiting:
             world: Snapshot | None = worlds.get(evaluation.workload.organisation_id)
@@ -85,13 +86,16 @@ async def _measure_all(
             rows = questions.get(evaluation.workload.name, [])
             if target is None or not rows:
                 continue
+            events: list[dict[str, Any]] = []
+            p50_ms = None
             try:
-                events = [await _one(upstream, target, evaluation.workload, q) for q in rows]
+                for question in rows:
+                    events.append(await _one(upstream, target, evaluation.workload, question))
+                times = [event["attempts"][0]["accelerator_ns"] for event in events]
+                p50_ms = statistics.median(times) / 1e6
             except AttemptFailed as error:
                 log.warning("%s could not be measured: %s", target.name, error)
-                continue
-            times = [event["attempts"][0]["accelerator_ns"] for event in events]
-            found.append((evaluation, statistics.median(times) / 1e6, events))
+            found.append((evaluation, p50_ms, events))  # what answered before it failed is paid for too
     finally:
         await upstream.close()
     return found

@@ -202,7 +202,7 @@ def test_a_bill_in_the_sheets_own_currency_is_converted_at_the_days_rate(organis
 
 def test_what_is_not_an_external_deployment_with_a_price_is_refused(organisation: Any):
     factories.make_deployment(organisation, "home", "private")
-    factories.make_deployment(organisation, "bare", bare=True)
+    factories.make_deployment(organisation, "bare", bare=True, base_url="http://127.0.0.2:9/v1")
     ask = {"organisation_id": organisation.pk, "start": START, "end": END}
     with pytest.raises(NotFound):
         reconcile_usage(deployment="nobody", text="x", **ask)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from costs.models import BillCheck, Node
 from costs.reconciliation.bills import MAX_BYTES
-from costs.reconciliation.service import checks_of, reconcile_node, reconcile_usage
+from costs.reconciliation.service import Correct, checks_of, reconcile_node, reconcile_usage
 from modelhub.models import Deployment
 from switchyard.core.errors import InvalidRequest, SwitchyardError
 from switchyard.dashboards.pages import Column, PageRequest, Panel, csv_of, page, require_role, show
@@ -116,7 +116,7 @@ def _from_form(request: PageRequest, organisation_id: int | None) -> BillCheck:
         if text is None:
             raise InvalidRequest(_("Choose the machine's invoice as a file."))
         return reconcile_node(node=name, text=text, source=_name(request), **shared)
-    correct = "all" if request.POST.get("correct") else "none"
+    correct: Correct = "all" if request.POST.get("correct") else "none"
     return reconcile_usage(deployment=name, text=text, correct=correct, source=_name(request), **shared)
 
 

@@ -55,7 +55,7 @@ def statement(request: PageRequest, lob: str, month: str) -> HttpResponse:
         raise Http404 from None
     if found is None or basis not in BASES or start > now():
         raise Http404
-    made = build(organisation_id=found.organisation_id, lob=lob, month=start, basis=basis)
+    made = build(organisation_id=found.organisation.pk, lob=lob, month=start, basis=basis)
     if "csv" in request.GET:
         return _csv(made)
     context = {"lob": found, "statement": made, "panels": _panels(made), "month": month, "bases": BASES}
@@ -97,7 +97,7 @@ def _panels(made: Statement) -> list[Panel]:
 
 
 @page
-def focus(request: PageRequest) -> StreamingHttpResponse | HttpResponse:
+def focus(request: PageRequest) -> Any:
     """The period's FOCUS rows, of what the reader may see."""
     ask = request.ask
     version = request.GET.get("version", VERSIONS[0])
