@@ -89,6 +89,7 @@ def write(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
 
 
 _EVENT, _DEBIT, _CREDIT, _AMOUNT = _places(ENTRIES, "event_id", "debit", "credit", "amount_nusd")
+(_COST,) = _places(ATTEMPTS, "cost_nusd")
 
 
 def _check(entries: Sequence[Row]) -> None:
@@ -98,15 +99,33 @@ def _check(entries: Sequence[Row]) -> None:
 
 
 def _write_unknown(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
-    """The slow way: only what isn't there yet. The transfer of an attempt that is refused is refused with it."""
+    """The slow way: only what isn't there yet."""
     fresh, clashes = _sorted_out(ATTEMPTS, attempts)
-    at_odds = {"/".join(str(new[i]) for i in KEYS[ATTEMPTS]) for _, new in clashes}
-    booked, odd = _sorted_out(ENTRIES, [row for row in entries if row[_EVENT] not in at_odds])
+    at_odds = {_name(came) for _, came in clashes}
+    allowed = {_name(row): row[_COST] for row in fresh if _name(row) in at_odds}
+    booked, odd = _sorted_out(ENTRIES, list(_without_refused(entries, at_odds, allowed)))
     # Another writer may have been faster with the same rows since we looked: PostgreSQL passes those over. SQLite has one
     # writer at a time, so there nothing is left that OR IGNORE could hide.
     insert_unknown(ATTEMPTS, fresh)
     insert_unknown(ENTRIES, booked)
     return Written(len(fresh), len(booked), clashes, odd)
+
+
+def _without_refused(entries: Sequence[Row], at_odds: set[str], allowed: dict[str, int]) -> Iterator[Row]:
+    """The transfer of an attempt that is refused is refused with it; where two contents came in one batch, the first one's
+    stays."""
+    for row in entries:
+        name = row[_EVENT]
+        if name not in at_odds:
+            yield row
+        elif allowed.get(name) == row[_AMOUNT]:
+            del allowed[name]
+            yield row
+
+
+def _name(attempt: Row) -> str:
+    """What the attempt's transfer is called."""
+    return "/".join(str(attempt[i]) for i in KEYS[ATTEMPTS])
 
 
 def _sorted_out(table: Table, rows: Sequence[Row]) -> tuple[list[Row], list[tuple[Row, Row]]]:

@@ -26,7 +26,7 @@ STREAM, GROUP, DEAD = "sy:usage", "ledger", "sy:usage:dead"
 BATCH = 1000
 BLOCK_MS = 500
 RECLAIM_IDLE_MS = 10_000
-ROLLUP_EVERY_S = 2.0
+ROLLUP_EVERY_S, ROLLUP_MAX_S = 2.0, 6.0
 SPOOL_EVERY_S = 10.0
 Event = Mapping[str, Any]
 Bucket = tuple[int, datetime]
@@ -42,6 +42,7 @@ class Consumer:
         self.stopping = False
         self._touched: set[Bucket] = set()
         self._rolled = self._spooled = self._reclaimed = 0.0
+        self._rollup_every_s = ROLLUP_EVERY_S
         self._grouped = False
 
     def stop(self, *_: Any) -> None:
@@ -69,8 +70,10 @@ class Consumer:
         if entries:
             self._take(entries)
         now = time.monotonic()
-        if now - self._rolled >= ROLLUP_EVERY_S:
+        if now - self._rolled >= self._rollup_every_s:
             self.roll_up()
+            # Under a flood the present hour is long: reading on has the larger share of the time, within reports' age.
+            self._rollup_every_s = min(ROLLUP_MAX_S, max(ROLLUP_EVERY_S, 3 * (time.monotonic() - now)))
         if now - self._spooled >= SPOOL_EVERY_S:
             self._spooled = now
             spool.replay(self.spool_folder, self.record)
