@@ -89,9 +89,7 @@ class NodeAdmin(ConfigAdmin, SimpleHistoryAdmin):
             node = Node.objects.get(pk=obj.pk)
             change_carrying(node=node, actor=request.user, **{n: values[n] for n in CARRYING_FIELDS})
             if done is not None:
-                self.message_user(
-                    request, _("%(n)d hours were billed again.") % {"n": done.hours}
-                )
+                self.message_user(request, _("%(n)d hours were billed again.") % {"n": done.hours})
         obj.__dict__.update({k: v for k, v in node.__dict__.items() if k != "_state"})
         obj._state.adding = False
 

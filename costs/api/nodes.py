@@ -70,8 +70,12 @@ class NodeSerializer(StrictSerializer):
         actor = self.context["request"].user
         start, reason = values.pop("valid_from", None), values.pop("reason", "")
         carrying = {name: values[name] for name in CARRYING_FIELDS if name in values}
-        change_carrying(node=node, actor=actor, **carrying)
         costs = {name: values[name] for name in COST_FIELDS if name in values}
+        if start and not costs:
+            raise serializers.ValidationError(
+                {"valid_from": "It dates a change of cost: say what costs what."}
+            )
+        change_carrying(node=node, actor=actor, **carrying)
         if costs:
             change_cost(node=node, values=costs, valid_from=start, reason=reason, actor=actor)
         return node

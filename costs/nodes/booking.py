@@ -80,7 +80,10 @@ def _transfers(node: Node, new: NodeInterval, rule: IdleRule) -> list[LedgerEntr
     legs = [
         ("used", f"absorbed:{node.name}", new.used_nusd, ""),
         ("idle", rule.account(node.name), new.idle_nusd - sum(new.idle_shares.values()), ""),
-        *((f"l{i}", f"loaded:lob:{lob}", amount, lob) for i, (lob, amount) in enumerate(carried)),
+        *(
+            (f"l{i}", f"loaded:lob:{lob}" if lob else "loaded:unattributed", amount, lob)
+            for i, (lob, amount) in enumerate(carried)
+        ),
     ]
     return [
         LedgerEntry(

@@ -90,26 +90,34 @@ def change_cost(
     if all(same(merged[name], getattr(unchanged, name)) for name in COST_FIELDS):
         return Change(None, None)
     version = NodeCost(
-        node=locked, valid_from=start, valid_to=before.next_change(start), reason=reason[:300], created_by=_name(actor),
-        **merged,
+        node=locked, valid_from=start, valid_to=before.next_change(start), reason=reason[:300],
+        created_by=_name(actor), **merged,
     )  # fmt: skip
     if not dry_run:
         version.save()
         version.refresh_from_db()
+    known.append(version)
+    timeline = timeline_of(locked, known)
     restatement = None
     if past:
-        end = min(version.valid_to or moment, moment)
+        # Until now, not only until the next version: a commitment or a life that went on through this one may end with it.
         restatement = restate_hours(
-            node=locked, start=start, end=end, reason=reason, actor=actor, dry_run=dry_run,
-            timeline=timeline_of(locked, [*known, version]),
-        )  # fmt: skip
+            node=locked,
+            start=start,
+            end=moment,
+            reason=reason,
+            actor=actor,
+            dry_run=dry_run,
+            timeline=timeline,
+        )
     if not dry_run:
+        values = {n: merged[n] for n in COST_FIELDS if not same(merged[n], getattr(unchanged, n))}
+        detail = {"version": version.version, "from": start, "reason": reason, "values": values}
         record(
-            actor=actor, action="node.cost_changed", target=f"node:{locked.name}", organisation_id=locked.organisation_id,
-            detail={"version": version.version, "from": start, "reason": reason,
-                    "values": {n: merged[n] for n in COST_FIELDS if not same(merged[n], getattr(unchanged, n))}},
+            actor=actor, action="node.cost_changed", target=f"node:{locked.name}", detail=detail,
+            organisation_id=locked.organisation_id,
         )  # fmt: skip
-        follow(locked, timeline_of(locked, [*known, version]), [*known, version], moment)
+        follow(locked, timeline, known, moment)
         bump_config()
         node.refresh_from_db()
     return Change(version, restatement)

@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Min
 
 from costs import rollups
 from costs.models import Node, NodeInterval, SpendHour
 from costs.nodes.allocation import IdleRule, allocate, spread
 from costs.nodes.booking import book
 from costs.nodes.rules import Rules, rules_of
-from costs.nodes.terms import bill_of
+from costs.nodes.terms import Terms, bill_of
 from costs.nodes.timeline import Timeline
 from costs.nodes.versions import ensure_first, timeline_of
-from costs.pricing import HOUR_NS, Unpriced
+from costs.pricing import HOUR_NS
 from costs.rollups import HOUR, hour_of
 from switchyard.core.clock import now
 
@@ -69,22 +68,19 @@ def _close_node(node: Node, since: datetime, last: datetime) -> int:
     node = Node.objects.select_for_update().get(pk=node.pk)  # one at a time
     ensure_first(node)
     start = max(hour_of(since), _begins(node))
-    try:
-        hours = list(plan(node, timeline_of(node, node.costs.all()), start, hour_of(last)))
-    except Unpriced:
-        return 0
+    hours = list(plan(node, timeline_of(node, node.costs.all()), start, hour_of(last)))
     return write(node, hours, reason="late work")
 
 
 def _begins(node: Node) -> datetime:
     """The node's first hour: set up, or the first replayed answer before that."""
     rows = SpendHour.objects.filter(organisation_id=node.organisation_id, node=node.name)
-    first = rows.aggregate(at=Min("start"))["at"]
+    first = rows.order_by("start").values_list("start", flat=True).first()
     return hour_of(min(first, node.created_at) if first else node.created_at)
 
 
 def plan(node: Node, timeline: Timeline, start: datetime, end: datetime) -> Iterator[Hour]:
-    """What every whole hour of [start, end) comes to; writes nothing. Raises Unpriced."""
+    """What every whole hour of [start, end) comes to; writes nothing. Hours from before the node had a cost are left out."""
     names = {
         "organisation_id": node.organisation_id,
         "node": node.name,
@@ -98,19 +94,20 @@ def plan(node: Node, timeline: Timeline, start: datetime, end: datetime) -> Iter
         work.setdefault(at, []).append(tuple(row))  # type: ignore[arg-type]
     rules, hour = rules_of(node.organisation_id).get(node.name) or Rules(node, ()), start
     while hour < end:
-        yield _hour(node, timeline, rules.at(hour + HOUR), hour, known.get(hour), work.get(hour, ()))
+        spans = [span for span in timeline.spans(hour, hour + HOUR) if span[0].priced]
+        if spans:
+            yield _hour(node, spans, rules.at(hour + HOUR), hour, known.get(hour), work.get(hour, ()))
         hour += HOUR
 
 
 def _hour(
     node: Node,
-    timeline: Timeline,
+    spans: Sequence[tuple[Terms, datetime, datetime]],
     rule: IdleRule,
     hour: datetime,
     old: NodeInterval | None,
     rows: Sequence[tuple[int, str, int, int, int]],
 ) -> Hour:
-    spans = list(timeline.spans(hour, hour + HOUR))
     used_ns: dict[str, int] = {}
     absorbed: dict[str, int] = {}
     for _pk, lob, ns, cost, _variance in rows:

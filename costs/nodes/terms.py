@@ -67,6 +67,10 @@ class Terms:
     bought_from: datetime | None = None
 
     @property
+    def priced(self) -> bool:
+        return self.usd_per_hour is not None or (self.capex_usd is not None and bool(self.life_months))
+
+    @property
     def commitment(self) -> tuple[object, ...]:
         return (self.commitment_usd_per_hour, self.commitment_upfront_usd, self.commitment_months)
 

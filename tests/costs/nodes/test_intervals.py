@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs import ledger, rollups
-from costs.models import FiscalPeriod, LedgerEntry, NodeInterval, SpendDay, SpendHour
+from costs.models import FiscalPeriod, LedgerEntry, Node, NodeInterval, SpendDay, SpendHour
 from costs.nodes import intervals
 from costs.nodes.allocation import IdleRule, allocate, spread
 from costs.nodes.changes import change_carrying, change_cost
@@ -21,6 +21,7 @@ from switchyard.core.errors import ValidationFailed
 from switchyard.core.money import largest_remainder
 from tests.costs.events import NOON
 from tests.costs.nodes.company import START, assert_everything_ties, balance, busy, close, make_node, work
+from tests.factories import make_organisation
 
 nanoseconds = st.integers(0, 2 * HOUR_NS)
 names = st.sampled_from(["legal", "healthcare", "engineering", "supply-chain", "customer-service"])
@@ -195,7 +196,7 @@ def test_the_running_hour_is_not_billed_yet(node, time_machine):
 
 @pytest.mark.django_db
 def test_a_rate_that_changes_inside_an_hour_is_split_by_seconds(node, time_machine):
-    time_machine.move_to(NOON)  # a quarter past
+    time_machine.move_to(NOON, tick=False)  # a quarter past
     change_cost(node=node, values={"usd_per_hour": Decimal("0.09")}, actor=None)
     time_machine.move_to(NOON + 3 * HOUR)
     close(node)
@@ -284,3 +285,17 @@ def test_an_hour_of_a_closed_month_is_booked_late_and_says_so(node, time_machine
     late = LedgerEntry.objects.filter(memo__startswith="late for 2026-11")
     assert late.count() == 2 * (2 + 1 + 1) and set(late.values_list("at__month", flat=True)) == {12}
     assert balance("payable:node:node-cpu-1") == -(3 * 60_000_000 + 2 * 50_000_000)
+
+
+@pytest.mark.django_db
+def test_a_node_is_billed_from_the_moment_it_has_a_cost(time_machine):
+    time_machine.move_to(NOON, tick=False)
+    node = Node.objects.create(
+        organisation=make_organisation(), name="node-cpu-1", created_at=NOON - 2 * HOUR
+    )
+    assert close(node) == 0
+    change_cost(node=node, values={"usd_per_hour": "0.08"}, actor=None)
+    time_machine.move_to(NOON + 2 * HOUR)
+    assert close(node) == 2
+    assert busy().bill_nusd == 60_000_000, "three quarters of the hour it was given a cost in"
+    assert_everything_ties(node)
