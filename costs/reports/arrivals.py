@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import Sum
+from django.db.models import F, Sum, TextField
+from django.db.models.functions import Cast
 
 from costs.models import Attempt, SpendHour
 from costs.planning.queueing import Trace
@@ -92,9 +93,11 @@ def _block(
 
 
 def _fetch(rows: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Microseconds since the epoch, nanoseconds, milliseconds. By cursor: turning twenty thousand texts into datetimes one
-    by one is what a page would spend its time on."""
-    query = rows.values_list("at", "accelerator_ns", "duration_ms").query
+    """Microseconds since the epoch, nanoseconds, milliseconds. By cursor, and SQLite's times as the texts they are kept as:
+    turning twenty thousand of them into datetimes one by one is what a page would spend its time on."""
+    texts = connections[rows.db].vendor == "sqlite"
+    rows = rows.annotate(moment=Cast("at", TextField()) if texts else F("at"))
+    query = rows.values_list("moment", "accelerator_ns", "duration_ms").query
     try:
         statement, parameters = query.get_compiler(using=rows.db).as_sql()
     except EmptyResultSet:  # a reader who may see nothing
@@ -102,9 +105,10 @@ def _fetch(rows: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with connections[rows.db].cursor() as cursor:
         cursor.execute(statement, parameters)
         found = cursor.fetchall()
-    if found and isinstance(found[0][0], datetime):
-        at = np.array([row[0].astimezone(UTC).replace(tzinfo=None) for row in found], dtype="datetime64[us]")
-    else:
-        at = np.array([row[0] for row in found], dtype="datetime64[us]")
-    numbers = np.array([row[1:] for row in found], dtype=np.float64).reshape(-1, 2)
-    return at.astype(np.int64).astype(np.float64), numbers[:, 0], numbers[:, 1]
+    if not found:
+        return np.empty(0), np.empty(0), np.empty(0)
+    moments, service_ns, duration_ms = zip(*found, strict=True)
+    if not texts:
+        moments = tuple(at.astimezone(UTC).replace(tzinfo=None) for at in moments)
+    at_us = np.array(moments, dtype="datetime64[us]").astype(np.int64).astype(np.float64)
+    return at_us, np.array(service_ns, dtype=np.float64), np.array(duration_ms, dtype=np.float64)

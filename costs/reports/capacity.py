@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,7 @@ def capacity(
     percentile: float = PERCENTILE,
     workload: str | None = None,
     pool: str | None = None,
+    arrivals_of: Callable[..., Arrivals] = private_arrivals,
 ) -> Report:
     """Rows {"key": "2x|3", "factor", "servers", "utilisation", "stable", "wait_p50_ms" … "response_p99_ms", "over_target",
     "meets"}: 2 times today's arrivals before 3 machines. Totals: the fewest that meet the target by factor, and what follows.
@@ -58,9 +59,9 @@ def capacity(
     asked = {"target_ms": target, "percentile": percentile, "machines": None if alone else len(rates or {})}
     nodes = Node.objects.filter(organisation_id=scope.organisation_id, pool=pool) if pool else None
     try:
-        arrivals = private_arrivals(
+        arrivals = arrivals_of(
             scope, start, end, lob=lob, workload=workload,
-            nodes=None if nodes is None else set(nodes.values_list("name", flat=True)),
+            nodes=None if nodes is None else frozenset(nodes.values_list("name", flat=True)),
         )  # fmt: skip
     except NothingToQueue:
         return Report("capacity", as_of(), [], asked | {"sentence": words.nothing_to_queue()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -55,6 +56,7 @@ def purchase_advice(
     group: str = "lob",
     lob: str | None = None,
     tz: str = "UTC",
+    arrivals_of: Callable[..., Arrivals] = private_arrivals,
     **terms: Any,
 ) -> Report:
     """Rows by device, the cheapest first {"key", "name", "vendor", "origin", "simulated", "servers", "nusd_per_month",
@@ -78,7 +80,7 @@ def purchase_advice(
     asked = Terms(**given)
     devices = load()
     try:
-        arrivals = private_arrivals(scope, start, end, lob=lob)
+        arrivals = arrivals_of(scope, start, end, lob=lob, workload=None, nodes=None)
     except NothingToQueue:
         return Report("purchase-advice", as_of(), [], {"sentence": words.nothing_to_queue()})
     facts = _facts(scope, start, end, lob, rates)
