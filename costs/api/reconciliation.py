@@ -67,7 +67,7 @@ def _dollars(found: dict[str, Any]) -> dict[str, Any]:
 class BillForm(StrictForm):
     """A bill's text, or `fetch: true` for a deployment whose server offers `GET /bill`."""
 
-    kind = serializers.ChoiceField(["usage", "node"], default="usage")
+    kind = serializers.ChoiceField(BillCheck.KINDS, default="usage")
     deployment = serializers.CharField(required=False, max_length=63)
     node = serializers.CharField(required=False, max_length=63)
     format = serializers.ChoiceField(["auto", "json", "csv"], default="auto")

@@ -159,7 +159,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "ENUM_NAME_OVERRIDES": {"TaskEnum": "switchyard.tenancy.models.Workload.TASKS"},
+    "ENUM_NAME_OVERRIDES": {
+        "TaskEnum": "switchyard.tenancy.models.Workload.TASKS",
+        "BillKindEnum": "costs.models.BillCheck.KINDS",
+    },
 }
 
 REDIS_URL = env_str("REDIS_URL", f"unix://{HOME}/run/valkey.sock")
