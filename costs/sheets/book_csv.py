@@ -34,7 +34,7 @@ _COLUMN_OF = {outside: column for column, outside in OUTSIDE.items()}
 
 def read_csv(text: str, at: datetime, wanted: Wanted) -> Book:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    book, found, seen_lines = Book(), {}, 0
+    book, found, seen_lines = Book(), dict[tuple[str, str, str], Row](), 0
     try:
         header = _header(next(reader, []))
         start = reader.line_num + 1

@@ -38,7 +38,7 @@ _ZERO = (_Number("0"), _Number("0.0"))
 
 
 def read_litellm(text: str, wanted: Wanted) -> Book:
-    book, seen = Book(), {}
+    book, seen = Book(), dict[str, int]()
     for line, model, value in _entries(text):
         vendor = value.get("litellm_provider", "") if isinstance(value, dict) else ""
         if not wanted(vendor if isinstance(vendor, str) else "", model, ""):
