@@ -46,7 +46,7 @@ class TargetSerializer(StrictForm):
     """`lob` null: of the organisation as a whole. A webhook's secret is written, and told once where none was given."""
 
     id = serializers.IntegerField(read_only=True)
-    kind = serializers.ChoiceField(["webhook", "email"])
+    kind = serializers.ChoiceField(targets.KINDS)
     address = serializers.CharField(max_length=300)
     lob = ScopedSlugField(
         slug_field="slug",

@@ -24,6 +24,7 @@ from switchyard.core.errors import ValidationFailed
 from switchyard.tenancy.models import LineOfBusiness, User
 
 log = logging.getLogger(__name__)
+KINDS = ["webhook", "email"]
 TASK = "costs.send_alerts"
 SECRET_MIN, SECRET_MAX = 16, 200
 KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -162,6 +162,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "TaskEnum": "switchyard.tenancy.models.Workload.TASKS",
         "BillKindEnum": "costs.models.BillCheck.KINDS",
+        "TargetKindEnum": "costs.notify.targets.KINDS",
     },
 }
 

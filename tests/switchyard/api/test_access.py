@@ -19,7 +19,7 @@ from tests.switchyard.api.company import Caller, Company, caller_of
 EVERY_LIST = [
     "lobs", "applications", "keys", "workloads", "users", "service-accounts", "roles", "audit-log", "deployments",
     "models", "datasets", "evaluations", "audits", "fine-tunes", "jobs", "policies", "decisions", "interceptions",
-    "nodes", "prices", "exchange-rates", "budgets", "ledger", "alerts", "reports",
+    "nodes", "prices", "exchange-rates", "budgets", "ledger", "alerts", "alert-targets", "top-ups", "reports",
 ]  # fmt: skip
 
 
