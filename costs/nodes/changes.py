@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from costs.models import Node, NodeCost, Restatement
-from costs.nodes.checks import cost_faults, idle_faults
+from costs.nodes.checks import cost_faults, idle_faults, moment_faults
 from costs.nodes.restate import restate_hours
 from costs.nodes.versions import (
     COST_FIELDS,
@@ -47,7 +47,7 @@ def create_node(
     ValidationFailed."""
     values |= _typed({name: value for name, value in values.items() if name in COST_FIELDS})
     node = Node(organisation_id=organisation_id, **values)
-    check(cost_faults(values_of(node)) | carrying_faults(node))
+    check(cost_faults(values_of(node)) | carrying_faults(node) | moment_faults("valid_from", valid_from))
     node.save()
     start = min(valid_from or node.created_at, node.created_at)
     NodeCost.objects.create(
@@ -84,7 +84,7 @@ def change_cost(
     known = list(locked.costs.all())
     before = timeline_of(locked, known)
     unchanged = row_of(before.at(start).version, known, locked)
-    check(_unknown(values))
+    check(_unknown(values) | moment_faults("valid_from", valid_from))
     merged = values_of(unchanged) | _typed(values)
     check(cost_faults(merged) | _reason_faults(past, reason))
     if all(same(merged[name], getattr(unchanged, name)) for name in COST_FIELDS):

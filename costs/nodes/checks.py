@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import available_timezones
@@ -13,6 +14,7 @@ AMOUNTS = (
     "usd_per_hour", "commitment_usd_per_hour", "commitment_upfront_usd", "capex_usd", "salvage_usd", "usd_per_kwh",
     "rack_usd_per_month", "people_usd_per_month", "operations_usd_per_month",
 )  # fmt: skip
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 IDLE_RULE_NAMES = ("nobody", "pool", "lob_share")
 
 
@@ -111,6 +113,13 @@ def _power_faults(values: Mapping[str, Any]) -> dict[str, str]:
     if values["tariff_timezone"] not in available_timezones():
         faults["tariff_timezone"] = f"{values['tariff_timezone']!r} is not a time zone of the IANA database."
     return faults
+
+
+def moment_faults(field: str, moment: datetime | None) -> dict[str, str]:
+    """Beyond these years dates can't be reckoned with: a term may end a century later."""
+    if moment is not None and not EARLIEST <= moment < LATEST:
+        return {field: f"{moment:%Y-%m-%d} lies outside of the years 1970 to 2200."}
+    return {}
 
 
 def idle_faults(rule: str, pool: str, shares: Any, lobs: frozenset[str]) -> dict[str, str]:

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Max, Min
 
 from costs.models import Node, NodeInterval, Restatement
+from costs.nodes.checks import moment_faults
 from costs.nodes.intervals import Hour, plan, write
 from costs.nodes.timeline import Timeline
 from costs.nodes.versions import check, ensure_first, timeline_of
@@ -25,7 +27,7 @@ def restate(
 
     Raises ValidationFailed for an empty period or a missing reason.
     """
-    faults = {}
+    faults = moment_faults("from", start) | moment_faults("to", end)
     if end <= start:
         faults["to"] = "The period ends before it begins."
     if not reason.strip():
@@ -51,13 +53,17 @@ def restate_hours(
 ) -> Restatement:
     """The work of `restate`, under any timeline; the caller holds the node's row. Hours that were never closed are left
     to the closing."""
-    first = hour_of(start)
-    after = hour_of(end) if end == hour_of(end) else hour_of(end) + HOUR
     closed = NodeInterval.objects.filter(
-        organisation_id=node.organisation_id, node=node.name, current=True, start__gte=first, start__lt=after
+        organisation_id=node.organisation_id,
+        node=node.name,
+        current=True,
+        start__gte=hour_of(start),
+        start__lt=end,
     )
-    if not closed.exists():
+    span = closed.aggregate(first=Min("start"), last=Max("start"))
+    if span["first"] is None:
         return _row(node, start, end, [], reason, actor)
+    first, after = span["first"], span["last"] + HOUR
     hours = [hour for hour in plan(node, timeline, first, after) if hour.old is not None]
     changed = [hour for hour in hours if hour.rebooked]
     row = _row(node, first, after, changed, reason, actor)

@@ -1,7 +1,7 @@
 """Dated versions: one service writes them, the past is restated, both versions are kept and what moved is said."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 
@@ -186,6 +186,8 @@ def test_a_restatement_brings_late_work_in_and_says_who_it_moved(node):
         ({"usd_per_hour": None}, None, "Say what the node costs"),
         ({"colour": "red"}, None, "no part of a node's cost"),
         ({"tariff": None}, None, "cannot be null"),
+        ({"usd_per_hour": "1"}, datetime(1, 1, 1, tzinfo=UTC), "1970 to 2200"),
+        ({"usd_per_hour": "1"}, datetime(9999, 1, 1, tzinfo=UTC), "1970 to 2200"),
     ],
 )
 def test_a_bad_change_is_refused_with_a_sentence_and_writes_nothing(node, values, start, words):
@@ -218,6 +220,13 @@ def test_a_node_from_before_there_were_versions_gets_its_first_when_it_is_closed
     version = node.costs.get()
     assert version.valid_from == node.created_at
     assert set(NodeInterval.objects.values_list("cost_version", flat=True)) == {version.version}
+
+
+def test_a_change_from_decades_ago_looks_at_the_hours_there_are(node):
+    done = change(node, datetime(1980, 1, 1, tzinfo=UTC), "always so", usd_per_hour=Decimal("0.10"))
+    assert (done.restatement.hours, done.restatement.start) == (5, START - 2 * HOUR)
+    with pytest.raises(ValidationFailed, match="1970 to 2200"):
+        restate(node=node, start=datetime(1, 1, 1, tzinfo=UTC), end=NOON, reason="x", actor=None)
 
 
 # --- the command line ----------------------------------------------------------------------------------------------------
