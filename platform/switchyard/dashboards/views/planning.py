@@ -32,6 +32,7 @@ def break_even(request: PageRequest) -> HttpResponse:
     chosen = _chosen(report, request.GET.get("workload", ""))
     builders = {
         "break-even": partial(_bills, chosen),
+        "break-even-advice": partial(_sentences, report),
         "break-even-by-workload": partial(_by_workload, report),
     }
     context = {
@@ -63,15 +64,23 @@ def _bills(row: dict[str, Any] | None) -> Panel:
     )  # fmt: skip
 
 
+def _sentences(report: Report) -> Panel:
+    return Panel(
+        "break-even-advice", _("What follows, workload by workload"),
+        [Column(_("Workload")), Column(_("Line of business")), Column(_("What it says"))],
+        [[r["key"], r["lob"], r["sentence"]] for r in report.rows], wide=True, empty=report.totals["sentence"],
+    )  # fmt: skip
+
+
 def _by_workload(report: Report) -> Panel:
     return Panel(
         "break-even-by-workload", _("Break-even by workload"),
-        [Column(_("Workload")), Column(_("Line of business")), Column(_("What it says")), Column(_("Answers a day"), "number"),
+        [Column(_("Workload")), Column(_("Line of business")), Column(_("Answers a day"), "number"),
          Column(_("Break-even"), "number"), Column(_("Low"), "number"), Column(_("High"), "number"),
          Column(_("Machines a day"), "usd"), Column(_("Private, 1,000 answers"), "usd"),
          Column(_("External, 1,000 answers"), "usd"), Column(_("Paid-for answers a day"), "number"),
          Column(_("May leave"), "rate"), Column(_("Whole days"), "count")],
-        [[r["key"], r["lob"], r["sentence"], r["answers_per_day"], r["break_even_per_day"], r["low"], r["high"],
+        [[r["key"], r["lob"], r["answers_per_day"], r["break_even_per_day"], r["low"], r["high"],
           r["private_fixed_nusd_per_day"], r["private_nusd_per_1000"], r["external_nusd_per_1000"], r["capacity_per_day"],
           r["movable_share"], r["days"]] for r in report.rows],
         wide=True, empty=report.totals["sentence"],
@@ -222,7 +231,7 @@ def _leaving(report: Report) -> Panel:
          Column(_("Difference a month"), "usd")],
         [[r["name"], r["vendor"], r["leave_to"], r["leave_once_nusd"], r["leave_nusd_per_month"]]
          for r in report.rows if r["leave_to"]],
-        empty=report.totals["sentence"],
+        empty=report.totals["sentence"], wide=True,
         note=_("Once: moving the work and buying the other machines. The difference is negative where leaving is cheaper."),
     )  # fmt: skip
 
