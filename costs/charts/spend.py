@@ -216,16 +216,21 @@ def cost_per_correct(rows: Sequence[Row]) -> Figure:
 
 
 def counterfactual(totals: Row) -> Figure:
-    """Three bars: what it cost, and what one side alone would have."""
+    """What it cost, and what one side alone or the policy of the period before would have."""
     names = ["all external", "all private", "as it was"]
     amounts = [totals["all_external_nusd"], totals["all_private_nusd"], totals["actual_nusd"]]
+    colours = [EXTERNAL, PRIVATE, ACTUAL]
+    if totals.get("last_policy_nusd") is not None:
+        names.insert(2, "as before")
+        amounts.insert(2, totals["last_policy_nusd"])
+        colours.insert(2, IDLE)
     size, unit = money_unit(largest(amounts))
     trace = {
         "type": "bar",
         "orientation": "h",
         "y": names,
         "x": [None if a is None else a / size for a in amounts],
-        "marker": {"color": [EXTERNAL, PRIVATE, ACTUAL]},
+        "marker": {"color": colours},
         "hovertemplate": f"%{{y}}: %{{x:.4~g}} {unit}<extra></extra>",
     }
     return {

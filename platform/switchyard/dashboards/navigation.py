@@ -21,6 +21,8 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     ("", ((_("Overview"), "overview", "grid"),)),
     (_("Money"), (
         (_("Spend"), "spend", "coins"),
+        (_("Savings"), "savings", "coins"),
+        (_("Forecast"), "forecast", "gauge"),
         (_("Lifetime cost"), "lifetime", "cube"),
         (_("Machines"), "machines", "gear"),
         (_("Break-even"), "break-even", "coins"),

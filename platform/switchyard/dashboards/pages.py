@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -15,7 +15,7 @@ from django.shortcuts import render
 
 from switchyard.core.money import format_usd
 from switchyard.dashboards import navigation
-from switchyard.dashboards.period import NAMES, Period, period_from
+from switchyard.dashboards.period import NAMES, ZONES, Period, period_from
 from switchyard.tenancy.models import LineOfBusiness, Organisation
 from switchyard.tenancy.querysets import Scope, scope_of
 
@@ -32,13 +32,21 @@ class Ask:
     def report(self, **extra: Any) -> dict[str, Any]:
         """The keywords every function of costs.reports takes."""
         return {
-            "scope": self.scope, "start": self.period.start, "end": self.period.end, "lob": self.lob, **extra,
+            "scope": self.scope, "start": self.period.start, "end": self.period.end, "lob": self.lob,
+            "tz": self.period.tz, **extra,
         }  # fmt: skip
+
+
+class Link(NamedTuple):
+    """A text cell that leads on; its CSV is the text alone."""
+
+    text: str
+    url: str
 
 
 @dataclass(frozen=True)
 class Column:
-    """kind: text | usd | count | rate | number | time | verdict. Money cells are integer nano-dollars."""
+    """kind: text (or a Link) | usd | count | rate | number | time | verdict. Money cells are integer nano-dollars."""
 
     title: Any
     kind: str = "text"
@@ -123,7 +131,7 @@ def show(request: HttpRequest, template: str, context: dict[str, Any], status: i
     ask: Ask = request.ask  # type: ignore[attr-defined]
     shared = {
         "ask": ask, "scope": ask.scope, "periods": NAMES.items(), "navigation": navigation.entries(request.path),
-        "keep": _query(request, "period", "lob", "from", "to"),
+        "keep": _query(request, "period", "lob", "from", "to", "tz"), "zones": ZONES,
     }  # fmt: skip
     return render(request, template, shared | context, status=status)
 
@@ -165,6 +173,8 @@ def _plain(cell: Any, kind: str) -> Any:
     """Text that a spreadsheet would run as a formula is kept as text."""
     if cell is None:
         return ""
+    if isinstance(cell, Link):
+        cell = cell.text
     if kind == "usd":
         return format_usd(round(cell))
     if kind == "time" and hasattr(cell, "isoformat"):

@@ -10,6 +10,7 @@ from switchyard.dashboards.views import (
     budgets,
     decisions,
     economics,
+    foresight,
     jobs,
     lifetime,
     machines,
@@ -20,7 +21,9 @@ from switchyard.dashboards.views import (
     prices,
     reconciliation,
     review,
+    savings,
     spend,
+    spend_requests,
     statements,
     trials,
 )
@@ -30,6 +33,9 @@ app_name = "dashboards"
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("spend/", spend.spend, name="spend"),
+    path("spend/requests/", spend_requests.spend_requests, name="spend-requests"),
+    path("savings/", savings.savings, name="savings"),
+    path("forecast/", foresight.foresight, name="forecast"),
     path("lifetime/", lifetime.lifetime, name="lifetime"),
     path("lifetime/plan/", lifetime.save_plan, name="lifetime-plan"),
     path("lifetime/label-price/", lifetime.save_label_price, name="lifetime-label-price"),

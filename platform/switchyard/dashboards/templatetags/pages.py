@@ -64,6 +64,8 @@ def moment(value: Any) -> str:
 @register.filter
 def cell(value: Any, kind: str) -> Any:
     """One cell of a panel's table by its column's kind."""
+    if hasattr(value, "url"):
+        return format_html('<a href="{}">{}</a>', value.url, value.text)
     if value is None:
         return "" if kind == "verdict" else DASH
     if kind == "verdict":

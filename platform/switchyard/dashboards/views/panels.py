@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.utils.translation import gettext as _
 
 from costs import charts, reports
@@ -25,11 +27,12 @@ def cost_by_lob(ask: Ask) -> Panel:
     )  # fmt: skip
 
 
-def spend_over_time(ask: Ask, second: str = "side") -> Panel:
-    rows = reports.spend(**ask.report(group=f"{ask.period.bucket},{second}")).rows
+def spend_over_time(ask: Ask, second: str = "side", only: Mapping[str, str] | None = None) -> Panel:
+    rows = reports.spend(**ask.report(group=f"{ask.period.bucket},{second}", **(only or {}))).rows
+    time = _("Time (%(zone)s)") % {"zone": ask.period.tz}
     return Panel(
         "spend-over-time", _("Spend over time"),
-        [Column(_("Time (UTC)")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count")],
+        [Column(time), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count")],
         [[*_pair(r["key"]), r["cost_nusd"], r["requests"]] for r in rows], charts.cost_over_time(rows), wide=True,
     )  # fmt: skip
 
@@ -58,14 +61,15 @@ def share_by_lob(ask: Ask) -> Panel:
 
 def cost_per_correct(ask: Ask, group: str = "lob") -> Panel:
     rows = reports.cost_per_correct(**ask.report(group=group)).rows
-    title = _("Line of business") if group == "lob" else _("Workload")
+    title = {"lob": _("Line of business"), "deployment": _("Deployment"), "model": _("Model")}.get(group, _("Workload"))
     return Panel(
         "cost-per-correct", _("Cost per correct answer"),
         [Column(title), Column(_("Cost per correct answer"), "usd"), Column(_("Low"), "usd"), Column(_("High"), "usd"),
-         Column(_("Judged"), "count"), Column(_("Correct"), "count")],
-        [[r["key"], r["nusd_per_correct"], r["low"], r["high"], r["judged"], r["correct"]] for r in rows],
+         Column(_("Judged"), "count"), Column(_("Correct"), "count"), Column(_("Share judged"), "rate")],
+        [[r["key"], r["nusd_per_correct"], r["low"], r["high"], r["judged"], r["correct"], r["judged_share"]] for r in rows],
         charts.cost_per_correct(rows),
-        note=_("What the judged answers cost, divided by those that were right."),
+        note=_("What an answer cost, divided by the share of judged answers that were right; 95 % Wilson interval of that share. "
+               "It holds as far as judged answers are like the others."),
     )  # fmt: skip
 
 
@@ -81,13 +85,16 @@ def node_bill(ask: Ask) -> Panel:
     )  # fmt: skip
 
 
-def counterfactual(ask: Ask) -> Panel:
-    report = reports.counterfactual(**ask.report())
+def counterfactual(ask: Ask, known: reports.Report | None = None) -> Panel:
+    """`known`: the report, where the page has asked for it already."""
+    report = known or reports.counterfactual(**ask.report())
     return Panel(
         "counterfactual", _("What this period cost, and what one side alone would have"),
         [Column(_("Workload")), Column(_("Line of business")), Column(_("As it was"), "usd"), Column(_("All private"), "usd"),
-         Column(_("All external"), "usd"), Column(_("Kept at home by"))],
-        [[r["key"], r["lob"], r["actual_nusd"], r["all_private_nusd"], r["all_external_nusd"], r.get("bound") or ""]
+         Column(_("All external"), "usd"), Column(_("Sides shared as in the period before"), "usd"),
+         Column(_("Kept at home by"))],
+        [[r["key"], r["lob"], r["actual_nusd"], r["all_private_nusd"], r["all_external_nusd"], r["last_policy_nusd"],
+          r.get("bound") or ""]
          for r in report.rows],
         charts.counterfactual(report.totals) if report.rows else None,
     )  # fmt: skip

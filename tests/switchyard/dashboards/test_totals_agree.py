@@ -1,0 +1,149 @@
+"""One company, one period: whichever page, report or export is asked, the same total comes back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from costs import rollups
+from costs.metering import record_events
+from costs.models import Attempt
+from costs.reports.catalogue import CATALOGUE
+from switchyard.core.money import NUSD_PER_USD
+from switchyard.tenancy.querysets import Scope, scope_of
+from switchyard.tenancy.services import create_token
+from tests import factories as make
+from tests.costs.events import make_attempt, make_event, private_attempt
+
+pytestmark = pytest.mark.django_db
+PERIOD = "period=custom&from=2026-11-01&to=2026-11-30"
+START, END = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+GROUPS = ("lob", "application", "workload", "deployment", "model", "side", "node", "purpose", "token_class")
+
+
+@pytest.fixture
+def people() -> dict[str, Any]:
+    """Work of every kind over a month: both sides, failures, batches and caches, judges, labels of hours and odd minutes."""
+    organisation = make.make_organisation()
+    lobs = {slug: make.make_lob(organisation, slug) for slug in ("customer-service", "legal", "engineering")}
+    events = []
+    for i in range(90):
+        at = START + timedelta(hours=7 * i, minutes=11 * i % 60)
+        lob = ("customer-service", "legal", "engineering")[i % 3]
+        legs = {"input": 100 + i, "cached_input": 7, "output": 900 + 3 * i}
+        out = make_attempt(cost_nusd=sum(legs.values()), legs=legs, saved={"cache": i, "batch": 2 * i})
+        home = private_attempt(cost_nusd=500 + i, legs={"compute": 500 + i})
+        failed = make_attempt(status="error", cost_nusd=40)
+        attempts = [[out], [home], [failed, home], [home, out]][i % 4]
+        events.append(make_event(*attempts, at=at, lob=lob, application=f"{lob}-app", workload=f"{lob}-{i % 2}",
+                                 organisation_id=organisation.pk, other_side_cost_nusd=(None, 800)[i % 2],
+                                 purpose=("answer", "shadow")[i % 10 == 9]))  # fmt: skip
+    record_events(events)
+    rollups.refresh(START, END - timedelta(seconds=1))
+    return {
+        "alice": make.make_user("alice", organisation, "admin"),
+        "lena": make.make_user("lena", organisation, "finance", (lobs["legal"],)),
+    }
+
+
+def spent(person: Any) -> int:
+    """The raw rows, summed without any of the product's own reports."""
+    scope: Scope = scope_of(person)
+    costs = Attempt.objects.for_tenant(scope).filter(superseded=False).values_list("cost_nusd", flat=True)
+    return sum(costs)
+
+
+def table(client: Client, address: str) -> list[dict[str, str]]:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    return list(csv.DictReader(StringIO(answer.content.decode())))
+
+
+def total(rows: list[dict[str, str]], column: str) -> int:
+    return int(sum(Decimal(row[column] or 0) for row in rows) * NUSD_PER_USD)
+
+
+def pages(client: Client) -> Iterator[tuple[str, int]]:
+    """(what was asked, its total) of every page and export that tells what the month cost."""
+    for group in GROUPS:
+        for tz in ("UTC", "Asia/Kolkata"):
+            # In Kolkata the same hours are asked for by their UTC days, and only put into other days.
+            yield (
+                f"spend by {group} {tz}",
+                total(table(client, f"/spend/?{PERIOD}&group={group}&csv=spend-by"), "Cost (USD)"),
+            )
+    yield "spend over time", total(table(client, f"/spend/?{PERIOD}&csv=spend-over-time"), "Cost (USD)")
+    yield "overview by line of business", total(table(client, f"/?{PERIOD}&csv=cost-by-lob"), "Cost (USD)")
+    yield "overview over time", total(table(client, f"/?{PERIOD}&csv=spend-over-time"), "Cost (USD)")
+    yield "overview as it was", total(table(client, f"/?{PERIOD}&csv=counterfactual"), "As it was (USD)")
+    yield "savings", total(table(client, f"/savings/?{PERIOD}&csv=savings"), "As it was (USD)")
+    yield "last policy", total(table(client, f"/savings/?{PERIOD}&csv=last-policy"), "As it was (USD)")
+    yield "requests", total(table(client, f"/spend/requests/?{PERIOD}&csv=spend-requests"), "cost (USD)")
+    yield "overview figure", client.get(f"/?{PERIOD}").context["totals"]["actual_nusd"]
+    yield "spend figure", client.get(f"/spend/?{PERIOD}").context["totals"]["cost_nusd"]
+    yield "requests figure", client.get(f"/spend/requests/?{PERIOD}").context["total_nusd"]
+
+
+@pytest.mark.parametrize("name", ["alice", "lena"])
+def test_every_page_tells_the_same_total(people: dict[str, Any], name: str) -> None:
+    client = Client()
+    client.force_login(people[name])
+    expected = spent(people[name])
+    assert expected > 0
+    assert {what: found for what, found in pages(client) if found != expected} == {}
+
+
+@pytest.mark.parametrize("name", ["alice", "lena"])
+def test_rest_tells_the_same_total_in_every_grouping_and_zone(people: dict[str, Any], name: str) -> None:
+    token = create_token(user=people[name], name="test")[1]
+    client, expected = Client(headers={"authorization": f"Bearer {token}"}), spent(people[name])
+    times = ("month", "week", "day", "hour")
+    for group in (*GROUPS, *times, "day,side", "lob,token_class"):
+        for tz in ("UTC", "Asia/Kolkata", "America/St_Johns"):
+            query = {"from": "2026-11-01", "to": "2026-12-01", "group": group, "tz": tz}
+            body = client.get("/api/v1/reports/spend", query).json()
+            found = sum(Decimal(row["cost_usd"]) for row in body["rows"])
+            assert found == Decimal(body["total_usd"]) == Decimal(expected) / NUSD_PER_USD, (group, tz)
+
+
+def test_reports_that_tell_an_actual_cost_tell_the_same_one(people: dict[str, Any]) -> None:
+    ask = {"scope": scope_of(people["alice"]), "start": START, "end": END}
+    found = {
+        "counterfactual": CATALOGUE["counterfactual"].function(**ask).totals["actual_nusd"],
+        "savings": CATALOGUE["savings"].function(**ask).totals["actual_nusd"],
+        "spend": CATALOGUE["spend"].function(**ask).totals["cost_nusd"],
+        "cost-per-correct": CATALOGUE["cost-per-correct"].function(**ask).totals["cost_nusd"],
+        "ledger": CATALOGUE["trial-balance"].function(**ask).totals["debit_nusd"],
+    }
+    assert set(found.values()) == {spent(people["alice"])}, found
+
+
+def test_lines_of_business_add_up_to_the_organisation(people: dict[str, Any]) -> None:
+    """One line of business a request: no cost is told twice, none falls between two."""
+    client = Client()
+    client.force_login(people["alice"])
+    parts = [
+        client.get(f"/spend/?{PERIOD}&lob={lob}").context["totals"]["cost_nusd"]
+        for lob in ("customer-service", "legal", "engineering")
+    ]
+    assert sum(parts) == spent(people["alice"]) and all(parts)
+    assert spent(people["lena"]) == parts[1]
+
+
+def test_statements_of_the_month_add_up_to_it(people: dict[str, Any]) -> None:
+    client = Client()
+    client.force_login(people["alice"])
+    work = 0
+    for lob in ("customer-service", "legal", "engineering"):
+        answer = client.get(f"/statements/{lob}/2026-11/?basis=showback")
+        assert answer.status_code == 200
+        lines = [line for line in answer.context["statement"].lines if line.section == "work"]
+        work += sum(line.amount_nusd for line in lines)
+    assert work == spent(people["alice"])
