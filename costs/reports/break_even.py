@@ -53,7 +53,10 @@ def break_even(
     }
     rows = [_row(key, works[key], found[key]) for key in sorted(found, key=lambda k: (k[1], k[0]))]
     if machines.shared and not lob and works:
-        rows.insert(0, _organisation(scope, works, machines, days))
+        whole = _organisation(scope, works, machines, days)
+        if whole["verdict"] == "always" and whole["machines_bound"]:
+            rows = [_riding(row) for row in rows]
+        rows.insert(0, whole)
     totals = {
         "days": len(days), "machines": len(machines.names) if machines.shared else None,
         "sentence": rows[0]["sentence"] if rows else words.no_days(),
@@ -69,6 +72,13 @@ def _row(key: Key, work: Work, found: Estimate) -> dict[str, Any]:
         "machines_off": None, "saving_nusd_per_month": None,
     }  # fmt: skip
     return row | {"sentence": words.break_even(row)}
+
+
+def _riding(row: dict[str, Any]) -> dict[str, Any]:
+    """By its share of the bills work may be dearer at home, and still cost nothing there: bound work keeps the machines."""
+    if row["verdict"] not in ("external", "never", "unclear"):
+        return row
+    return row | {"action": "ride_along", "sentence": words.riding(row)}
 
 
 def _action(found: Estimate, at_home: Fraction) -> str:

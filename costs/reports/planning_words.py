@@ -48,6 +48,14 @@ def break_even(row: Row) -> str:
     return " ".join(part for part in (_where(row), _bound_part(row), _what_to_do(row)) if part)
 
 
+def riding(row: Row) -> str:
+    """The same where the machines stay for other work whatever this one does."""
+    told = _(
+        "By its share of their bills, that is: the machines stay for work that may not leave, and have room for this."
+    )
+    return " ".join(part for part in (_where(row), _bound_part(row), told) if part)
+
+
 def _where(row: Row) -> str:
     named = {
         "x": volume(row["break_even_per_day"]), "y": volume(row["answers_per_day"]), "low": volume(row["low"]),

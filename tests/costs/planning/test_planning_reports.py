@@ -70,6 +70,10 @@ def test_the_organisations_only_machine_stays_for_bound_work_and_the_rest_rides_
     assert row["key"] == "organisation" and row["machines"] == row["machines_bound"] == 1
     assert (row["verdict"], row["machines_off"]) == ("always", 0)
     assert "1 machine must stay" in row["sentence"]
+    own = by_key(break_even(scope=company.everybody, **company.span()))["support-intent"]
+    assert (own["verdict"], own["action"]) == ("external", "ride_along") and "have room for this" in own[
+        "sentence"
+    ]
 
 
 def test_a_machine_that_nothing_binds_could_be_switched_off(company: Planned) -> None:
