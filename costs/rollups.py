@@ -12,6 +12,7 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDay, TruncHour
 
 from costs.models import LEGS, Attempt, RollupMark, Spend, SpendDay, SpendHour
+from switchyard.core.bulk import grouped_by_hash
 from switchyard.core.clock import now
 
 HOUR = timedelta(hours=1)
@@ -79,7 +80,8 @@ def _hours_from_attempts(start: datetime, end: datetime) -> list[SpendHour]:
         .values("start", *names)
         .annotate(**FROM_ATTEMPTS)
     )
-    return [SpendHour(**_plain(row, names)) for row in grouped]
+    with grouped_by_hash():
+        return [SpendHour(**_plain(row, names)) for row in grouped]
 
 
 def _plain(row: Mapping[str, Any], names: list[str]) -> dict[str, Any]:

@@ -12,15 +12,16 @@ from costs import triggers
 from costs.books import partitions
 from costs.books.fiscal import balances_of
 from costs.models import AccountHour, FiscalPeriod
+from switchyard.core.bulk import grouped_by_hash
 from switchyard.core.clock import now
 
 
 def verify_books(organisation_id: int) -> list[str]:
     """What is wrong, one sentence each; empty when the books hold. Detached partitions count as long as they are there."""
-    with connection.cursor() as cursor:
+    with grouped_by_hash(), connection.cursor() as cursor:
         books = _Books(cursor, organisation_id)
         checks: list[Callable[[_Books], list[str]]] = [
-            _trial_balance, _legs, _attempts_are_booked, _reversals, _hours, _future,
+            _trial_balance, _rows, _revisions, _reversals, _hours,
         ]  # fmt: skip
         findings = [finding for check in checks for finding in check(books)]
     findings += _closed_periods(organisation_id)
@@ -30,7 +31,8 @@ def verify_books(organisation_id: int) -> list[str]:
 
 
 class _Books:
-    """Queries over both tables, detached partitions included."""
+    """Queries over both tables, detached partitions included. What is compared is read in one statement, so that rows which
+    come meanwhile are on both sides or on neither."""
 
     def __init__(self, cursor: Any, organisation_id: int) -> None:
         self.cursor, self.organisation_id = cursor, organisation_id
@@ -39,8 +41,8 @@ class _Books:
         self.entries = _union("costs_ledgerentry", apart)
 
     def row(self, query: str, *values: Any) -> tuple[Any, ...]:
-        """The first row of a query; `{a}` and `{e}` are the tables, `%s` the organisation and then the values."""
-        self.cursor.execute(query.format(a=self.attempts, e=self.entries), [self.organisation_id, *values])
+        """The first row of a query; `{a}` and `{e}` are the tables."""
+        self.cursor.execute(query.format(a=self.attempts, e=self.entries), values)
         return self.cursor.fetchone()
 
 
@@ -48,60 +50,68 @@ def _union(table: str, apart: list[str]) -> str:
     names = [table, *(name for name in apart if name.startswith(f"{table}_"))]
     if len(names) == 1:
         return table
-    return "(" + " UNION ALL ".join(f"SELECT * FROM {name}" for name in names) + ") whole"
+    return "(" + " UNION ALL ".join(f"SELECT * FROM {name}" for name in names) + ")"
 
 
 def _trial_balance(books: _Books) -> list[str]:
     (balance,) = books.row(
-        "SELECT coalesce(sum(debit_nusd), 0) - coalesce(sum(credit_nusd), 0) FROM costs_accounthour WHERE organisation_id = %s"
+        "SELECT coalesce(sum(debit_nusd), 0) - coalesce(sum(credit_nusd), 0) FROM costs_accounthour WHERE organisation_id = %s",
+        books.organisation_id,
     )
     return [f"The trial balance is {balance} nano-dollars, not zero."] if balance else []
 
 
-def _legs(books: _Books) -> list[str]:
-    (bad,) = books.row(
-        "SELECT count(*) FROM {e} WHERE organisation_id = %s AND (amount_nusd <= 0 OR debit = credit)"
-    )
-    return [f"{bad} transfers have no positive amount or only one account."] if bad else []
-
-
-def _attempts_are_booked(books: _Books) -> list[str]:
-    """Attempts in force against what was booked for them, less what was reversed; and each of them at most once."""
+def _rows(books: _Books) -> list[str]:
+    """One look at every transfer and every attempt. Attempts in force cost what was booked for them, less what was
+    reversed."""
+    bad, future, booked, n_booked, metered, n_metered = books.row(
+        """SELECT * FROM (
+             SELECT coalesce(sum(CASE WHEN amount_nusd <= 0 OR debit = credit THEN 1 ELSE 0 END), 0),
+                    coalesce(sum(CASE WHEN recorded_at > %s THEN 1 ELSE 0 END), 0),
+                    coalesce(sum(CASE WHEN attempt IS NULL THEN 0 WHEN reverses_id IS NULL THEN amount_nusd
+                                      ELSE -amount_nusd END), 0),
+                    coalesce(sum(CASE WHEN attempt IS NULL THEN 0 WHEN reverses_id IS NULL THEN 1 ELSE -1 END), 0)
+             FROM {e} entry WHERE organisation_id = %s) entries, (
+             SELECT coalesce(sum(cost_nusd), 0), coalesce(sum(CASE WHEN cost_nusd > 0 THEN 1 ELSE 0 END), 0)
+             FROM {a} attempt WHERE organisation_id = %s AND NOT superseded) attempts""",
+        connection.ops.adapt_datetimefield_value(now()), books.organisation_id, books.organisation_id,
+    )  # fmt: skip
     findings = []
-    metered, n_metered = books.row(
-        """SELECT coalesce(sum(cost_nusd), 0), coalesce(sum(CASE WHEN cost_nusd > 0 THEN 1 ELSE 0 END), 0)
-           FROM {a} WHERE organisation_id = %s AND NOT superseded"""
-    )
-    booked, n_booked = books.row(
-        """SELECT coalesce(sum(CASE WHEN reverses_id IS NULL THEN amount_nusd ELSE -amount_nusd END), 0),
-                  coalesce(sum(CASE WHEN reverses_id IS NULL THEN 1 ELSE -1 END), 0)
-           FROM {e} WHERE organisation_id = %s AND attempt IS NOT NULL"""
-    )
+    if bad:
+        findings.append(f"{bad} transfers have no positive amount or only one account.")
     if (metered, n_metered) != (booked, n_booked):
         findings.append(
             f"{n_metered} attempts cost {metered} nano-dollars, but {n_booked} entries book {booked}."
         )
-    (odd,) = books.row(
-        """SELECT count(*) FROM (SELECT request_id FROM {a} WHERE organisation_id = %s AND NOT superseded
-           GROUP BY request_id, attempt HAVING count(*) > 1) twice"""
-    )
-    if odd:
-        findings.append(f"{odd} attempts are in force in more than one revision.")
+    if future:
+        findings.append(f"{future} entries were recorded in the future.")
     return findings
+
+
+def _revisions(books: _Books) -> list[str]:
+    (odd,) = books.row(
+        """SELECT count(*) FROM {a} newer WHERE organisation_id = %s AND revision > 0 AND NOT superseded AND EXISTS (
+             SELECT 1 FROM {a} older WHERE older.request_id = newer.request_id AND older.attempt = newer.attempt
+             AND older.revision < newer.revision AND NOT older.superseded)""",
+        books.organisation_id,
+    )
+    return [f"{odd} attempts are in force in more than one revision."] if odd else []
 
 
 def _reversals(books: _Books) -> list[str]:
     findings = []
     (twice,) = books.row(
-        """SELECT count(*) FROM (SELECT reverses_id FROM {e} WHERE organisation_id = %s AND reverses_id IS NOT NULL
-           GROUP BY reverses_id HAVING count(*) > 1) twice"""
+        """SELECT count(*) FROM (SELECT reverses_id FROM {e} entry WHERE organisation_id = %s AND reverses_id IS NOT NULL
+           GROUP BY reverses_id HAVING count(*) > 1) twice""",
+        books.organisation_id,
     )
     if twice:
         findings.append(f"{twice} entries are reversed more than once.")
     (orphans,) = books.row(
-        """SELECT count(*) FROM (SELECT * FROM {e} WHERE organisation_id = %s AND reverses_id IS NOT NULL) r
-           WHERE NOT EXISTS (SELECT 1 FROM {e} WHERE id = r.reverses_id AND debit = r.credit AND credit = r.debit
-                             AND amount_nusd = r.amount_nusd)"""
+        """SELECT count(*) FROM {e} back WHERE organisation_id = %s AND reverses_id IS NOT NULL AND NOT EXISTS (
+             SELECT 1 FROM {e} entry WHERE entry.id = back.reverses_id AND entry.debit = back.credit
+             AND entry.credit = back.debit AND entry.amount_nusd = back.amount_nusd)""",
+        books.organisation_id,
     )
     if orphans:
         findings.append(f"{orphans} reversals reverse no entry, or not all of it.")
@@ -109,22 +119,25 @@ def _reversals(books: _Books) -> list[str]:
 
 
 def _hours(books: _Books) -> list[str]:
-    """AccountHour against the rows themselves, by account: the sums of each side of the difference."""
+    """AccountHour against the rows themselves: by hour and both accounts first, which is few rows, then by account."""
     hour = (
         "date_trunc('hour', at, 'UTC')"
         if connection.vendor == "postgresql"
         else "substr(at, 1, 13) || ':00:00'"
     )
     rows, total = books.row(
-        f"""WITH mine AS (SELECT * FROM {{e}} WHERE organisation_id = %s)
+        f"""WITH hours AS (
+            SELECT {hour} AS start, debit, credit, lob, sum(amount_nusd) AS amount FROM {{e}} entry
+            WHERE organisation_id = %s GROUP BY 1, 2, 3, 4)
         SELECT count(*), coalesce(sum(abs(d) + abs(c)), 0) FROM (
             SELECT start, account, lob, sum(debit) AS d, sum(credit) AS c FROM (
-                SELECT {hour} AS start, debit AS account, lob, amount_nusd AS debit, 0 AS credit FROM mine
-                UNION ALL SELECT {hour}, credit, lob, 0, amount_nusd FROM mine
+                SELECT start, debit AS account, lob, amount AS debit, 0 AS credit FROM hours
+                UNION ALL SELECT start, credit, lob, 0, amount FROM hours
                 UNION ALL SELECT start, account, lob, -debit_nusd, -credit_nusd FROM costs_accounthour
                           WHERE organisation_id = %s
             ) sides GROUP BY start, account, lob
         ) apart WHERE d <> 0 OR c <> 0""",
+        books.organisation_id,
         books.organisation_id,
     )
     if not rows:
@@ -132,14 +145,6 @@ def _hours(books: _Books) -> list[str]:
     return [
         f"{rows} balances of an account and hour differ from their transfers, by {total} nano-dollars together."
     ]
-
-
-def _future(books: _Books) -> list[str]:
-    (late,) = books.row(
-        "SELECT count(*) FROM {e} WHERE organisation_id = %s AND recorded_at > %s",
-        connection.ops.adapt_datetimefield_value(now()),
-    )
-    return [f"{late} entries were recorded in the future."] if late else []
 
 
 def _closed_periods(organisation_id: int) -> list[str]:
