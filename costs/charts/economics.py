@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from costs.charts.style import ACTUAL, EXTERNAL, IDLE, PRIVATE, Figure, Row, layout
+from costs.charts.style import EXTERNAL, PRIVATE, SERIES, Figure, Row, layout
 
 
 def plans(rows: Sequence[Row], names: dict[str, str]) -> Figure:
@@ -14,33 +14,26 @@ def plans(rows: Sequence[Row], names: dict[str, str]) -> Figure:
     data = [
         {
             "type": "scatter",
-            "mode": "markers+text",
+            "mode": "markers",
             "name": names.get(row["key"], row["key"]),
             "x": [row["cost_nusd"] / 1e9],
             "y": [row["right"]],
             "text": [names.get(row["key"], row["key"])],
-            "textposition": "top center",
             "marker": {
                 "size": 14,
                 "symbol": "circle" if row["lawful"] and row["floors"] else "circle-open",
-                "color": _colour(row["key"]),
+                "color": SERIES[place % len(SERIES)],
+                "line": {"width": 2},
             },
             "hovertemplate": "%{text}: $%{x:,.0f}, %{y:.1%} right<extra></extra>",
         }
-        for row in rows
+        for place, row in enumerate(rows)
     ]
     shape: dict[str, Any] = {
         "xaxis": {"type": "log", "title": {"text": "US dollars, six days (logarithmic)"}},
         "yaxis": {"title": {"text": "share right"}, "tickformat": ".0%"},
-        "showlegend": False,
     }
     return {"data": data, "layout": layout(360, **shape)}
-
-
-def _colour(plan: str) -> str:
-    if plan in ("hybrid", "hindsight"):
-        return ACTUAL
-    return PRIVATE if plan == "all_private" else EXTERNAL if plan.startswith("all_external") else IDLE
 
 
 def tornado(bars: Sequence[Row]) -> Figure:

@@ -137,16 +137,9 @@ def _pool_day(world: World, pool: str, nodes: int, day: slice) -> _Day:
     """One day of one pool: bound work first (what doesn't fit waits for the next window), then what is dearest outside per
     second of machine, as long as it fits; the rest goes out."""
     mine = [one for one in world.streams if one.pool == pool]
-    room = np.full(A_DAY, world.capacity_s(pool, nodes))
     found = _Day(0.0, nodes * 24 * world.hourly(pool), 0.0, 0.0, 0.0, 0.0)
-    backlog = 0.0
     bound_s = sum((one.requests[day] * one.private_s for one in mine if one.facts.bound), np.zeros(A_DAY))
-    late_s = 0.0
-    for w in range(A_DAY):
-        want = backlog + float(bound_s[w])
-        done = min(want, float(room[w]))
-        backlog, room[w] = want - done, room[w] - done
-        late_s += backlog
+    room, late_s = _bound_first(bound_s, np.full(A_DAY, world.capacity_s(pool, nodes)))
     total_s = float(bound_s.sum())
     for one in mine:
         requests = float(one.requests[day].sum())
@@ -166,6 +159,19 @@ def _pool_day(world: World, pool: str, nodes: int, day: slice) -> _Day:
         found.usd += out * there.usd
         found.right += home * one.facts.private + out * there.right
     return found
+
+
+def _bound_first(bound_s: np.ndarray, room: np.ndarray) -> tuple[np.ndarray, float]:
+    """What bound work leaves of each window's seconds, and the seconds that waited, once for each window they did."""
+    if (bound_s <= room).all():
+        return room - bound_s, 0.0
+    left, backlog, late_s = room.copy(), 0.0, 0.0
+    for window, want in enumerate(bound_s):
+        done = min(backlog + float(want), float(room[window]))
+        backlog += float(want) - done
+        left[window] -= done
+        late_s += backlog
+    return left, late_s
 
 
 def _cheapest(world: World, pool: str, days: Sequence[slice], headroom: float) -> int:
