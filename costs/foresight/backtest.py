@@ -211,7 +211,7 @@ def _months(
             {"month": month.isoformat(), "actual": actual, "estimate": end.estimate, "low": end.low, "high": end.high,
              "method": end.foreseen.method, "error": _off(end.estimate, actual),
              "inside": end.low <= actual <= end.high, "run_rate_error": _off(gone * length / at_day, actual),
-             "naive_error": _off(gone + sum((known[-7:] * 5)[: length - at_day]), actual)}
+             "naive_error": _off(gone + sum((list(known[-7:]) * 5)[: length - at_day]), actual)}
         )  # fmt: skip
     return found
 

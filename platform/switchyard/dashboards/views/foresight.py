@@ -47,7 +47,7 @@ def _forecast(ask: Ask) -> Panel:
         ],
         wide=True,
         note=_("90 % interval, from what the same method was off by on this series' own past. Days and months are those of UTC; "
-               "made anew every hour."),
+               "made anew every ten minutes."),
     )  # fmt: skip
 
 
