@@ -39,6 +39,7 @@ PRICES = {
 }  # nano-dollars per 1,000 tokens in, out
 USUAL_TOKENS = (300.0, 60.0)  # where the trace tells none
 KINDS = ("requests", "price", "tokens", "mix")
+FIRST_SEED = 100  # limits were chosen on seeds below ten; what is reported has not been looked at
 
 
 def read_rates(path: Path) -> dict[str, np.ndarray]:
@@ -213,7 +214,7 @@ def _forecast_rows(
 ) -> None:  # fmt: skip
     built = f"months built from one week of ServeGen m-small ({len(rates)} clients) by a stationary bootstrap over quarters"
     whole: list[dict[str, float]] = []
-    for seed in range(repeats):
+    for seed in range(FIRST_SEED, FIRST_SEED + repeats):
         series = forecast_series(six, tokens, 334, seed)
         whole.append(backtest.evaluate(series, FIRST))
     n = sum(int(w["n"]) for w in whole)
@@ -233,7 +234,7 @@ def _forecast_rows(
         results.add(f"forecast_{name}", [w[name] for w in whole], "share", "the same months", control=True)
     alone = [
         backtest.evaluate({"": forecast_series(rates, tokens, 334, seed)[""]}, FIRST)
-        for seed in range(repeats)
+        for seed in range(FIRST_SEED, FIRST_SEED + repeats)
     ]
     results.add(
         "forecast_mape_all_clients", [w["mape"] for w in alone], "share",
@@ -246,7 +247,7 @@ def _anomaly_rows(
     tokens: Mapping[str, np.ndarray], repeats: int,
 ) -> None:  # fmt: skip
     planted, clean, crowd = [], [], []
-    for seed in range(repeats):
+    for seed in range(FIRST_SEED, FIRST_SEED + repeats):
         company = make_company(six, tokens, 364, seed)
         changed, planned = plant(company, 42, np.random.default_rng(1000 + seed), each=8)
         planted.append(hunt(changed, planned, 42))
