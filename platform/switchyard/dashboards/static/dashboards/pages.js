@@ -1,4 +1,4 @@
-// Small habits of every page: the theme button, selects that send their form, tables that follow a fault to its line.
+// Small habits of every page: the theme button, the list of pages (a menu on small screens), selects that send their form, tables that follow a fault to its line.
 (() => {
   "use strict";
   const root = document.documentElement;
@@ -13,6 +13,15 @@
     document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
     document.dispatchEvent(new Event("switchyard:theme"));
   });
+
+  // On a small screen the list of pages opens by its button; where it is taller than the window the present page is in sight.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-menu]");
+    if (!button) return;
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+  });
+  document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest" });
 
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-send]")) event.target.form.requestSubmit();
