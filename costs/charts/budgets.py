@@ -20,6 +20,9 @@ def budget_use(rows: Sequence[Row]) -> Figure:
             "y": names,
             "x": used,
             "marker": {"color": over},
+            "text": [_share(u) for u in used],
+            "textposition": "outside",
+            "cliponaxis": False,
             "hovertemplate": "%{y}: %{x:.3%} used<extra></extra>",
         },
         {
@@ -34,6 +37,11 @@ def budget_use(rows: Sequence[Row]) -> Figure:
     ]
     axis = {"tickformat": ".0%", "range": [0, max([1.0, *used]) * 1.02]}
     return {"data": data, "layout": layout(max(200, 90 + 30 * len(names)), xaxis=axis, bargap=0.4)}
+
+
+def _share(used: float) -> str:
+    """A bar that is too short to be seen says so."""
+    return "under 0.1 %" if 0 < used < 0.001 else f"{used:.1%}".replace("%", " %")
 
 
 def burn_down(rows: Sequence[Row], limit_nusd: int) -> Figure:

@@ -46,10 +46,14 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """kind: text (or a Link) | usd | count | rate | number | time | verdict. Money cells are integer nano-dollars."""
+    """kind: text (or a Link) | usd | count | rate | number | time | verdict. Money cells are integer nano-dollars.
+
+    `detail`: for those who calculate on; it stands in the CSV alone, so that the table fits its page.
+    """
 
     title: Any
     kind: str = "text"
+    detail: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -78,8 +82,17 @@ class Panel:
         return bool(self.rows)
 
     @property
+    def shown(self) -> list[Column]:
+        return [column for column in self.columns if not column.detail]
+
+    @property
+    def more_in_csv(self) -> bool:
+        return any(column.detail for column in self.columns)
+
+    @property
     def paired(self) -> list[list[tuple[Column, Any]]]:
-        return [list(zip(self.columns, row, strict=True)) for row in self.rows]
+        rows = (zip(self.columns, row, strict=True) for row in self.rows)
+        return [[(column, cell) for column, cell in row if not column.detail] for row in rows]
 
 
 class PageRequest(HttpRequest):

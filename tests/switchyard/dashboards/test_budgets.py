@@ -44,7 +44,7 @@ def test_a_top_up_is_asked_for_and_approved_on_the_page(company: Company) -> Non
     extra.refresh_from_db()
     assert (extra.state, extra.amount_nusd) == ("approved", 5 * 10**9)
     rows = list(csv.reader(StringIO(fiona.get("/budgets/?csv=headroom").content.decode())))
-    topped = dict(zip(rows[0], next(r for r in rows if r[0].startswith("lob:legal")), strict=True))
+    topped = dict(zip(rows[0], next(r for r in rows if r[0].startswith("legal")), strict=True))
     assert (topped["Limit (USD)"], topped["Topped up (USD)"], topped["Left (USD)"]) == (
         "250.00",
         "5.00",

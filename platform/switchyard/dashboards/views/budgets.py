@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from switchyard.core.money import usd_to_nusd
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, require_role, show_panels
 
 ASKS, DECIDES = ("finance", "operator"), ("finance",)
+BURN_DOWNS = 6  # more small charts than that are looked at by nobody; the table has every budget
 DECISIONS = {"approve": money.approve_top_up, "refuse": money.refuse_top_up}
 
 
@@ -29,16 +30,16 @@ DECISIONS = {"approve": money.approve_top_up, "refuse": money.refuse_top_up}
 def budgets(request: PageRequest) -> HttpResponse:
     """The organisation's budgets too: they bind everyone, though only those who see all of it see them here."""
     ask = request.ask
-    rows = Budget.objects.for_tenant(ask.scope).select_related("lob").order_by("lob__slug", "scope", "pk")
+    rows = Budget.objects.for_tenant(ask.scope).select_related("lob")
     if ask.lob:
         rows = rows.filter(lob__slug=ask.lob)
-    found = burns(rows)
-    builders = {"budget-use": partial(_use, found), "headroom": partial(_headroom, found)}
-    builders |= {
-        f"burn-down-{burn.budget.pk}": partial(_burn_down, burn)
-        for burn in found
-        if burn.budget.scope.startswith(("organisation", "lob:"))
-    }
+    # What pays for answers first, labels below: each by name.
+    found = burns(rows.order_by("covers", "lob__slug", "scope", "pk"))
+    spent = sorted(
+        (burn for burn in found if burn.room.spent_nusd > 0), key=lambda burn: -burn.room.spent_nusd
+    )
+    builders = {"budget-use": partial(_use, spent), "headroom": partial(_headroom, found)}
+    builders |= {f"burn-down-{burn.budget.pk}": partial(_burn_down, burn) for burn in spent[:BURN_DOWNS]}
     return show_panels(
         request, "costs/budgets.html", builders, _top_ups(ask, [burn.budget for burn in found])
     )
@@ -51,25 +52,31 @@ def _top_ups(ask: Ask, rows: list[Budget]) -> dict[str, Any]:
     decidable = set(Budget.objects.for_tenant(deciding).values_list("pk", flat=True))
     return {
         "extras": extras.select_related("budget", "requested_by", "decided_by")[:50],
-        "askable": [row for row in rows if row.pk in mine],
+        "askable": [{"pk": row.pk, "name": _name(row)} for row in rows if row.pk in mine],
         "decidable": decidable,
     }
 
 
 def _name(budget: Budget) -> str:
-    return f"{budget.scope} · {budget.period}" + (f" · {_('labels')}" if budget.covers == "labels" else "")
+    """`legal · month`; other scopes than a line of business keep their prefix (app:, key:, …)."""
+    return f"{budget.scope.removeprefix('lob:')} · {budget.period}" + (
+        f" · {_('labels')}" if budget.covers == "labels" else ""
+    )
 
 
 def _use(rows: list[Burn]) -> Panel:
+    """Of the budgets something was spent of, the fullest on top."""
     figures = [
         {
             "key": _name(burn.budget),
             "spent_nusd": burn.room.spent_nusd,
             "limit_nusd": burn.room.limit_nusd,
+            "used": burn.room.spent_nusd / burn.room.limit_nusd if burn.room.limit_nusd else 1.0,
             "warn_pct": burn.budget.warn_pct,
         }
         for burn in rows
     ]
+    figures.sort(key=lambda f: -f["used"])
     return Panel(
         "budget-use",
         _("Budgets in their present period"),
@@ -77,22 +84,25 @@ def _use(rows: list[Burn]) -> Panel:
             Column(_("Budget")),
             Column(_("Spent"), "usd"),
             Column(_("Limit"), "usd"),
+            Column(_("Used"), "rate"),
             Column(_("Warns at %"), "count"),
         ],
-        [[f["key"], f["spent_nusd"], f["limit_nusd"], f["warn_pct"]] for f in figures],
-        charts.budget_use(figures),
+        [[f["key"], f["spent_nusd"], f["limit_nusd"], f["used"], f["warn_pct"]] for f in figures],
+        charts.budget_use(figures[::-1]) if figures else None,  # drawn from below
         wide=True,
         note=_("Requests and jobs count; the replayed demonstration history does not: nobody spent it."),
+        empty=_("Nothing was spent of any budget in its present period."),
     )
 
 
 def _headroom(rows: list[Burn]) -> Panel:
     columns = [
-        Column(_("Budget")), Column(_("From"), "time"), Column(_("Until"), "time"), Column(_("Limit"), "usd"),
-        Column(_("Carried over"), "usd"), Column(_("Topped up"), "usd"), Column(_("Spent"), "usd"),
-        Column(_("Reserved"), "usd"), Column(_("Left"), "usd"), Column(_("Runs out"), "time"),
-        Column(_("Not before (95 %)"), "time"), Column(_("Not after (95 %)"), "time"), Column(_("Forecast")),
-        Column(_("At the limit")),
+        Column(_("Budget")), Column(_("Period")), Column(_("From"), "time", detail=True),
+        Column(_("Until"), "time", detail=True), Column(_("Limit"), "usd"), Column(_("Carried over"), "usd", detail=True),
+        Column(_("Topped up"), "usd", detail=True), Column(_("Added"), "usd"), Column(_("Spent"), "usd"),
+        Column(_("Reserved"), "usd"), Column(_("Left"), "usd"), Column(_("Runs out")),
+        Column(_("Runs out at"), "time", detail=True), Column(_("Not before (95 %)"), "time", detail=True),
+        Column(_("Not after (95 %)"), "time", detail=True), Column(_("Forecast"), detail=True), Column(_("At the limit")),
     ]  # fmt: skip
     return Panel(
         "headroom",
@@ -100,15 +110,31 @@ def _headroom(rows: list[Burn]) -> Panel:
         columns,
         [
             [
-                _name(b.budget), b.room.start, b.room.end, b.budget.limit_nusd, b.carried_nusd, b.topped_up_nusd,
-                b.room.spent_nusd, b.room.reserved_nusd, b.room.left_nusd, b.forecast.at, b.forecast.low, b.forecast.high,
-                _pace(b), b.budget.action,
+                _name(b.budget), _span(b), b.room.start, b.room.end, b.budget.limit_nusd, b.carried_nusd, b.topped_up_nusd,
+                b.carried_nusd + b.topped_up_nusd, b.room.spent_nusd, b.room.reserved_nusd, b.room.left_nusd, _ending(b),
+                b.forecast.at, b.forecast.low, b.forecast.high, _pace(b), b.budget.action,
             ]
             for b in rows
         ],
         wide=True,
-        note=_("A dash under “runs out”: it lasts to the end of its period."),
+        note=_("Added: carried over and topped up. A dash under “runs out”: it lasts to the end of its period."),
     )  # fmt: skip
+
+
+def _span(burn: Burn) -> str:
+    """The days of its period, the last one included."""
+    if burn.room.end is None:
+        return _("no end")
+    return f"{burn.room.start:%Y-%m-%d} – {burn.room.end - timedelta(seconds=1):%Y-%m-%d}"
+
+
+def _ending(burn: Burn) -> str:
+    """`2026-11-28 (11-27 – 11-30)`: when it will have run out, between the ends of nine in ten."""
+    forecast = burn.forecast
+    if forecast.at is None:
+        return "–"
+    ends = [f"{at:%m-%d}" if at else "…" for at in (forecast.low, forecast.high)]
+    return f"{forecast.at:%Y-%m-%d} ({' – '.join(ends)})"
 
 
 def _pace(burn: Burn) -> str:
