@@ -7,29 +7,23 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 
-from costs.books import fiscal, partitions
+from costs.books import fiscal, partitions, rows
 from costs.books.conflicts import settle_conflicts
-from costs.books.sanity import MAX_ACCELERATOR_NS, check_amounts, check_span, skewed
-from costs.books.writing import ATTEMPTS, ENTRIES, write
+from costs.books.sanity import skewed
+from costs.books.writing import write
 from costs.contracts import NodeRate
-from costs.ledger import credit_account, expense_account
-from costs.models import LEGS, Alert
+from costs.models import Alert
 from costs.pricing import private_cost
 from switchyard.core.bulk import Row, collector_paused, stored
 from switchyard.core.clock import from_ns, now
 
 log = logging.getLogger(__name__)
 Event = Mapping[str, Any]
-_LEGS = frozenset(LEGS)
-_NO_LEGS = {f"{leg}_nusd": 0 for leg in (*LEGS, "saved_cache", "saved_batch")}
-_attempt_row, _transfer_row = itemgetter(*ATTEMPTS.columns), itemgetter(*ENTRIES.columns)
 _prepared: set[tuple[int, int]] = set()  # months whose partitions this process has seen to
-_QUANTITIES = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens")
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 
@@ -138,16 +132,16 @@ def _add(batch: _Batch, event: Event) -> list[datetime]:
     """An event's rows, all or none; gives their times. The answers, and what the other side would have cost, are on the
     attempt that answered."""
     told = event.get("attempts") or []
-    answering = _answering(event, told)
+    answering = rows.answering(event, told)
     attempts, entries, times = [], [], []
     for index, item in enumerate(told):
-        values = _attempt_values(event, item, index == answering)
+        values = rows.attempt_values(event, item, index == answering)
         at, memo = _dated(batch, event, item.get("at_ns") or event["at_ns"])
         values["at"] = stored(at)
-        attempts.append(_attempt_row(values))
+        attempts.append(rows.attempt_row(values))
         times.append(at)
         if values["cost_nusd"]:
-            entries.append(_entry_row(values, batch.recorded_at, memo))
+            entries.append(rows.transfer_row(values, batch.recorded_at, memo))
     batch.attempts += attempts
     batch.entries += entries
     return times
@@ -165,101 +159,6 @@ def _dated(batch: _Batch, event: Event, at_ns: int) -> tuple[datetime, str]:
         batch.alert(fiscal.late_alert(organisation_id, late, event["request_id"]))
         return batch.moment, f"{late}: {at:%Y-%m-%dT%H:%M:%SZ}"
     return at, ""
-
-
-def _answering(event: Event, told: list[Event]) -> int | None:
-    """Index of the last good attempt of the deployment that answered; None when nobody did."""
-    for index in range(len(told) - 1, -1, -1):
-        item = told[index]
-        if item["deployment"] == event.get("deployment") and item.get("status") != "error":
-            return index
-    return None
-
-
-def _attempt_values(event: Event, item: Event, answered: bool) -> dict[str, Any]:
-    """A row of ATTEMPTS by column, less its time. ValueError for what can't be true."""
-    cost, side, get = item["cost_nusd"], item["side"], item.get
-    if side not in ("private", "external"):
-        raise ValueError(f"side {side!r}")
-    values = {
-        **_NO_LEGS,
-        "request_id": event["request_id"],
-        "attempt": get("attempt", 0),
-        "revision": get("revision", 0),
-        "superseded": False,
-        "organisation_id": event["organisation_id"],
-        "lob": event["lob"],
-        "application": event.get("application", ""),
-        "key_id": event.get("key_id", ""),
-        "workload": event.get("workload", ""),
-        "deployment": item["deployment"],
-        "side": side,
-        "model": get("model", ""),
-        "node": get("node") or "",
-        "purpose": event.get("purpose", "answer"),
-        "upstream_id": get("upstream_id", ""),
-        "status": get("status", "ok"),
-        "tokens_in": get("tokens_in", 0),
-        "tokens_out": get("tokens_out", 0),
-        "cached_tokens_in": get("cached_tokens_in", 0),
-        "cache_write_tokens": get("cache_write_tokens", 0),
-        "reasoning_tokens": get("reasoning_tokens", 0),
-        "accelerator_ns": get("accelerator_ns", 0),
-        "duration_ms": get("duration_ms", 0.0),
-        "batch": bool(get("batch")),
-        "usage_source": get("usage_source", "reported"),
-        "price_version": get("price_version", ""),
-        "cost_nusd": cost,
-        "other_side_cost_nusd": event.get("other_side_cost_nusd") if answered else None,
-        "answered": answered,
-        "answers": event.get("answers", 0) if answered else 0,
-        "origin": event.get("origin", "live"),
-    }
-    check_amounts(cost_nusd=cost, **{name: values[name] for name in _QUANTITIES})
-    check_span("accelerator_ns", values["accelerator_ns"], MAX_ACCELERATOR_NS)
-    check_span("duration_ms", values["duration_ms"], MAX_ACCELERATOR_NS / 1e6)
-    _add_legs(values, item, cost)
-    return values
-
-
-def _add_legs(values: dict[str, Any], item: Event, cost: int) -> None:
-    """The parts that the gateway told; an event that tells none has one. ValueError when they don't sum to the cost."""
-    legs = item.get("legs") or {"compute" if item["side"] == "private" else "input": cost}
-    if sum(legs.values()) != cost or not legs.keys() <= _LEGS:
-        raise ValueError(f"legs {legs} of a cost of {cost}")
-    for leg, amount in legs.items():
-        values[f"{leg}_nusd"] = amount
-    for what, amount in (item.get("saved") or {}).items():
-        if what in ("cache", "batch"):
-            values[f"saved_{what}_nusd"] = amount
-
-
-def _entry_row(values: Mapping[str, Any], recorded_at: str, memo: str, job_id: str = "") -> Row:
-    """The transfer of an attempt, as a row of ENTRIES."""
-    if values["usage_source"] != "reported":
-        memo = f"{values['usage_source']}; {memo}" if memo else values["usage_source"]
-    entry = {
-        "event_id": f"{values['request_id']}/{values['attempt']}/{values['revision']}",
-        "organisation_id": values["organisation_id"],
-        "at": values["at"],
-        "recorded_at": recorded_at,
-        "debit": expense_account(values["lob"]),
-        "credit": credit_account(values["side"], values["deployment"], values["node"]),
-        "amount_nusd": values["cost_nusd"],
-        "lob": values["lob"],
-        "application": values["application"],
-        "key_id": values["key_id"],
-        "workload": values["workload"],
-        "purpose": values["purpose"],
-        "request_id": values["request_id"],
-        "attempt": values["attempt"],
-        "job_id": job_id,
-        "memo": memo,
-        "price_version": values["price_version"],
-        "reverses_id": None,
-        "origin": values["origin"],
-    }
-    return _transfer_row(entry)
 
 
 def _rejected(event: Event, error: Exception) -> Alert:
@@ -316,13 +215,15 @@ def record_job_cost(
     }  # fmt: skip
     moment = now()
     batch = _Batch(moment, int(moment.timestamp() * 1e9), fiscal.closed_spans([organisation_id]))
-    values = _attempt_values(event, item, False)
+    values = rows.attempt_values(event, item, False)
     values["at"], said = _dated(batch, event, event["at_ns"])
     entries = (
-        [_entry_row(values, moment, "; ".join(filter(None, (said, memo)))[:200], job_id)] if cost else []
+        [rows.transfer_row(values, moment, "; ".join(filter(None, (said, memo)))[:200], job_id)]
+        if cost
+        else []
     )
     with transaction.atomic():
         _prepare([values["at"]])
-        write([_attempt_row(values)], entries)
+        write([rows.attempt_row(values)], entries)
         _alert(*batch.alerts.values())
     return cost

@@ -38,7 +38,7 @@ class Table:
 
 def table_of(model: type[models.Model]) -> Table:
     """Every column but an id that the database gives."""
-    fields = [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
+    fields: list[Any] = [f for f in model._meta.concrete_fields if not isinstance(f, models.AutoField)]
     dates = [i for i, f in enumerate(fields) if isinstance(f, models.DateTimeField)]
     return Table(model._meta.db_table, tuple(f.column for f in fields), tuple(dates))
 

@@ -190,3 +190,17 @@ def test_the_command_ends_cleanly_on_sigterm(valkey: ValkeyServer, tmp_path: Pat
     finally:
         process.kill()
         process.wait()
+
+
+def test_hours_to_roll_up_are_those_the_rows_are_booked_in(gateway: RunningGateway, ledger: Consumer) -> None:
+    """A call that a wrong clock dated years ago is booked now: that hour is rolled up, and no hour of years ago."""
+    from costs.models import SpendHour
+
+    ask(gateway)
+    (event,) = gateway.events(1)
+    old_ns = event["at_ns"] - 900 * 86_400 * 10**9
+    ledger.record([event | {"at_ns": old_ns, "attempts": [a | {"at_ns": old_ns} for a in event["attempts"]]}])
+    ledger.roll_up()
+    row = SpendHour.objects.get()
+    assert row.requests == 1 and row.start.year == LedgerEntry.objects.get().recorded_at.year
+    assert Alert.objects.get().kind == "clock_skew"
