@@ -50,12 +50,18 @@ class Results:
 
     def add(
         self, metric: str, values: Sequence[float], unit: str, how: str, *, at_most: float | None = None,
-        control: bool = False,
+        at_least: float | None = None, control: bool = False, judged: bool = True,
     ) -> Row:  # fmt: skip
-        """The median of repeats, with their range; `at_most` is the target."""
+        """The median of repeats, with their range; `at_most` or `at_least` is the target. `judged=False`: what was run is not
+        what the target speaks of, so it is neither met nor missed."""
         value = statistics.median(values)
-        met = None if at_most is None else value <= at_most
-        target = None if at_most is None else f"<= {at_most:g}"
+        met: bool | None = None
+        target = None
+        if at_most is not None:
+            met, target = value <= at_most, f"<= {at_most:g}"
+        elif at_least is not None:
+            met, target = value >= at_least, f">= {at_least:g}"
+        met = met if judged else None
         row = Row(
             metric,
             _short(value),

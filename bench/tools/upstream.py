@@ -1,11 +1,13 @@
 """The lightest upstream: answers every POST with the same bytes, from one asyncio protocol.
 
-python -m bench.tools.upstream PORT — plain chat completions of about 1 kB, or 50 chunks when the body asks to stream.
+python -m bench.tools.upstream PORT — plain chat completions of about 1 kB, or 50 chunks when the body asks to stream;
+BENCH_CHUNK_PAUSE_S between them (0).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import httptools
@@ -39,6 +41,7 @@ def _stream() -> list[bytes]:
 
 
 PLAIN, STREAM = _plain(), _stream()
+CHUNK_PAUSE_S = float(os.environ.get("BENCH_CHUNK_PAUSE_S", "0"))
 
 
 class Answering(asyncio.Protocol):
@@ -63,7 +66,9 @@ class Answering(asyncio.Protocol):
     async def _stream(self) -> None:
         for part in STREAM:
             self.transport.write(part)
-            await asyncio.sleep(0)  # a write and a turn of the loop each: the reader sees them apart
+            await asyncio.sleep(
+                CHUNK_PAUSE_S
+            )  # a write and a turn of the loop each: the reader sees them apart
 
 
 async def serve(port: int) -> None:

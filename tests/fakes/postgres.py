@@ -57,13 +57,17 @@ def free_port() -> int:
 
 
 class PostgresServer:
-    """A cluster of ours in a temporary folder, without durability: it lives as long as the tests."""
+    """A cluster of ours in a temporary folder; without durability unless asked for, since it lives as long as the tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False, shared_buffers: str = "32MB") -> None:
+        self.settings = {"shared_buffers": shared_buffers}
+        if not durable:
+            self.settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         self.folder = Path(tempfile.mkdtemp(prefix="sy-pg-", dir="/tmp"))
         self.port = free_port()
         self.drop = unprivileged()
         self.process: subprocess.Popen[bytes] | None = None
+        self.binaries = Path()
         if self.drop:
             os.chown(self.folder, self.drop["user"], self.drop["group"])
 
@@ -110,20 +114,22 @@ class PostgresServer:
         )
         if made.returncode != 0:
             raise RuntimeError(f"initdb failed: {made.stderr.strip()}")
+        self.binaries = binaries
+        return self.restart()
+
+    def restart(self) -> PostgresServer:
+        """Start on the data that is there, as after a crash. RuntimeError when it doesn't come up."""
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": str(self.folder),
-            "fsync": "off",
-            "synchronous_commit": "off",
-            "full_page_writes": "off",
-            "shared_buffers": "32MB",
             "max_connections": "60",
+            **self.settings,
         }
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(binaries / "postgres"), "-D", str(data), *flags],
+                [str(self.binaries / "postgres"), "-D", str(self.folder / "data"), *flags],
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,

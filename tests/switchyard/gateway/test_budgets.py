@@ -83,10 +83,7 @@ def test_an_approved_top_up_lets_requests_through_within_two_seconds(polling: Ru
     while ask(polling).status_code != 200:
         assert time.monotonic() - began < 2
         time.sleep(0.05)
-    assert ask(polling, "legal").status_code in (
-        200,
-        403,
-        404,
+    assert ask(polling, "legal").status_code != 429, "a neighbour's requests never met this budget"
 
 
 def test_next_periods_top_up_is_none_of_the_present_ones(polling: RunningGateway) -> None:
