@@ -26,7 +26,9 @@ def entries_of(limit: BudgetLimit, start: datetime, end: datetime | None) -> Que
     if end is not None:
         rows = rows.filter(at__lt=end)
     if limit.covers == "labels":
-        rows = rows.filter(purpose__in=LABEL_PURPOSES, attempt__isnull=True)  # the index `ledger_labels` finds them
+        rows = rows.filter(
+            purpose__in=LABEL_PURPOSES, attempt__isnull=True
+        )  # the index `ledger_labels` finds them
     kind, _, name = limit.scope.partition(":")
     if kind == "lob":
         return rows.filter(lob=name)

@@ -56,4 +56,5 @@ def tornado(bars: Sequence[Row]) -> Figure:
         }
         for end, name, colour in (("at_low", "low value", PRIVATE), ("at_high", "high value", EXTERNAL))
     ]
-    return {"data": data, "layout": layout(90 + 26 * len(shown), barmode="overlay", bargap=0.3)}
+    axis = {"title": {"text": "ratio of the two costs"}}
+    return {"data": data, "layout": layout(110 + 26 * len(shown), barmode="overlay", bargap=0.3, xaxis=axis)}

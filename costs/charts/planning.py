@@ -49,14 +49,15 @@ def bills(row: Row) -> list[dict[str, float]]:
 
 
 def break_even(row: Row) -> Figure:
-    """Both bills on logarithmic axes, the crossing with its interval, and where today is."""
+    """Both bills, the crossing with its interval, and where today is. The axes are logarithmic, but where a line is zero."""
     points = bills(row)
-    size, unit = money_unit(largest(p["private_nusd"] for p in points))
+    scale = "log" if all(p["private_nusd"] > 0 for p in points) else "linear"
+    size, unit = money_unit(largest(p[side] for p in points for side in ("private_nusd", "external_nusd")))
     volumes = [p["volume"] for p in points]
     data: list[dict[str, Any]] = [
         {
             "type": "scatter", "mode": "lines", "name": name, "x": volumes, "y": [p[key] / size for p in points],
-            "line": {"color": colour, "width": 2},
+            "line": {"color": colour, "width": 3},
             "hovertemplate": f"{name}, %{{x:,.0f}} answers a day: %{{y:.4~g}} {unit}<extra></extra>",
         }
         for name, key, colour in (("private", "private_nusd", PRIVATE), ("external", "external_nusd", EXTERNAL))
@@ -81,8 +82,10 @@ def break_even(row: Row) -> Figure:
                 "fillcolor": IDLE, "opacity": 0.2, "line": {"width": 0},
             }
         )  # fmt: skip
-    axis = {"type": "log", "title": {"text": "answers a day"}}
-    cost_axis = {"type": "log", "title": {"text": f"{unit} a day"}}
+    axis = {"type": scale, "title": {"text": "answers a day"}}
+    cost_axis = {"type": scale, "title": {"text": f"{unit} a day"}} | (
+        {"rangemode": "tozero"} if scale == "linear" else {}
+    )
     return {"data": data, "layout": layout(340, xaxis=axis, yaxis=cost_axis, shapes=shapes)}
 
 
@@ -95,7 +98,7 @@ def response_by_servers(rows: Sequence[Row], target_ms: float) -> Figure:
         of_one = sorted((row for row in rows if row["factor"] == factor), key=lambda r: r["servers"])
         data.append(
             {
-                "type": "scatter", "mode": "lines+markers", "name": f"{factor:g} × the arrivals",
+                "type": "scatter", "mode": "lines+markers", "name": f"{factor:,.10g} × the arrivals",
                 "x": [row["servers"] for row in of_one], "y": [row["response_p95_ms"] for row in of_one],
                 "line": {"color": SERIES[i % len(SERIES)]},
                 "marker": {"size": 9, "symbol": ["circle" if row["stable"] else "circle-open" for row in of_one]},

@@ -16,7 +16,13 @@ def savings_waterfall(totals: Row, parts: Sequence[str], labels: Mapping[str, st
     """
     steps = [part for part in parts if totals.get(f"{part}_nusd") is not None] if totals else []
     size, unit = money_unit(largest([totals.get("list_nusd"), totals.get("actual_nusd")]))
-    names, bases, heights, colours, notes = [labels["list"]], [0.0], [totals.get("list_nusd", 0) / size], [EXTERNAL], [""]
+    names, bases, heights, colours, notes = (
+        [labels["list"]],
+        [0.0],
+        [totals.get("list_nusd", 0) / size],
+        [EXTERNAL],
+        [""],
+    )
     left = totals.get("list_nusd", 0)
     for part in steps:
         saved = totals[f"{part}_nusd"]

@@ -134,7 +134,16 @@ class LedgerEntry(models.Model):
             models.Index(fields=["request_id"], name="ledger_request"),
             # Label lines are few beside answers; their sums by workload are read from here alone.
             models.Index(
-                fields=["organisation_id", "at", "lob", "workload", "purpose", "amount_nusd", "reverses", "attempt"],
+                fields=[
+                    "organisation_id",
+                    "at",
+                    "lob",
+                    "workload",
+                    "purpose",
+                    "amount_nusd",
+                    "reverses",
+                    "attempt",
+                ],
                 condition=models.Q(attempt__isnull=True),
                 name="ledger_labels",
             ),

@@ -129,6 +129,7 @@ def _organisation(
         "basis": "machines", "movable_share": sum(work.movable for work in movable) / requests if requests else 0.0,
         "private_share": float(min(at_home, Fraction(1))), "action": "switch_off" if off else _action(found, at_home),
         "machines_off": off, "saving_nusd_per_month": saved, "machines": running, "machines_bound": must_stay,
+        "machines_nusd_per_day": _bill_of_a_day(machines, days), "rides_free": free,
     }  # fmt: skip
     return row | {"sentence": words.organisation(row)}
 
@@ -157,6 +158,12 @@ def _together(
             )
         )
     return told
+
+
+def _bill_of_a_day(machines: Machines, days: list[datetime]) -> int:
+    """Nano-dollars of all machines, the mean of these days."""
+    bills = [machines.a_day(node, day) for node in machines.names for day in days]
+    return round(sum((bill for bill in bills if bill is not None), Fraction(0)) / max(1, len(days)))
 
 
 def _needed(scope: Scope, bound: list[Key], machines: Machines, days: list[datetime]) -> int:

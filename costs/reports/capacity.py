@@ -21,9 +21,11 @@ from costs.rollups import as_of
 from switchyard.tenancy.querysets import Scope
 
 FACTORS = (0.5, 1.0, 2.0, 5.0)
+# Where those leave one machine idle: today's arrivals, and those that fill one to these shares, so that the knee is seen.
+BUSY = (0.5, 0.8, 0.95)
 TARGET_MS, PERCENTILE = 1000.0, 95.0
 PARAMETERS = {
-    "factor": numbers("factor", 0.01, 100),
+    "factor": numbers("factor", 0.01, 10_000_000),
     "target_ms": number("target_ms", 0.001, 3_600_000),
     "percentile": number("percentile", 50, 99.9),
     "workload": str,
@@ -39,7 +41,7 @@ def capacity(
     group: str = "lob",
     lob: str | None = None,
     tz: str = "UTC",
-    factor: Collection[float] = FACTORS,
+    factor: Collection[float] | None = None,
     target_ms: float | None = None,
     percentile: float = PERCENTILE,
     workload: str | None = None,
@@ -49,6 +51,7 @@ def capacity(
     """Rows {"key": "2x|3", "factor", "servers", "utilisation", "stable", "wait_p50_ms" … "response_p99_ms", "over_target",
     "meets"}: 2 times today's arrivals before 3 machines. Totals: the fewest that meet the target by factor, and what follows.
 
+    Without `factor` half to five times today's arrivals, or where one machine hardly notices those, up to where it is full.
     Without `target_ms` the strictest latency target of the plans holds, else one second. All machines are told of to those
     who see the whole organisation; narrower questions are answered as if that work had machines of its own.
     """
@@ -66,9 +69,18 @@ def capacity(
     except NothingToQueue:
         return Report("capacity", as_of(), [], asked | {"sentence": words.nothing_to_queue()})
     planner = Planner(arrivals.trace, target_ms=target, percentile=percentile)
-    outcomes = planner.table(sorted(factor), also=[] if alone else [len(rates or {})])
-    totals = asked | _sample(arrivals) | _needed(planner, sorted(factor), None if alone else rates or {})
+    factors = sorted(factor or loads_of(arrivals.trace.load))
+    outcomes = planner.table(factors, also=[] if alone else [len(rates or {})])
+    totals = asked | {"factors": factors} | _sample(arrivals)
+    totals |= _needed(planner, factors, None if alone else rates or {})
     return Report("capacity", as_of(), [_row(o, percentile) for o in outcomes], totals)
+
+
+def loads_of(load: float) -> tuple[float, ...]:
+    """Multiples of today's arrivals that are worth a look where these keep `load` machines busy."""
+    if max(FACTORS) * load >= BUSY[0]:
+        return FACTORS
+    return (1.0, *(float(f"{busy / load:.2g}") for busy in BUSY))
 
 
 def machines_of(scope: Scope, pool: str | None = None) -> dict[str, NodeRate] | None:
@@ -104,7 +116,7 @@ def strictest_target(scope: Scope, lob: str | None, workload: str | None = None)
 
 def _row(found: Outcome, percentile: float) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "key": f"{found.factor:g}x|{found.servers}", "factor": found.factor, "servers": found.servers,
+        "key": f"{found.factor:.10g}x|{found.servers}", "factor": found.factor, "servers": found.servers,
         "utilisation": found.utilisation, "stable": found.stable,
     }  # fmt: skip
     row |= {f"wait_p{p}_ms": value for p, value in found.wait_ms.items()}
@@ -122,9 +134,9 @@ def _sample(arrivals: Arrivals) -> dict[str, Any]:
 
 def _needed(planner: Planner, factors: list[float], rates: dict[str, NodeRate] | None) -> dict[str, Any]:
     """The fewest machines by factor, and for the load nearest to today's what to buy or switch off."""
-    needed = {f"{factor:g}": planner.smallest(factor) for factor in factors}
+    needed = {f"{factor:.10g}": planner.smallest(factor) for factor in factors}
     at = min(factors, key=lambda f: (abs(f - 1), f))
-    fewest = needed[f"{at:g}"]
+    fewest = needed[f"{at:.10g}"]
     told: dict[str, Any] = {"needed": needed, "advice_factor": at, "fewest": fewest, "change": None}
     told |= {"change_nusd_per_month": None}
     if rates and fewest is not None:

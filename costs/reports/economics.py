@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costs.reports.base import Report
 from costs.rollups import as_of
 from switchyard.core.money import NUSD_PER_USD
 from switchyard.supervisor.home import ROOT
 from switchyard.tenancy.querysets import Scope
+
+if TYPE_CHECKING:
+    from costs.economics.answers import Bar
 
 TRACE = ROOT / "data" / "traces" / "servegen_week.csv.gz"
 
@@ -36,9 +40,16 @@ def economics(
     """Rows {"key": plan, "cost_nusd", "machines_nusd", "right", "late_share", "lawful", "floors", "share"}: six days of the
     trace; totals hold the ratios with their intervals. Period, group and LOB change nothing: it is a simulation, not
     anybody's spending. ValueError for an assumption that isn't one or can't be."""
+    rows, totals = _replayed(tuple(sorted(changes.items())))
+    return Report("economics", as_of(), deepcopy(rows), deepcopy(totals))
+
+
+# Nothing of a reader or of the books is in it, so what was replayed once need not be again while the process lives.
+@lru_cache(maxsize=64)
+def _replayed(changes: tuple[tuple[str, float], ...]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     from costs.economics.answers import accuracy_delta_points, ratios, replay
 
-    outcomes = replay(changes, shapes=shapes())
+    outcomes = replay(dict(changes), shapes=shapes())
     dearest = outcomes["all_external_large"].total_usd
     rows = [
         {
@@ -56,4 +67,12 @@ def economics(
     totals: dict[str, Any] = {"accuracy_delta_points": accuracy_delta_points(outcomes)}
     for name, ratio in ratios(outcomes).items():
         totals[name] = None if ratio is None else {"value": ratio.value, "low": ratio.low, "high": ratio.high}
-    return Report("economics", as_of(), rows, totals)
+    return rows, totals
+
+
+@lru_cache(maxsize=64)
+def sensitivity(ratio: str, changes: tuple[tuple[str, float], ...]) -> tuple[Bar, ...]:
+    """The ratio with each assumption alone at its low and its high value, farthest first."""
+    from costs.economics.answers import tornado
+
+    return tuple(tornado(ratio, dict(changes), shapes=shapes()))

@@ -16,9 +16,9 @@ def number(name: str, low: float, high: float) -> Callable[[str], float]:
         try:
             value = float(text)
         except ValueError:
-            raise ValueError(f"{name} must be a number from {low:g} to {high:g}, not {text!r}.") from None
+            raise ValueError(f"{name} must be a number from {low:g} to {high:,.10g}, not {text!r}.") from None
         if not low <= value <= high:  # also refuses what is not a number at all
-            raise ValueError(f"{name} must lie between {low:g} and {high:g}; {text} does not.")
+            raise ValueError(f"{name} must lie between {low:g} and {high:,.10g}; {text} does not.")
         return value
 
     return read

@@ -50,10 +50,13 @@ def break_even(row: Row) -> str:
 
 def riding(row: Row) -> str:
     """The same where the machines stay for other work whatever this one does."""
-    told = _(
+    return " ".join(part for part in (_where(row), _bound_part(row), riding_part()) if part)
+
+
+def riding_part() -> str:
+    return _(
         "By its share of their bills, that is: the machines stay for work that may not leave, and have room for this."
     )
-    return " ".join(part for part in (_where(row), _bound_part(row), told) if part)
 
 
 def _where(row: Row) -> str:
@@ -131,6 +134,8 @@ def _what_to_do(row: Row) -> str:
 
 def organisation(row: Row) -> str:
     """What follows for the machines as a whole."""
+    if row["rides_free"]:
+        return " ".join(part for part in (_paid_anyway(row), _what_to_do(row)) if part)
     staying = ngettext(
         "%(n)d machine must stay for work that may not leave.",
         "%(n)d machines must stay for work that may not leave.",
@@ -153,6 +158,23 @@ def organisation(row: Row) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _paid_anyway(row: Row) -> str:
+    """Bound work keeps all machines, and they have room: what may leave costs nothing more at home."""
+    text = ngettext(
+        "%(n)d machine must stay for work that may not leave, so its bill of %(bill)s a day is due either way. It has room "
+        "for all other work too: %(y)s answers a day, which would cost %(outside)s a day outside and nothing more at home.",
+        "%(n)d machines must stay for work that may not leave, so their bill of %(bill)s a day is due either way. They have "
+        "room for all other work too: %(y)s answers a day, which would cost %(outside)s a day outside and nothing more at "
+        "home.",
+        row["machines_bound"],
+    )  # fmt: skip
+    outside = (row["external_nusd_per_1000"] or 0) * row["answers_per_day"] / 1000
+    return text % {
+        "n": row["machines_bound"], "bill": money(row["machines_nusd_per_day"]), "y": volume(row["answers_per_day"]),
+        "outside": money(outside),
+    }  # fmt: skip
+
+
 def nothing_to_queue() -> str:
     return _(
         "Nothing to queue: in this period the private side gave fewer than two answers with a measured time. "
@@ -170,7 +192,8 @@ def machines_are_shared() -> str:
 def capacity(planner: Planner, found: Outcome | None, factor: float, machines: int | None, told: Row) -> str:
     """How many machines meet the target at that load, and what to buy or switch off."""
     named = {
-        "share": f"{planner.percentile:g}", "target": f"{planner.target_ms:,.4g}", "factor": f"{factor:g}", "n": told["fewest"],
+        "share": f"{planner.percentile:g}", "target": f"{planner.target_ms:,.4g}", "factor": f"{factor:,.10g}",
+        "n": told["fewest"],
     }  # fmt: skip
     if found is None:
         return (

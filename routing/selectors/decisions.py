@@ -58,6 +58,12 @@ def _candidate(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attempt(row: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: value for name, value in row.items() if name not in ("cost_nusd", "at_ns", "legs", "saved")}
-    parts = {f"{name}_usd": {k: format_usd(v) for k, v in row[name].items()} for name in ("legs", "saved") if name in row}
+    plain = {
+        name: value for name, value in row.items() if name not in ("cost_nusd", "at_ns", "legs", "saved")
+    }
+    parts = {
+        f"{name}_usd": {k: format_usd(v) for k, v in row[name].items()}
+        for name in ("legs", "saved")
+        if name in row
+    }
     return plain | parts | {"at": from_ns(row["at_ns"]).isoformat(), "cost_usd": format_usd(row["cost_nusd"])}

@@ -59,7 +59,10 @@ def period_from(query: Mapping[str, str]) -> Period:
     name, fault = query.get("period", DEFAULT), ""
     zone = _zone(query.get("tz") or "UTC")
     if zone is None:
-        zone, fault = UTC, str(_("That is no time zone of the IANA database, such as Asia/Kolkata; showing UTC."))
+        zone, fault = (
+            UTC,
+            str(_("That is no time zone of the IANA database, such as Asia/Kolkata; showing UTC.")),
+        )
     if name == "custom":
         return _custom(query, zone, fault)
     return _named(name if name in NAMES else DEFAULT, zone, fault)

@@ -22,7 +22,9 @@ def clear_history(*, organisation: Organisation, actor: str | None = None) -> di
     )
     feedback = Feedback.objects.filter(organisation_id=organisation.pk, origin=ORIGIN)
     removed = {"interceptions": caught.delete()[0], "feedback": feedback.delete()[0]}
-    removed |= remove_demonstration(organisation.pk) | {"business events": plans.remove_events(organisation.pk)}
+    removed |= remove_demonstration(organisation.pk) | {
+        "business events": plans.remove_events(organisation.pk)
+    }
     removed["decisions"] = decisions.delete()[0]
     # The job stays, so that the next start doesn't bring back what somebody took out.
     Job.objects.filter(organisation=organisation, kind=KIND).update(

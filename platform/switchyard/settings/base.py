@@ -189,7 +189,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024
 
 SWITCHYARD = SWITCHYARD_DEFAULTS | {
     "UPSTREAM_CIDRS": env_list("SWITCHYARD_UPSTREAM_CIDRS"),
-    "PUBLIC_URL": env_str("SWITCHYARD_URL", next(iter(CSRF_TRUSTED_ORIGINS), f"http://127.0.0.1:{PORT}")).rstrip("/"),
+    "PUBLIC_URL": env_str(
+        "SWITCHYARD_URL", next(iter(CSRF_TRUSTED_ORIGINS), f"http://127.0.0.1:{PORT}")
+    ).rstrip("/"),
     "DATA_DIR": env_str("SWITCHYARD_DATA", str(ROOT.parent / "shared" / "data")),
 }
 

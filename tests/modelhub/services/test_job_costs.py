@@ -159,7 +159,10 @@ def test_what_a_job_computes_and_what_it_asks_of_a_vendor_stand_on_its_purposes_
     runner.run(job.pk, compute(HOUR_NS), job_costs.settle)
     calls = [Call(f"req_{i}", 1_790_000_000_000_000_000 + i, 3.0, 1_000, 10, 0) for i in range(3)]
     job_costs.book_vendor_calls(job, external, workload.name, calls)
-    assert set(Attempt.objects.values_list("purpose", "side")) == {("evaluation", "private"), ("evaluation", "external")}
+    assert set(Attempt.objects.values_list("purpose", "side")) == {
+        ("evaluation", "private"),
+        ("evaluation", "external"),
+    }
     assert set(LedgerEntry.objects.values_list("purpose", flat=True)) == {"evaluation"}
 
 

@@ -23,7 +23,9 @@ def test_a_shadow_is_asked_paid_and_metered_but_never_answers(gateway: RunningGa
     assert shadow["shadow"] == {"of": answered["decision_id"], "agrees": False}
     assert shadow["attempts"][0]["deployment"] == "ext-a" and shadow["cost_nusd"] > 0
     assert (shadow["deployment"], shadow["answers"]) == ("", 0)
-    assert (answered["purpose"], shadow["purpose"]) == ("answer", "shadow"), "each on a line of its own in the books"
+    assert (answered["purpose"], shadow["purpose"]) == ("answer", "shadow"), (
+        "each on a line of its own in the books"
+    )
 
 
 def test_a_shadow_that_may_not_see_the_data_is_not_asked(gateway: RunningGateway) -> None:

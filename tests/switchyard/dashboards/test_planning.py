@@ -90,7 +90,7 @@ def test_an_assumption_changed_by_device_moves_its_row_and_is_marked(company: Pl
 
 @pytest.mark.parametrize(
     ("query", "says"),
-    [("factor=1e9", "between 0.01 and 100"), ("target_ms=soon", "must be a number"), ("price_usd.abacus=5", "devices are"),
+    [("factor=1e9", "between 0.01 and 10,000,000"), ("target_ms=soon", "must be a number"), ("price_usd.abacus=5", "devices are"),
      ("efficiency=7", "efficiency must lie"), ("pool=attic", "no machine in a pool")],
 )  # fmt: skip
 def test_nonsense_is_said_and_the_rest_is_shown(company: Planned, query: str, says: str) -> None:

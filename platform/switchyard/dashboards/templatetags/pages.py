@@ -45,11 +45,11 @@ def count(value: Any) -> str:
 
 @register.filter
 def figure(value: Any) -> str:
-    """Three or four significant digits."""
+    """Three or four significant digits; whole numbers from a thousand on."""
     if value in (None, ""):
         return DASH
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{int(value):,}"
+    if isinstance(value, int) or float(value).is_integer() or abs(value) >= 1000:
+        return f"{round(value):,}"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
 
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from costs.charts import economics as figures
 from costs.reports.economics import economics as report_of
-from costs.reports.economics import shapes
+from costs.reports.economics import sensitivity
 from switchyard.dashboards.pages import Column, PageRequest, Panel, page, show_panels
 
 RATIOS = ("share_of_all_external_large", "share_of_cheapest_single_side", "ratio_to_hindsight")
@@ -73,7 +73,7 @@ def economics(request: PageRequest) -> HttpResponse:
     }
     context = {
         "fault": fault, "fields": _fields(changes), "changed": bool(changes), "ratio": ratio, "ratios": _ratios().items(),
-        "delta": report.totals["accuracy_delta_points"],
+        "delta": report.totals["accuracy_delta_points"], "distance": abs(report.totals["accuracy_delta_points"]),
     }  # fmt: skip
     return show_panels(request, "costs/economics.html", builders, context)
 
@@ -126,17 +126,16 @@ def _ratios_panel(totals: Mapping[str, Any]) -> Panel:
             Column(_("High"), "number"),
         ],
         rows,
+        wide=True,
         note=_("95 % intervals over resampled days. Empty: no single side keeps residency and every floor."),
     )
 
 
 def _tornado_panel(ratio: str, changes: Mapping[str, float]) -> Panel:
-    from costs.economics.answers import tornado
-
     bars = [
         {"key": bar.assumption.name, "at_low": bar.at_low, "at_high": bar.at_high, "base": bar.base,
          "low": bar.assumption.low, "high": bar.assumption.high}
-        for bar in tornado(ratio, changes, shapes=shapes())
+        for bar in sensitivity(ratio, tuple(sorted(changes.items())))
     ]  # fmt: skip
     return Panel(
         "tornado",

@@ -74,7 +74,11 @@ def _anomalies(ask: Ask) -> Panel:
     requests = reverse("dashboards:spend-requests")
 
     def day(row: dict[str, Any]) -> Link:
-        query = {"at": row["day"], "lob": row["lob"], "workload": row["key"] if row["key"] != row["lob"] else ""}
+        query = {
+            "at": row["day"],
+            "lob": row["lob"],
+            "workload": row["key"] if row["key"] != row["lob"] else "",
+        }
         return Link(row["day"], f"{requests}?{urlencode({k: v for k, v in query.items() if v})}")
 
     return Panel(

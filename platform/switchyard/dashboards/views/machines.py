@@ -165,7 +165,9 @@ def _pools(bills: Callable[[], Rows]) -> Panel:
     """Machines that are bought and judged together."""
     sums: dict[str, dict[str, float]] = {}
     for row in bills():
-        pool = sums.setdefault(row["pool"] or _("no pool"), dict.fromkeys(("n", "bill", "used", "idle", "hours", "busy"), 0))
+        pool = sums.setdefault(
+            row["pool"] or _("no pool"), dict.fromkeys(("n", "bill", "used", "idle", "hours", "busy"), 0)
+        )
         pool["n"] += 1
         for name in ("bill", "used", "idle"):
             pool[name] += row[f"{name}_nusd"]
@@ -207,7 +209,9 @@ def _summed(rows: Rows, index: int) -> Rows:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         key = row["key"].split("|")[index] if row["kind"] == "work" else row["key"]
-        sums = found.setdefault((row["kind"], key), {"key": key, "kind": row["kind"]} | dict.fromkeys(names, 0))
+        sums = found.setdefault(
+            (row["kind"], key), {"key": key, "kind": row["kind"]} | dict.fromkeys(names, 0)
+        )
         for name in names:
             sums[name] += row[name]
     return [row for _key, row in sorted(found.items(), key=lambda item: (item[0][0] == "idle", item[0][1]))]
@@ -251,7 +255,9 @@ def _restatements(rows: Any) -> Panel:
 
 
 def _moves(moved: dict[str, int]) -> str:
-    return ", ".join(f"{name} {'+' if nusd > 0 else '−'}{format_usd(abs(nusd))}" for name, nusd in moved.items())
+    return ", ".join(
+        f"{name} {'+' if nusd > 0 else '−'}{format_usd(abs(nusd))}" for name, nusd in moved.items()
+    )
 
 
 def _preview(row: Restatement) -> Panel:

@@ -61,7 +61,9 @@ def share_by_lob(ask: Ask) -> Panel:
 
 def cost_per_correct(ask: Ask, group: str = "lob") -> Panel:
     rows = reports.cost_per_correct(**ask.report(group=group)).rows
-    title = {"lob": _("Line of business"), "deployment": _("Deployment"), "model": _("Model")}.get(group, _("Workload"))
+    title = {"lob": _("Line of business"), "deployment": _("Deployment"), "model": _("Model")}.get(
+        group, _("Workload")
+    )
     return Panel(
         "cost-per-correct", _("Cost per correct answer"),
         [Column(title), Column(_("Cost per correct answer"), "usd"), Column(_("Low"), "usd"), Column(_("High"), "usd"),

@@ -10,17 +10,19 @@ from django.http import HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 
 from costs.charts import planning as figures
+from costs.models import Node
 from costs.reports.arrivals import private_arrivals
 from costs.reports.base import Report
 from costs.reports.break_even import break_even as break_even_report
-from costs.reports.capacity import FACTORS
 from costs.reports.capacity import PARAMETERS as CAPACITY
 from costs.reports.capacity import capacity as capacity_report
+from costs.reports.planning_words import riding_part
 from costs.reports.purchase import PARAMETERS as PURCHASE
 from costs.reports.purchase import purchase_advice
 from switchyard.core.clock import now
-from switchyard.dashboards.pages import Column, PageRequest, Panel, page, show_panels
-from switchyard.dashboards.selectors import has_demonstration
+from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, show_panels
+from switchyard.dashboards.selectors import has_demonstration, workloads
+from switchyard.dashboards.templatetags.pages import usd
 
 BY_DEVICE = ("price_usd", "cloud_usd", "watts")
 
@@ -58,17 +60,31 @@ def _bills(row: dict[str, Any] | None) -> Panel:
         [Column(_("Answers a day"), "number"), Column(_("Private"), "usd"), Column(_("External"), "usd")],
         [[round(p["volume"], 1), p["private_nusd"], p["external_nusd"]] for p in points],
         figures.break_even(row) if row and points else None, wide=True,
-        note=_("A machine is paid for whether it works or not, so the private line is flat up to what it can do as planned, "
-               "and climbs with the machines beyond. The band is the 95 % interval of the crossing."),
+        note=_bills_note(row),
         empty=_("Both lines need a machine with a cost and an external price."),
     )  # fmt: skip
 
 
+def _bills_note(row: dict[str, Any] | None) -> str:
+    if row and row.get("rides_free"):
+        return _("Private is what this work adds at home to the machines' bill of %(bill)s a day, which is due either way: "
+                 "nothing.") % {"bill": usd(row["machines_nusd_per_day"])}  # fmt: skip
+    return _("A machine is paid for whether it works or not, so the private line is flat up to what it can do as planned, "
+             "and climbs with the machines beyond. The band is the 95 % interval of the crossing.")  # fmt: skip
+
+
 def _sentences(report: Report) -> Panel:
+    """What many rows would repeat is said once, below the title."""
+    told = riding_part()
+    riding = any(r["sentence"].endswith(told) for r in report.rows)
     return Panel(
         "break-even-advice", _("What follows, workload by workload"),
         [Column(_("Workload")), Column(_("Line of business")), Column(_("What it says"))],
-        [[r["key"], r["lob"], r["sentence"]] for r in report.rows], wide=True, empty=report.totals["sentence"],
+        [[r["key"], r["lob"] or "–", r["sentence"].replace(told, _("It rides along."))] for r in report.rows],
+        wide=True, empty=report.totals["sentence"],
+        note=_("“Rides along”: by its share of the machines' bills it would be cheaper outside at today's volume; but the "
+               "machines stay for work that may not leave and have room for it, so at home it costs nothing more.")
+        if riding else "",
     )  # fmt: skip
 
 
@@ -77,15 +93,16 @@ def _by_workload(report: Report) -> Panel:
         "break-even-by-workload", _("Break-even by workload"),
         [Column(_("Workload")), Column(_("Line of business")), Column(_("Answers a day"), "number"),
          Column(_("Break-even"), "number"), Column(_("Low"), "number"), Column(_("High"), "number"),
-         Column(_("Machines a day"), "usd"), Column(_("Private, 1,000 answers"), "usd"),
-         Column(_("External, 1,000 answers"), "usd"), Column(_("Paid-for answers a day"), "number"),
-         Column(_("May leave"), "rate"), Column(_("Whole days"), "count")],
-        [[r["key"], r["lob"], r["answers_per_day"], r["break_even_per_day"], r["low"], r["high"],
+         Column(_("Machines a day"), "usd"), Column(_("Private, 1,000"), "usd"),
+         Column(_("External, 1,000"), "usd"), Column(_("Paid-for answers a day"), "number", detail=True),
+         Column(_("May leave"), "rate", detail=True), Column(_("Whole days"), "count", detail=True)],
+        [[r["key"], r["lob"] or "–", r["answers_per_day"], r["break_even_per_day"], r["low"], r["high"],
           r["private_fixed_nusd_per_day"], r["private_nusd_per_1000"], r["external_nusd_per_1000"], r["capacity_per_day"],
           r["movable_share"], r["days"]] for r in report.rows],
         wide=True, empty=report.totals["sentence"],
         note=_("Machines: the workload's share of their bills by use, or a machine of its own where you see no others. "
-               "Private: what answers take of a machine that is used as planned."),
+               "Private: what 1,000 answers take of a machine that is used as planned. Break-even is in answers a day, with its "
+               "95 % interval."),
     )  # fmt: skip
 
 
@@ -113,8 +130,10 @@ def capacity(request: PageRequest) -> HttpResponse:
     if "csv" not in request.GET:
         context = {
             "asked": _asked(request.GET, planned()), "sentence": planned().totals["sentence"],
-            "advice": advised().totals["sentence"], "fields": _fields(advised()), "totals": planned().totals,
+            "advice": advised().totals["sentence"], "fields": _fields(advised()), "changed": bool(terms),
+            "totals": planned().totals,
             "demonstration": has_demonstration(ask), "faults": faults, "given": _given(request.GET),
+            "workloads": [row.name for row in workloads(ask)], "pools": _pools(ask),
         }  # fmt: skip
     return show_panels(request, "costs/capacity.html", builders, context)
 
@@ -163,10 +182,17 @@ def _guarded(report: Callable[[], Report], name: str, faults: list[str]) -> Repo
 def _asked(query: Mapping[str, str], report: Report) -> dict[str, Any]:
     totals = report.totals
     return {
-        "factor": query.get("factor") or ", ".join(f"{factor:g}" for factor in FACTORS),
+        "factor": query.get("factor") or ", ".join(f"{factor:.10g}" for factor in totals.get("factors", ())),
         "target_ms": f"{totals.get('target_ms', 1000):g}", "percentile": f"{totals.get('percentile', 95):g}",
         "workload": query.get("workload", ""), "pool": query.get("pool", ""),
     }  # fmt: skip
+
+
+def _pools(ask: Ask) -> list[str]:
+    if ask.scope.lob_ids is not None:
+        return []
+    rows = Node.objects.filter(organisation_id=ask.scope.organisation_id).exclude(pool="")
+    return list(rows.order_by("pool").values_list("pool", flat=True).distinct())
 
 
 def _given(query: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -207,12 +233,13 @@ def _capacity(report: Report) -> Panel:
 def _devices(report: Report) -> Panel:
     return Panel(
         "purchase-advice", _("Devices at your arrivals"),
-        [Column(_("Device")), Column(_("Origin")), Column(_("Figures")), Column(_("Machines"), "count"), Column(_("How")),
+        [Column(_("Device")), Column(_("Origin"), detail=True), Column(_("Figures")), Column(_("Machines"), "count"),
+         Column(_("How")),
          Column(_("Once"), "usd"), Column(_("A month"), "usd"), Column(_("1,000 answers"), "usd"),
-         Column(_("A correct answer"), "usd"), Column(_("Low"), "usd"), Column(_("High"), "usd"), Column(_("Busy"), "rate"),
-         Column(_("Response, 95 % ms"), "number"), Column(_("Work on fallback operators"), "rate"),
-         Column(_("Time in them"), "rate"), Column(_("Pays against external from month"), "count"),
-         Column(_("Pays against today from month"), "count")],
+         Column(_("A correct answer"), "usd"), Column(_("Low"), "usd", detail=True), Column(_("High"), "usd", detail=True),
+         Column(_("Busy"), "rate"), Column(_("Response, 95 % ms"), "number"),
+         Column(_("Work on fallback operators"), "rate"), Column(_("Time in them"), "rate", detail=True),
+         Column(_("Pays against external from month"), "count"), Column(_("Pays against today from month"), "count")],
         [[r["name"], r["origin"], _("SIMULATED") if r["simulated"] else _("measured"), r["servers"], r["how"], r["once_nusd"],
           r["nusd_per_month"], r["nusd_per_1000"], r["nusd_per_correct"], r["low"], r["high"], r["utilisation"],
           r["response_p95_ms"], r["fallback_share"], r["fallback_time_share"], r["month_against_external"],
@@ -241,7 +268,7 @@ def _operators(report: Report) -> Panel:
     names = [n for n in next(iter(coverage.values()), {}) if n not in ("origin", "date", "source")]
     return Panel(
         "operators", _("Which operators run where"),
-        [Column(_("Provider")), *(Column(name) for name in names), Column(_("Says who")), Column(_("Date")),
+        [Column(_("Provider")), *(Column(name.replace("_", " ")) for name in names), Column(_("Says who")), Column(_("Date")),
          Column(_("Source"))],
         [[provider, *(row[name] for name in names), row["origin"], row["date"], row["source"]]
          for provider, row in coverage.items()],

@@ -68,7 +68,9 @@ def _part(nusd: int | None) -> int | str:
 def _last_policy(ask: Ask, replay: bool) -> Panel:
     report = reports.counterfactual(**ask.report(replay=replay))
     note = (
-        _("Decisions taken again by the policies that were live when the month before ended: up to 5,000 a workload, scaled up.")
+        _(
+            "Decisions taken again by the policies that were live when the month before ended: up to 5,000 a workload, scaled up."
+        )
         if replay
         else _("This period's requests, with the sides sharing them as in the period of equal length before.")
     )

@@ -71,7 +71,9 @@ def _span(ask: Ask, at: str) -> Span:
             raise ValueError
         start = first.replace(minute=0, second=0, microsecond=0, tzinfo=zone).astimezone(UTC)
         # An hour that the clock shows twice is both of them, as it is on the page that leads here.
-        end = first.replace(minute=0, second=0, microsecond=0, tzinfo=zone, fold=1).astimezone(UTC) + timedelta(hours=1)
+        end = first.replace(minute=0, second=0, microsecond=0, tzinfo=zone, fold=1).astimezone(
+            UTC
+        ) + timedelta(hours=1)
     except (ValueError, OverflowError):
         raise Http404 from None
     return Span(start, end, at)
