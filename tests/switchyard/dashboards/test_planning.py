@@ -46,6 +46,16 @@ def test_the_break_even_page_says_where_the_crossing_is_and_where_today_is(compa
     assert alice.get("/break-even/", {"csv": "break-even-by-workload"}).content.decode().count("\n") >= 4
 
 
+def test_work_that_rides_along_is_drawn_at_nothing_on_axes_that_have_a_zero(company: Planned) -> None:
+    answer = client_of(company, "alice", "admin").get("/break-even/")
+    panel = answer.context["panel"]["break-even"]
+    private = panel.figure["data"][0]
+    assert set(private["y"]) == {0} and panel.figure["layout"]["yaxis"]["type"] == "linear"
+    assert "$2.40 a day, which is due either way" in str(panel.note)
+    sentences = dict((row[0], row[2]) for row in answer.context["panel"]["break-even-advice"].rows)
+    assert sentences["support-intent"].endswith("It rides along.")
+
+
 def test_a_neighbour_sees_their_own_work_alone(company: Planned) -> None:
     bob = client_of(company, "bob", "viewer", "customer-service")
     even = bob.get("/break-even/").content.decode()
