@@ -15,6 +15,34 @@ from costs.nodes.restate import restate
 from costs.nodes.versions import COST_FIELDS
 from switchyard.core.errors import ValidationFailed
 
+# Every amount with its unit.
+LABELS = {
+    "usd_per_hour": _("Cloud rate, USD an hour"),
+    "commitment_usd_per_hour": _("Under a commitment, USD an hour"),
+    "commitment_upfront_usd": _("Paid upfront, USD"),
+    "commitment_months": _("Upfront covers, months"),
+    "capex_usd": _("Purchase, USD"),
+    "salvage_usd": _("Worth at the end, USD"),
+    "life_months": _("Life, months"),
+    "watts": _("Power, W"),
+    "pue": _("Power usage effectiveness, ×"),
+    "usd_per_kwh": _("Electricity, USD a kWh"),
+    "tariff": _("Tariff by hour (JSON)"),
+    "tariff_timezone": _("Time zone of the tariff"),
+    "rack_usd_per_month": _("Rack, USD a month"),
+    "people_usd_per_month": _("People, USD a month"),
+    "operations_usd_per_month": _("Operations, USD a month"),
+    "planned_utilisation": _("Planned utilisation, 0 to 1"),
+    "source": _("Where the figures are from"),
+}
+HELP = {
+    "usd_per_hour": "",
+    "commitment_usd_per_hour": "",
+    "commitment_months": _("From the moment it is in force."),
+}
+WIDGETS = {"tariff": forms.Textarea(attrs={"rows": 2})}
+MOMENT = forms.DateTimeInput(attrs={"placeholder": "2026-11-25 14:00"})
+
 
 class CostForm(forms.ModelForm):
     """A change of cost from a moment on; `preview` holds what it would move once the form is valid."""
@@ -22,6 +50,7 @@ class CostForm(forms.ModelForm):
     valid_from = forms.DateTimeField(
         label=_("In force from (UTC)"),
         required=False,
+        widget=MOMENT,
         help_text=_("Empty: now. A time in the past bills its hours again."),
     )
     reason = forms.CharField(label=_("Reason"), required=False, max_length=300)
@@ -30,6 +59,9 @@ class CostForm(forms.ModelForm):
     class Meta:
         model = Node
         fields = COST_FIELDS
+        labels = LABELS
+        help_texts = HELP
+        widgets = WIDGETS
 
     def clean_valid_from(self) -> datetime | None:
         moment = self.cleaned_data["valid_from"]
@@ -81,6 +113,9 @@ class NodeForm(CostForm):
     class Meta:
         model = Node
         fields = ("name", *CARRYING_FIELDS, *COST_FIELDS)
+        labels = LABELS
+        help_texts = HELP
+        widgets = WIDGETS
 
     def clean_idle_shares(self) -> dict[str, Any]:
         return self.cleaned_data["idle_shares"] or {}
@@ -98,8 +133,8 @@ class NodeForm(CostForm):
 class RestateForm(forms.Form):
     """Closed hours of a period, billed again."""
 
-    start = forms.DateTimeField(label=_("From (UTC)"))
-    end = forms.DateTimeField(label=_("To (UTC)"))
+    start = forms.DateTimeField(label=_("From (UTC)"), widget=MOMENT)
+    end = forms.DateTimeField(label=_("To (UTC)"), widget=MOMENT)
     reason = forms.CharField(label=_("Reason"), max_length=300)
     moves: Restatement | None = None
 

@@ -52,7 +52,7 @@ def test_work_that_rides_along_is_drawn_at_nothing_on_axes_that_have_a_zero(comp
     private = panel.figure["data"][0]
     assert set(private["y"]) == {0} and panel.figure["layout"]["yaxis"]["type"] == "linear"
     assert "$2.40 a day, which is due either way" in str(panel.note)
-    sentences = dict((row[0], row[2]) for row in answer.context["panel"]["break-even-advice"].rows)
+    sentences = {row[0]: row[2] for row in answer.context["panel"]["break-even-advice"].rows}
     assert sentences["support-intent"].endswith("It rides along.")
 
 

@@ -35,7 +35,11 @@ def usd(nusd: Any, places: int | None = None) -> str:
 
 @register.filter
 def rate(value: Any, places: int = 1) -> str:
-    return DASH if value in (None, "") else f"{value * 100:.{places}f} %"
+    """Per cent; a share too small for that many places keeps two significant digits: it isn't nothing."""
+    if value in (None, ""):
+        return DASH
+    shown = f"{value * 100:.{places}f}"
+    return f"{value * 100:.2g} %" if value and float(shown) == 0 else f"{shown} %"
 
 
 @register.filter

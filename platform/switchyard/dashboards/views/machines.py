@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_http_methods
 
 from costs.charts import node_bill as used_and_idle
@@ -27,6 +28,10 @@ from switchyard.core.money import format_usd
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, require_role, show_panels
 
 WRITERS = ("finance", "operator")
+TOO_LONG = 50  # times the longest bar of work
+NOT_YET = _lazy(
+    "No hour of this period is closed yet: an hour's bill stands here within ten minutes of its end."
+)
 LISTED = 50
 Rows = list[dict[str, Any]]
 FORMS: dict[str, type[CostForm] | type[RestateForm]] = {"cost": CostForm, "restate": RestateForm}
@@ -141,7 +146,7 @@ def _hours(ask: Ask, name: str = "") -> Panel:
          Column(_("Utilisation"), "rate")],
         [[r["key"], r["bill_nusd"], r["used_nusd"], r["idle_nusd"], r["utilisation"]] for r in rows],
         charts.node_hours(rows) if rows else None, wide=True,
-        note=_("Closed hours; used and idle add up to the bill to the nano-dollar."),
+        note=_("Closed hours; used and idle add up to the bill to the nano-dollar."), empty=NOT_YET,
     )  # fmt: skip
 
 
@@ -158,6 +163,7 @@ def _bills(bills: Callable[[], Rows]) -> Panel:
         used_and_idle(rows) if rows else None, wide=True,
         note=_("Closed hours of the period. Idle is nobody's request: it stands on its own line and adds up with the used "
                "part to the bill. Pool and rule are those of today; each hour was closed under its own."),
+        empty=NOT_YET,
     )  # fmt: skip
 
 
@@ -179,6 +185,7 @@ def _pools(bills: Callable[[], Rows]) -> Panel:
          Column(_("Idle"), "usd"), Column(_("Utilisation"), "rate")],
         [[key, p["n"], p["bill"], p["used"], p["idle"], p["busy"] / p["hours"] if p["hours"] else None]
          for key, p in sorted(sums.items())],
+        wide=True, empty=NOT_YET,
     )  # fmt: skip
 
 
@@ -189,6 +196,7 @@ def _work(did: Callable[[], Rows], group: str) -> Panel:
         "lob": (_("Metered and loaded by line of business"), _("Line of business")),
     }
     title, key = titles[group]
+    drawn = _comparable(rows)
     return Panel(
         f"machine-{'work' if group == 'purpose' else 'lobs'}", title,
         [Column(key), Column(_("Metered"), "usd"), Column(_("Loaded"), "usd"), Column(_("Difference"), "usd"),
@@ -197,10 +205,20 @@ def _work(did: Callable[[], Rows], group: str) -> Panel:
         [[r["key"], r["metered_nusd"], r["loaded_nusd"], r["variance_nusd"], round(r["accelerator_s"], 3), r["answers"],
           *(r[f"{what}_nusd"] * 1000 / r["answers"] if r["answers"] else None for what in ("metered", "loaded"))]
          for r in rows],
-        charts.metered_and_loaded(rows) if rows else None, wide=True,
+        charts.metered_and_loaded(drawn) if drawn else None, wide=True,
         note=_("Metered: measured time at the standard rate, what budgets count. Loaded: the share of the machines' bills, "
-               "with the idle time that is carried by use. Other idle time stands on lines of its own."),
+               "with the idle time that is carried by use. Other idle time stands on lines of its own.")
+        + ("" if drawn == rows else " " + _("They are so long that only the table shows them.")),
+        empty=_("The machines did nothing in this period."),
     )  # fmt: skip
+
+
+def _comparable(rows: Rows) -> Rows:
+    """Without idle lines where work beside them would be too short to be seen."""
+    work = [row for row in rows if row["kind"] == "work"]
+    longest = max((row["loaded_nusd"] for row in work), default=0)
+    idle = max((row["loaded_nusd"] for row in rows if row["kind"] != "work"), default=0)
+    return work if longest and idle > TOO_LONG * longest else rows
 
 
 def _summed(rows: Rows, index: int) -> Rows:
