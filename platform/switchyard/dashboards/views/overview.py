@@ -17,26 +17,42 @@ from switchyard.dashboards.views import panels
 @page
 def overview(request: PageRequest) -> HttpResponse:
     ask = request.ask
-    worlds = (
-        reports.counterfactual(**ask.report()) if request.GET.get("csv") in (None, "counterfactual") else None
-    )
+    worlds = spend = right = None
+    if "csv" not in request.GET:  # the figures above the charts come from the charts' own reports
+        worlds = reports.counterfactual(**ask.report())
+        spend, right = reports.spend(**ask.report(group="lob,side")), reports.accuracy(**ask.report())
     builders = {
         "counterfactual": partial(panels.counterfactual, ask, worlds),
-        "cost-by-lob": partial(panels.cost_by_lob, ask),
-        "accuracy-by-lob": partial(panels.accuracy_by_lob, ask),
+        "cost-by-lob": partial(panels.cost_by_lob, ask, spend),
+        "accuracy-by-lob": partial(panels.accuracy_by_lob, ask, right),
         "share-by-lob": partial(panels.share_by_lob, ask),
         "cost-per-correct": partial(panels.cost_per_correct, ask),
         "spend-over-time": partial(panels.spend_over_time, ask),
     }
     if ask.scope.lob_ids is None:  # a machine's bill is everybody's: only for those who may see everybody
         builders["node-bill"] = partial(panels.node_bill, ask)
-    context = {} if worlds is None else _first_figure(ask, worlds)
+    context: dict[str, Any] = {}
+    if worlds is not None and spend is not None and right is not None:
+        context = _first_figure(ask, worlds) | {
+            "spend": spend,
+            "sides": _sides(spend),
+            "accuracy": right.totals,
+        }
     return show_panels(request, "dashboards/overview.html", builders, context)
 
 
+def _sides(spend: reports.Report) -> list[dict[str, Any]]:
+    """What each side cost, private first, of rows by line of business and side."""
+    sums: dict[str, dict[str, Any]] = {}
+    for row in spend.rows:
+        side = row["key"].partition("|")[2]
+        found = sums.setdefault(side, {"key": side, "cost_nusd": 0, "requests": 0})
+        found["cost_nusd"] += row["cost_nusd"]
+        found["requests"] += row["requests"]
+    return sorted(sums.values(), key=lambda row: row["key"] != "private")
+
+
 def _first_figure(ask: Ask, report: reports.Report) -> dict[str, Any]:
-    spend = reports.spend(**ask.report(group="side"))
-    spend.rows.sort(key=lambda row: row["key"] != "private")
     totals = report.totals
     mostly = [row for row in report.rows if row["bound_requests"] * 2 > row["requests"]]
     return {
@@ -50,7 +66,5 @@ def _first_figure(ask: Ask, report: reports.Report) -> dict[str, Any]:
         "worlds": charts.counterfactual(totals),
         "has_requests": bool(totals.get("requests")),
         "demonstration": has_demonstration(ask),
-        "accuracy": reports.accuracy(**ask.report()).totals,
-        "spend": spend,
         "month": Forecast.objects.for_tenant(ask.scope).filter(lob=ask.lob or "").order_by("-month").first(),
     }

@@ -16,8 +16,9 @@ def _pair(key: str) -> list[str]:
     return [first, second]
 
 
-def cost_by_lob(ask: Ask) -> Panel:
-    rows = reports.spend(**ask.report(group="lob,side")).rows
+def cost_by_lob(ask: Ask, known: reports.Report | None = None) -> Panel:
+    """`known`: spend by line of business and side, where the page has asked for it already."""
+    rows = (known or reports.spend(**ask.report(group="lob,side"))).rows
     return Panel(
         "cost-by-lob", _("Cost by line of business"),
         [Column(_("Line of business")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count"),
@@ -37,8 +38,9 @@ def spend_over_time(ask: Ask, second: str = "side", only: Mapping[str, str] | No
     )  # fmt: skip
 
 
-def accuracy_by_lob(ask: Ask) -> Panel:
-    rows = reports.accuracy(**ask.report(group="lob")).rows
+def accuracy_by_lob(ask: Ask, known: reports.Report | None = None) -> Panel:
+    """`known`: accuracy by line of business, where the page has asked for it already."""
+    rows = (known or reports.accuracy(**ask.report(group="lob"))).rows
     right = what_counts_as_right(workloads(ask))
     return Panel(
         "accuracy-by-lob", _("Accuracy by line of business"),
