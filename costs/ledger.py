@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
 from costs.books import fiscal
 from costs.models import AccountHour, Alert, LedgerEntry
@@ -94,10 +95,14 @@ def trial_balance(organisation_id: int) -> int:
     return sum(debit - credit for debit, credit in found.values())
 
 
+_CHARGED = Q(debit__startswith=EXPENSE) | Q(debit=UNATTRIBUTED)
+_RETURNED = Q(credit__startswith=EXPENSE) | Q(credit=UNATTRIBUTED)
+# What lines of business were charged, and what could be charged to none of them, less what was reversed.
+EXPENSE_SUM = Coalesce(Sum("amount_nusd", filter=_CHARGED), 0) - Coalesce(
+    Sum("amount_nusd", filter=_RETURNED), 0
+)
+
+
 def expense_nusd(rows: QuerySet[LedgerEntry]) -> int:
-    """What lines of business were charged, and what could be charged to none of them, less what was reversed."""
-    totals = rows.aggregate(
-        charged=Sum("amount_nusd", filter=Q(debit__startswith=EXPENSE) | Q(debit=UNATTRIBUTED)),
-        returned=Sum("amount_nusd", filter=Q(credit__startswith=EXPENSE) | Q(credit=UNATTRIBUTED)),
-    )
-    return (totals["charged"] or 0) - (totals["returned"] or 0)
+    """EXPENSE_SUM of these transfers."""
+    return rows.aggregate(spent=EXPENSE_SUM)["spent"]

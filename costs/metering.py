@@ -4,7 +4,7 @@ clocks that went wrong and for closed periods: those are booked when they were r
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ from switchyard.core.clock import from_ns, now
 
 log = logging.getLogger(__name__)
 Event = Mapping[str, Any]
-_prepared: set[tuple[int, int]] = set()  # months whose partitions this process has seen to
+_prepared: set[datetime] = set()  # months whose partitions this process has seen to
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 
@@ -47,7 +47,6 @@ class _Batch:
     moment_ns: int
     closed: dict[int, fiscal.Closed]
     attempts: list[Row] = field(default_factory=list)
-    entries: list[Row] = field(default_factory=list)
     alerts: dict[str, Alert] = field(default_factory=dict)
     recorded_at: str = field(init=False)
 
@@ -84,23 +83,32 @@ def record_events(events: Iterable[Event]) -> Recorded:
 
 def _record(usage: list[Event]) -> Recorded:
     done = Recorded(events=len(usage))
+    if not usage:
+        return done
     moment = now()
     batch = _Batch(moment, int(moment.timestamp() * 1e9), {})
-    batch.closed = fiscal.closed_spans({e.get("organisation_id") or 0 for e in usage}) if usage else {}
+    batch.closed = fiscal.closed_spans({e.get("organisation_id") or 0 for e in usage})
+    _prepare([ns for e in usage if type(ns := e.get("at_ns")) is int and not skewed(ns, batch.moment_ns)])
     with collector_paused():
-        for event in usage:
-            try:
-                done.times += _add(batch, event)
-            except UNREADABLE as error:
-                batch.alert(_rejected(event, error))
-                done.rejected.append(str(event.get("event_id")))
-    _prepare(done.times)
-    written = write(batch.attempts, batch.entries)
+        written = write(batch.attempts, _transfers(batch, usage, done))
     done.attempts, done.entries = written.attempts, written.entries
     if written.conflicts or written.refused:
         done.conflicts = settle_conflicts(written, done.times)
     _alert(*batch.alerts.values())
     return done
+
+
+def _transfers(batch: _Batch, usage: list[Event], done: Recorded) -> Iterator[Row]:
+    """The events' transfers; their attempts are in `batch` when it ends."""
+    for event in usage:
+        try:
+            entries, times = _add(batch, event)
+        except UNREADABLE as error:
+            batch.alert(_rejected(event, error))
+            done.rejected.append(str(event.get("event_id")))
+            continue
+        done.times += times
+        yield from entries
 
 
 def _joined(parts: Iterable[Recorded]) -> Recorded:
@@ -115,11 +123,17 @@ def _joined(parts: Iterable[Recorded]) -> Recorded:
     return whole
 
 
-def _prepare(times: Iterable[datetime]) -> None:
+def _prepare(times_ns: list[int]) -> None:
     """Partitions of the months that came; once a month and process."""
-    months = {(at.year, at.month) for at in times} - _prepared
-    if months:
-        partitions.ensure_partitions([datetime(y, m, 1, tzinfo=fiscal.UTC) for y, m in months])
+    if not times_ns:
+        return
+    month, last = fiscal.month_start(from_ns(min(times_ns))), from_ns(max(times_ns))
+    months = []
+    while month <= last:
+        months.append(month)
+        month = fiscal.month_end(month)
+    if not _prepared.issuperset(months):
+        partitions.ensure_partitions(months)
         _prepared.update(months)
 
 
@@ -128,9 +142,9 @@ def _alert(*alerts: Alert) -> None:
         Alert.objects.bulk_create(alerts, ignore_conflicts=True)
 
 
-def _add(batch: _Batch, event: Event) -> list[datetime]:
-    """An event's rows, all or none; gives their times. The answers, and what the other side would have cost, are on the
-    attempt that answered."""
+def _add(batch: _Batch, event: Event) -> tuple[list[Row], list[datetime]]:
+    """An event's rows, all or none: attempts into the batch; gives transfers and times. The answers, and what the other side
+    would have cost, are on the attempt that answered."""
     told = event.get("attempts") or []
     answering = rows.answering(event, told)
     attempts, entries, times = [], [], []
@@ -143,8 +157,7 @@ def _add(batch: _Batch, event: Event) -> list[datetime]:
         if values["cost_nusd"]:
             entries.append(rows.transfer_row(values, batch.recorded_at, memo))
     batch.attempts += attempts
-    batch.entries += entries
-    return times
+    return entries, times
 
 
 def _dated(batch: _Batch, event: Event, at_ns: int) -> tuple[datetime, str]:

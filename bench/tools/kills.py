@@ -279,7 +279,7 @@ def read_books(one: Stage, told: Told) -> Books:
     lost = sum(1 for request in whole if attempts.get(request, 0) == 0 or booked.get(request, 0) == 0)
     doubled = sum(1 for request in whole if attempts.get(request, 0) > 1 or booked.get(request, 0) > 1)
     doubled += len(told.whole) - len(whole)
-    rebuild = "from costs.tasks import check_budgets; check_budgets()"  # what the schedule does every fifteen seconds
+    rebuild = "from costs.tasks import rebuild_counters; rebuild_counters()"  # what the schedule does every five minutes
     subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", rebuild], cwd=ROOT, env=one.env, timeout=120, check=True
     )

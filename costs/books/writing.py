@@ -75,27 +75,37 @@ def append_many(entries: Iterable[LedgerEntry]) -> Written:
     return written
 
 
-def write(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
-    """Rows of ATTEMPTS and ENTRIES, in one transaction. IntegrityError when one is dated into a closed period."""
-    _check(entries)
-    with transaction.atomic():
-        try:
-            with transaction.atomic():
-                insert(ATTEMPTS, attempts)
-                insert(ENTRIES, entries)
-            return Written(len(attempts), len(entries))
-        except IntegrityError:
-            return _write_unknown(attempts, entries)
-
-
 _EVENT, _DEBIT, _CREDIT, _AMOUNT = _places(ENTRIES, "event_id", "debit", "credit", "amount_nusd")
 (_COST,) = _places(ATTEMPTS, "cost_nusd")
 
 
-def _check(entries: Sequence[Row]) -> None:
+def write(attempts: Sequence[Row], entries: Iterable[Row]) -> Written:
+    """Rows of ATTEMPTS and ENTRIES, in one transaction. IntegrityError when one is dated into a closed period.
+
+    `entries` may be a generator that fills `attempts` as it goes: the rows of one are made while the database, on another
+    core, takes those before it. Transfers go first for that: they cost the database more, and their makers less.
+    """
+    told: list[Row] = []
+    source = iter(entries)
+    with transaction.atomic():
+        try:
+            with transaction.atomic():
+                insert(ENTRIES, _checked(source, told))
+                insert(ATTEMPTS, attempts)
+            return Written(len(attempts), len(told))
+        except IntegrityError:
+            for _ in _checked(source, told):
+                pass  # what the database didn't want to hear of any more
+            return _write_unknown(attempts, told)
+
+
+def _checked(entries: Iterable[Row], told: list[Row]) -> Iterator[Row]:
+    """Each of them, kept in `told`."""
     for row in entries:
         if row[_AMOUNT] <= 0 or row[_DEBIT] == row[_CREDIT]:
             raise ValueError(f"{row[_EVENT]}: a transfer takes a positive amount and two accounts.")
+        told.append(row)
+        yield row
 
 
 def _write_unknown(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:

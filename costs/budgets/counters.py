@@ -43,30 +43,42 @@ def client() -> redis.Redis:
 
 def rebuild_counter(limit: BudgetLimit, connection: redis.Redis, at: datetime | None = None) -> int:
     """SET a budget's counter from the ledger; gives what it now says was spent. Requests may go on meanwhile."""
-    start, end = period_bounds(limit.period, limit.timezone, at or now())
-    key = counter_key(limit.id, int(start.timestamp()))
-    with connection.pipeline(transaction=True) as together:  # the counter and the stream of one instant
-        together.hget(key, "spent")
-        together.xrange(spending.STREAM, count=spending.PENDING_MAX)
-        before, entries = together.execute()
-    spent = spending.spent_nusd(limit, start, end, spending.usage_events(entries))
-    expires = int(end.timestamp()) + KEPT_S if end else 0
-    seen = -1 if before is None else int(before)
-    effective = limit.limit_at(int(start.timestamp()))
-    return int(connection.eval(SET_COUNTER, 1, key, spent, seen, effective, expires))
+    return _rebuild([limit], connection, at or now())[0]
 
 
-def rebuild_counters(connection: redis.Redis | None = None) -> int:
+def rebuild_counters(connection: redis.Redis | None = None, *, wide_only: bool = False) -> int:
     """The counters of all budgets that requests must fit into, in their present period; gives how many. None while the
-    consumer is far behind."""
+    consumer is far behind. `wide_only`: those of the organisation and of lines of business, which are read at once however
+    large the books are; those of applications and keys take one scan of the period."""
     connection = connection or client()
     if connection.xlen(spending.STREAM) > REBUILD_BACKLOG_MAX:
         log.warning("Counters aren't rebuilt: the ledger is far behind the stream")
         return 0
     limits = limits_of(Budget.objects.filter(covers="all").select_related("lob"))
-    for limit in limits:
-        rebuild_counter(limit, connection)
-    return len(limits)
+    if wide_only:
+        limits = [limit for limit in limits if limit.scope.startswith(("organisation", "lob:"))]
+    return len(_rebuild(limits, connection, now()))
+
+
+def _rebuild(limits: Sequence[BudgetLimit], connection: redis.Redis, at: datetime) -> list[int]:
+    """All counters and the stream of one instant first, then the ledger, then what counters gained meanwhile is added."""
+    periods = [period_bounds(limit.period, limit.timezone, at) for limit in limits]
+    starts = [int(start.timestamp()) for start, _ in periods]
+    keys = [counter_key(limit.id, start_s) for limit, start_s in zip(limits, starts, strict=True)]
+    with connection.pipeline(transaction=True) as together:
+        for key in keys:
+            together.hget(key, "spent")
+        together.xrange(spending.STREAM, count=spending.PENDING_MAX)
+        *before, entries = together.execute()
+    pending = spending.usage_events(entries)
+    booked, sums = spending.booked_of(pending), spending.LedgerSums()
+    found = []
+    for limit, key, start_s, (start, end), seen in zip(limits, keys, starts, periods, before, strict=True):
+        spent = spending.spent_nusd(limit, start, end, pending, sums=sums, booked=booked)
+        expires = int(end.timestamp()) + KEPT_S if end else 0
+        was = -1 if seen is None else int(seen)
+        found.append(int(connection.eval(SET_COUNTER, 1, key, spent, was, limit.limit_at(start_s), expires)))
+    return found
 
 
 async def seed_from_ledger(counters: Sequence[tuple[BudgetLimit, int]]) -> list[int]:

@@ -132,6 +132,12 @@ class LedgerEntry(models.Model):
             models.Index(fields=["at"], name="ledger_at"),
             models.Index(fields=["lob", "at"], name="ledger_lob_at"),
             models.Index(fields=["request_id"], name="ledger_request"),
+            # Budgets leave out what was replayed.
+            models.Index(
+                fields=["organisation_id", "at"],
+                condition=models.Q(origin="demonstration"),
+                name="ledger_replayed",
+            ),
             # Label lines are few beside answers; their sums by workload are read from here alone.
             models.Index(
                 fields=[

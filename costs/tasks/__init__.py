@@ -1,7 +1,7 @@
 """Scheduled work of the money side, by subject. Each task is idempotent: running late, twice or side by side does no harm."""
 
 from costs.tasks.books import prepare_books, verify_books
-from costs.tasks.budgets import carry_budgets, check_budgets
+from costs.tasks.budgets import carry_budgets, check_budgets, rebuild_counters
 from costs.tasks.foresight import find_anomalies, find_bursts, make_forecasts
 from costs.tasks.nodes import close_intervals, close_late_work
 from costs.tasks.notify import send_alerts
@@ -19,6 +19,7 @@ __all__ = [
     "find_bursts",
     "make_forecasts",
     "prepare_books",
+    "rebuild_counters",
     "reconcile_bills",
     "refresh_rollups",
     "send_alerts",

@@ -9,10 +9,17 @@ from costs import budgets
 
 @shared_task(name="costs.check_budgets")
 def check_budgets() -> int:
-    """Counters SET from the ledger, then the alerts that are due; gives how many."""
+    """The wide counters SET from the ledger, then the alerts that are due; gives how many."""
     with budgets.client() as connection:
-        budgets.rebuild_counters(connection)
+        budgets.rebuild_counters(connection, wide_only=True)
         return len(budgets.check_thresholds(connection))
+
+
+@shared_task(name="costs.rebuild_counters")
+def rebuild_counters() -> int:
+    """Every counter SET from the ledger, those of applications and keys too; gives how many."""
+    with budgets.client() as connection:
+        return budgets.rebuild_counters(connection)
 
 
 @shared_task(name="costs.carry_budgets")

@@ -7,7 +7,7 @@ text, too. Integrity is the database's: a known row raises IntegrityError, or is
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,9 +74,10 @@ def grouped_by_hash() -> Iterator[None]:
         cursor.execute("SET LOCAL enable_sort TO DEFAULT; SET LOCAL work_mem TO DEFAULT")
 
 
-def insert(table: Table, rows: Sequence[Row]) -> None:
-    """Raises IntegrityError when one of them is known; then none of the statement's is written."""
-    if not rows:
+def insert(table: Table, rows: Iterable[Row]) -> None:
+    """Raises IntegrityError when one of them is known; then none of the statement's is written. Rows are taken one by one,
+    so a generator makes them while the database is at work."""
+    if isinstance(rows, Sized) and not len(rows):
         return
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -110,7 +111,7 @@ def _insert_statement(table: Table, verb: str) -> str:
     return f"{verb} INTO {table.name} ({table.list}) VALUES ({marks})"
 
 
-def _copy(cursor: Any, name: str, columns: str, rows: Sequence[Row]) -> None:
+def _copy(cursor: Any, name: str, columns: str, rows: Iterable[Row]) -> None:
     with connection.wrap_database_errors, cursor.copy(f"COPY {name} ({columns}) FROM STDIN") as copy:
         write_row = copy.write_row
         for row in rows:

@@ -21,6 +21,7 @@ SCHEDULE: tuple[Beat, ...] = (
     Beat("money: bill late work of the last month", "costs.close_late_work", 1, "days"),
     Beat("money: give back what crashed calls reserved", "costs.sweep_leases", 30, "seconds"),
     Beat("money: budgets' counters and alerts", "costs.check_budgets", 15, "seconds"),
+    Beat("money: counters of applications and keys", "costs.rebuild_counters", 5, "minutes"),
     Beat("money: carry over what periods left", "costs.carry_budgets", 1, "minutes"),
     Beat("money: deployments without a price", "costs.check_prices", 5, "minutes"),
     Beat("money: send alerts", "costs.send_alerts", 15, "seconds"),
