@@ -236,7 +236,7 @@ def record_job_cost(
         else []
     )
     with transaction.atomic():
-        _prepare([values["at"]])
+        _prepare([int(values["at"].timestamp() * 1e9)])
         write([rows.attempt_row(values)], entries)
         _alert(*batch.alerts.values())
     return cost
