@@ -91,7 +91,10 @@ def test_bills_are_hidden_from_everybody_else(company: Company) -> None:
 def test_a_statement_shows_its_lines_prints_and_comes_as_csv(company: Company) -> None:
     client = client_of("alice", company, "admin")
     month = f"{now():%Y-%m}"
-    assert f"/statements/legal/{month}/" in client.get("/statements/").content.decode()
+    listed = client.get("/statements/")
+    assert f"/statements/legal/{month}/" in listed.content.decode()
+    charged = {lob.slug: nusd for lob, _month, nusd in listed.context["rows"]}
+    assert charged == {"customer-service": 1_400, "legal": 1_400}, "the ledger's account of each"
     page = client.get(f"/statements/customer-service/{month}/").content.decode()
     assert "Chargeback" in page and "input tokens" in page and 'media="print"' in page
     assert "Showback" in client.get(f"/statements/customer-service/{month}/?basis=showback").content.decode()

@@ -88,7 +88,8 @@ def test_a_transfer_leads_to_why_it_was_made(company: Company) -> None:
     known = DecisionRecord.objects.filter(lob="customer-service").first()
     DecisionRecord.objects.filter(pk=known.pk).update(request_id=event["request_id"])
     page = client_of("alice", company, "admin").get("/ledger/?lob=customer-service").content.decode()
-    assert f'<a href="/decisions/{known.pk}/">{event["request_id"]}</a>' in page
+    request_id = event["request_id"]
+    assert f'<a href="/decisions/{known.pk}/" title="{request_id}">…{request_id[-8:]}</a>' in page
 
 
 def test_a_cursor_that_was_made_up_does_not_exist(company: Company) -> None:

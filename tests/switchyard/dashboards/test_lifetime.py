@@ -16,6 +16,7 @@ from costs.models import BusinessEvent, LedgerEntry, WorkloadPlan
 from routing.models import Interception
 from switchyard.audit.models import AuditEvent
 from switchyard.core.clock import now
+from switchyard.dashboards.views.lifetime import said_once
 from tests import factories as make
 from tests.switchyard.dashboards.company import Company, make_company
 
@@ -201,6 +202,12 @@ def test_bars_are_dollars_while_they_can_be_compared_and_shares_when_they_cannot
     figure = charts.lifetime_cost(far)
     assert figure["data"][0]["y"][0] == "c · $0.0020"
     assert [sum(trace["x"][n] for trace in figure["data"]) for n in range(3)] == [1.0, 1.0, 1.0]
+
+
+def test_what_all_plans_say_is_said_once():
+    told = ["a tenth of a person; an assumption", "a fifth of a person; an assumption"]
+    assert said_once(told) == ("an assumption", ["a tenth of a person", "a fifth of a person"])
+    assert said_once(told[:1]) == ("", told[:1]) and said_once([]) == ("", [])
 
 
 def test_charts_of_nothing_are_figures_too():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -54,7 +55,18 @@ def figure(value: Any) -> str:
         return DASH
     if isinstance(value, int) or float(value).is_integer() or abs(value) >= 1000:
         return f"{round(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    if abs(value) >= 100:
+        return f"{value:,.1f}"
+    text = f"{value:.4g}"
+    return f"{Decimal(text):f}" if "e" in text else text
+
+
+@register.filter
+def change(value: Any) -> str:
+    """A relative change with its sign; from tenfold on as a multiple."""
+    if value in (None, ""):
+        return DASH
+    return f"×{value + 1:,.0f}" if value >= 9 else f"{'+' if value >= 0 else '−'}{rate(abs(value))}"
 
 
 @register.filter

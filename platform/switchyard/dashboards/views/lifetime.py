@@ -64,7 +64,7 @@ def _lifetime(ask: Ask) -> Panel:
         [Column(_("Workload")), Column(_("Line of business")), Column(_("Answers"), "count"),
          Column(_("Cost of 1,000 answers"), "usd"),
          *(Column(_("%(part)s, of 1,000") % {"part": name}, "usd") for _part, name in parts),
-         *(Column(_("%(part)s, share") % {"part": name}, "rate") for _part, name in parts),
+         *(Column(_("%(part)s, share") % {"part": name}, "rate", detail=True) for _part, name in parts),
          Column(_("Whole cost of the period"), "usd"), Column(_("Life, months"), "count"), Column(_("What is assumed"))],
         [[r["workload"], r["lob"], r["answers"], r["nusd_per_1000"],
           *(r[f"{part}_nusd_per_1000"] for part, _name in parts), *(r[f"{part}_share"] for part, _name in parts),
@@ -82,8 +82,8 @@ def _units(ask: Ask) -> Panel:
         [Column(_("Event")), Column(_("Workload")), Column(_("Events"), "count"), Column(_("Cost an event"), "usd"),
          Column(_("Of it inference"), "usd"), Column(_("Value an event"), "usd"), Column(_("Margin an event"), "usd"),
          Column(_("Answers an event"), "number"), Column(_("Margin of all"), "usd"), Column(_("Events before"), "count"),
-         Column(_("Cost before"), "usd"), Column(_("Value before"), "usd"), Column(_("Margin before"), "usd"),
-         Column(_("Answers before"), "number")],
+         Column(_("Cost before"), "usd"), Column(_("Value before"), "usd", detail=True),
+         Column(_("Margin before"), "usd", detail=True), Column(_("Answers before"), "number", detail=True)],
         [[r["event"], r["workload"], r["events"], r["nusd_per_event"], r["inference_nusd_per_event"],
           r["value_nusd_per_event"], r["margin_nusd_per_event"], r["answers_per_event"], r["margin_nusd"],
           r["before_events"], r["before_nusd_per_event"], r["before_value_nusd_per_event"],
@@ -98,15 +98,25 @@ def _plans(ask: Ask) -> Panel:
     rows = WorkloadPlan.objects.for_tenant(ask.scope).select_related("lob")
     if ask.lob:
         rows = rows.filter(lob__slug=ask.lob)
+    shared, own_parts = said_once([p.source for p in rows])
     return Panel(
         "workload-plans", _("Plans: what no meter sees"),
         [Column(_("Workload")), Column(_("Line of business")), Column(_("Life, months"), "count"),
          Column(_("Bought data, USD")), Column(_("People a month, USD")), Column(_("Event")), Column(_("Worth, USD")),
-         Column(_("Source"))],
+         Column(_("Basis")), Column(_("Source"), detail=True)],
         [[p.workload, p.lob.slug, p.model_life_months, f"{p.data_usd:.2f}", f"{p.people_usd_per_month:.2f}",
-          p.event_name, "" if p.event_value_usd is None else f"{p.event_value_usd.normalize():f}", p.source] for p in rows],
-        wide=True, empty=_("No workload has a plan: a life of 12 months is assumed, people and bought data are not counted."),
+          p.event_name, "" if p.event_value_usd is None else f"{p.event_value_usd.normalize():f}", own, p.source]
+         for p, own in zip(rows, own_parts, strict=True)],
+        wide=True, note=_("All of them: %(what)s.") % {"what": shared} if shared else "",
+        empty=_("No workload has a plan: a life of 12 months is assumed, people and bought data are not counted."),
     )  # fmt: skip
+
+
+def said_once(sources: list[str]) -> tuple[str, list[str]]:
+    """(what all of them say, what each says beside it) of sources whose parts are set off by semicolons."""
+    parts = [source.split("; ") for source in sources]
+    shared = [part for part in parts[0] if all(part in other for other in parts)] if len(parts) > 1 else []
+    return "; ".join(shared), ["; ".join(p for p in own if p not in shared) for own in parts]
 
 
 def _prices(ask: Ask) -> Panel:

@@ -13,7 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from costs.charts import node_bill as used_and_idle
@@ -29,7 +29,7 @@ from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, r
 
 WRITERS = ("finance", "operator")
 TOO_LONG = 50  # times the longest bar of work
-NOT_YET = _lazy(
+NOT_YET = gettext_lazy(
     "No hour of this period is closed yet: an hour's bill stands here within ten minutes of its end."
 )
 LISTED = 50

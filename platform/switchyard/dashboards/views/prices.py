@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework.exceptions import ValidationError
 
 from costs.api.price_fields import PPM_PER_PERCENT
@@ -27,13 +29,14 @@ from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.core.money import format_usd
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, require_role, show_panels
 
-DRAFT = (
-    "input_usd_per_mtok",
-    "output_usd_per_mtok",
-    "cached_input_usd_per_mtok",
-    "cache_write_usd_per_mtok",
-    "minimum_usd",
-)
+DRAFT = {
+    "input_usd_per_mtok": gettext_lazy("Input, USD per million tokens"),
+    "output_usd_per_mtok": gettext_lazy("Output, USD per million tokens"),
+    "cached_input_usd_per_mtok": gettext_lazy("Cached input, USD per million"),
+    "cache_write_usd_per_mtok": gettext_lazy("Cache write, USD per million"),
+    "minimum_usd": gettext_lazy("At least, USD a request"),
+}
+NOTHING = (None, "", "–", "0", "0.00")
 
 
 @page
@@ -56,8 +59,8 @@ def _shown(request: PageRequest, diff: Diff | None = None) -> HttpResponse:
             "repriced-classes": partial(_classes, found),
         } | panels
     context = {
-        "names": sorted({row.deployment for row in rows}), "sheets": rows, "given": request.GET, "fault": fault, "draft": DRAFT,
-        "found": found, "may_import": _may_import(ask), "diff": diff,
+        "names": sorted({row.deployment for row in rows}), "sheets": rows, "given": request.GET, "fault": fault,
+        "draft": DRAFT.items(), "found": found, "may_import": _may_import(ask), "diff": diff,
         "changes": _changes(diff) if diff else None, "refused": _refused(diff) if diff else None,
         "pending": as_csv(diff.pending) if diff is not None and not diff.refused else "",
     }  # fmt: skip
@@ -167,8 +170,17 @@ def _columns() -> list[Column]:
         Column(_("Deployment")), Column(_("Currency")), Column(_("Input per million")), Column(_("Cached input")),
         Column(_("Cache write")), Column(_("Output per million")), Column(_("Reasoning")), Column(_("Million calls")),
         Column(_("A second")), Column(_("At least")), Column(_("Batch pays")), Column(_("Long inputs")),
-        Column(_("From"), "time"), Column(_("Until"), "time"), Column(_("Source")), Column(_("Version")),
+        Column(_("From"), "time"), Column(_("Until"), "time"), Column(_("Source")), Column(_("Version"), detail=True),
     ]  # fmt: skip
+
+
+def _used(rows: list[list[Any]]) -> list[Column]:
+    """Meters that no sheet here prices are in the CSV alone."""
+    columns = _columns()
+    empty = [all(row[i] in NOTHING for row in rows) for i in range(len(columns))]
+    return [
+        replace(column, detail=column.detail or none) for column, none in zip(columns, empty, strict=True)
+    ]
 
 
 def _row(row: Price) -> list[Any]:
@@ -186,9 +198,11 @@ def _row(row: Price) -> list[Any]:
 def _in_force(rows: list[Price]) -> Panel:
     at = now()
     held = [row for row in rows if row.valid_from <= at and (row.valid_to is None or row.valid_to > at)]
+    told = [_row(row) for row in held]
     return Panel(
-        "prices", _("Prices in force"), _columns(), [_row(row) for row in held], wide=True,
-        note=_("Amounts are in the sheet's currency. An external deployment without a sheet in force gets no traffic."),
+        "prices", _("Prices in force"), _used(told), told, wide=True,
+        note=_("Amounts are in the sheet's currency, those of tokens per million of them. "
+               "An external deployment without a sheet in force gets no traffic."),
         empty=_("No price sheet is in force."),
     )  # fmt: skip
 
@@ -202,8 +216,9 @@ def _history(rows: list[Price]) -> Panel:
         }
         for row in rows if row.valid_from.isoformat() <= at
     ]  # fmt: skip
+    told = [_row(row) for row in rows]
     return Panel(
-        "price-history", _("All sheets"), _columns(), [_row(row) for row in rows],
+        "price-history", _("All sheets"), _used(told), told,
         figures.price_history(steps) if steps else None, wide=True, empty=_("There is no price sheet yet."),
         note=_("What was in force is never edited: a new sheet begins where the one before it ends."),
     )  # fmt: skip
@@ -215,7 +230,7 @@ def _rates(ask: Ask) -> Panel:
         "exchange-rates", _("Exchange rates"),
         [Column(_("Currency")), Column(_("From"), "time"), Column(_("One unit in US dollars")), Column(_("Source"))],
         [[row.currency, row.valid_from, format_usd(row.nusd_per_unit), row.source] for row in rows],
-        empty=_("Every sheet is in US dollars, so there is no rate."),
+        empty=_("Every sheet is in US dollars, so there is no rate."), wide=True,
     )  # fmt: skip
 
 

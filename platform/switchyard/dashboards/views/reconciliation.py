@@ -18,7 +18,7 @@ from costs.reconciliation.bills import MAX_BYTES
 from costs.reconciliation.service import Correct, checks_of, reconcile_node, reconcile_usage
 from modelhub.models import Deployment
 from switchyard.core.errors import InvalidRequest, SwitchyardError
-from switchyard.dashboards.pages import Column, PageRequest, Panel, csv_of, page, require_role, show
+from switchyard.dashboards.pages import Column, Link, PageRequest, Panel, csv_of, page, require_role, show
 
 SHOWN = 50
 
@@ -40,7 +40,7 @@ def reconciliation(request: PageRequest) -> HttpResponse:
         return csv_of(panels[wanted])
     last = ask.period.last_day
     context = {
-        "may_see": True, "check": check, "rows": rows, "panel": panels,
+        "may_see": True, "check": check, "panel": panels,
         "deployments": Deployment.objects.for_tenant(scope).filter(side="external").order_by("name"),
         "nodes": Node.objects.filter(organisation_id=scope.organisation_id).order_by("name"),
         "first": last - timedelta(days=1), "last": last,
@@ -83,8 +83,8 @@ def _checks(rows: list[BillCheck]) -> Panel:
         [Column(_("When"), "time"), Column(_("Bill of")), Column(_("From"), "time"), Column(_("Until"), "time"),
          Column(_("Lines"), "count"), Column(_("Billed"), "usd"), Column(_("Booked"), "usd"), Column(_("Gap"), "usd"),
          Column(_("Left"), "usd"), Column(_("Corrections"), "count"), Column(_("Source"))],
-        [[r.made_at, r.name, r.start, r.end, r.rows, r.billed_nusd, r.booked_nusd, r.gap_nusd, r.left_nusd, r.corrections,
-          r.source] for r in rows],
+        [[r.made_at, Link(r.name, f"?check={r.pk}"), r.start, r.end, r.rows, r.billed_nusd,
+          r.booked_nusd, r.gap_nusd, r.left_nusd, r.corrections, r.source] for r in rows],
         wide=True, empty=_("No bill was held against the books yet."),
     )  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import Sum
+from django.db.models.functions import TruncMonth
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 
@@ -15,9 +17,10 @@ from costs.exports.statement_csv import statement_csv
 from costs.exports.statements import BASES, Statement
 from costs.exports.statements import statement as build
 from costs.exports.streaming import streamed
-from costs.models import SpendDay
+from costs.ledger import expense_account
+from costs.models import AccountHour, SpendDay
 from switchyard.core.clock import now
-from switchyard.dashboards.pages import Column, PageRequest, Panel, page, show
+from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, show
 
 MONTHS = 12
 Months = list[datetime]
@@ -28,9 +31,22 @@ def statements(request: PageRequest) -> HttpResponse:
     """Each line of business the reader may see, by month, and the export of the period."""
     ask = request.ask
     shown = [lob for lob in ask.lobs if ask.lob in (None, lob.slug)]
-    return show(
-        request, "costs/statements.html", {"shown": shown, "months": _months(ask.scope), "versions": VERSIONS}
+    months = _months(ask.scope)
+    charged = _charged(ask, months)
+    rows = [(lob, month, charged.get((lob.slug, month), 0)) for lob in shown for month in months]
+    return show(request, "costs/statements.html", {"rows": rows, "versions": VERSIONS})
+
+
+def _charged(ask: Ask, months: Months) -> dict[tuple[str, datetime], int]:
+    """(line of business, month) → what its account in the ledger took, nano-dollars: the sum of its statement."""
+    accounts = {expense_account(lob.slug): lob.slug for lob in ask.lobs}
+    rows = AccountHour.objects.filter(
+        organisation_id=ask.scope.organisation_id, account__in=accounts, start__gte=months[-1]
+    ).annotate(month=TruncMonth("start", tzinfo=UTC))
+    sums = (
+        rows.order_by().values_list("account", "month").annotate(nusd=Sum("debit_nusd") - Sum("credit_nusd"))
     )
+    return {(accounts[account], month): nusd for account, month, nusd in sums}
 
 
 def _months(scope: Any) -> Months:
