@@ -229,14 +229,11 @@ def record_job_cost(
     moment = now()
     batch = _Batch(moment, int(moment.timestamp() * 1e9), fiscal.closed_spans([organisation_id]))
     values = rows.attempt_values(event, item, False)
-    values["at"], said = _dated(batch, event, event["at_ns"])
-    entries = (
-        [rows.transfer_row(values, moment, "; ".join(filter(None, (said, memo)))[:200], job_id)]
-        if cost
-        else []
-    )
+    booked_at, said = _dated(batch, event, event["at_ns"])
+    values["at"], memo = stored(booked_at), "; ".join(filter(None, (said, memo)))[:200]
+    entries = [rows.transfer_row(values, batch.recorded_at, memo, job_id)] if cost else []
     with transaction.atomic():
-        _prepare([int(values["at"].timestamp() * 1e9)])
+        _prepare([int(booked_at.timestamp() * 1e9)])
         write([rows.attempt_row(values)], entries)
         _alert(*batch.alerts.values())
     return cost

@@ -122,4 +122,6 @@ def test_a_jobs_time_is_charged_to_its_line_of_business_once():
     assert record_job_cost(**job) == record_job_cost(**job) == 1_000_000
     entry = LedgerEntry.objects.get()
     assert (entry.debit, entry.credit, entry.job_id) == ("expense:lob:legal", "absorbed:node-cpu-1", "job_1")
+    assert (entry.at, Attempt.objects.get().at, entry.memo) == (NOON, NOON, "fine-tune of contract-clauses")
+    assert LedgerEntry.objects.filter(at=NOON).exists(), "as every other row is written"
     assert verify_books(1) == []
