@@ -59,9 +59,10 @@ def _top_ups(ask: Ask, rows: list[Budget]) -> dict[str, Any]:
 
 def _name(budget: Budget) -> str:
     """`legal · month`; other scopes than a line of business keep their prefix (app:, key:, …)."""
-    return f"{budget.scope.removeprefix('lob:')} · {budget.period}" + (
-        f" · {_('labels')}" if budget.covers == "labels" else ""
-    )
+    parts = [budget.scope.removeprefix("lob:"), budget.period]
+    if budget.covers == "labels":
+        parts.append(_("labels"))
+    return " · ".join(parts)
 
 
 def _use(rows: list[Burn]) -> Panel:

@@ -46,6 +46,7 @@ def _forecast(ask: Ask) -> Panel:
             for r in rows
         ],
         wide=True,
+        # xgettext:no-python-format
         note=_("90 % interval, from what the same method was off by on this series' own past. Days and months are those of UTC; "
                "made anew every ten minutes."),
     )  # fmt: skip

@@ -69,6 +69,7 @@ def _bills_note(row: dict[str, Any] | None) -> str:
     if row and row.get("rides_free"):
         return _("Private is what this work adds at home to the machines' bill of %(bill)s a day, which is due either way: "
                  "nothing.") % {"bill": usd(row["machines_nusd_per_day"])}  # fmt: skip
+    # xgettext:no-python-format
     return _("A machine is paid for whether it works or not, so the private line is flat up to what it can do as planned, "
              "and climbs with the machines beyond. The band is the 95 % interval of the crossing.")  # fmt: skip
 
@@ -100,6 +101,7 @@ def _by_workload(report: Report) -> Panel:
           r["private_fixed_nusd_per_day"], r["private_nusd_per_1000"], r["external_nusd_per_1000"], r["capacity_per_day"],
           r["movable_share"], r["days"]] for r in report.rows],
         wide=True, empty=report.totals["sentence"],
+        # xgettext:no-python-format
         note=_("Machines: the workload's share of their bills by use, or a machine of its own where you see no others. "
                "Private: what 1,000 answers take of a machine that is used as planned. Break-even is in answers a day, with its "
                "95 % interval."),

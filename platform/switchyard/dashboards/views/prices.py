@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 from rest_framework.exceptions import ValidationError
 
 from costs.api.price_fields import PPM_PER_PERCENT
@@ -247,7 +247,7 @@ def _changes(diff: Diff) -> Panel:
     return Panel(
         "price-diff", _("What the file would change"),
         [Column(_("What")), Column(_("Deployment")), Column(_("Model")), Column(_("Line"), "count"), Column(_("Price")),
-         Column(_("Now")), Column(_("Then")), Column(_("By"), "rate")],
+         Column(_("Now")), Column(_("Then")), Column(pgettext("of a figure", "By"), "rate")],
         rows, wide=True,
         empty=_("The file prices none of the deployments here."),
     )  # fmt: skip
@@ -276,10 +276,12 @@ def _money() -> list[Column]:
 def _repriced(found: Preview) -> Panel:
     by_rollup = _("From roll-ups: exact to half a nano-dollar for each call and token class.")
     by_call = _("Call by call, because the sheet has %(what)s.") % {"what": found.why}
+    how = by_rollup if found.method == ROLLUPS else by_call
+    preview = _("A preview: nothing in the books changes.")
     return Panel(
         "repriced", _("This period by another sheet"),
         [Column(_("Deployment")), Column(_("Line of business")), *_money()], _figures(found.rows(), "deployment", "lob"),
-        note=f"{by_rollup if found.method == ROLLUPS else by_call} {_('A preview: nothing in the books changes.')}", wide=True,
+        note=f"{how} {preview}", wide=True,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from costs import charts, reports
 from switchyard.dashboards.pages import Ask, Column, Link, PageRequest, Panel, page, show_panels
@@ -103,7 +104,7 @@ def _by(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
         _("Spend by %(what)s") % {"what": title.lower()},
         [
             Column(title), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Period before"), "usd"),
-            Column(_("Change"), "rate"), Column(_("Cost with idle"), "usd"), Column(_("Requests"), "count"),
+            Column(pgettext("of a figure", "Change"), "rate"), Column(_("Cost with idle"), "usd"), Column(_("Requests"), "count"),
             Column(_("Answers"), "count"), Column(_("Tokens in"), "count"), Column(_("Tokens out"), "count"),
             Column(_("Cost per 1,000 answers"), "usd"),
         ],
@@ -130,7 +131,7 @@ def _by_class(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
         _("Spend by %(what)s") % {"what": titles()[group].lower()},
         [
             Column(titles()[group]), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Period before"), "usd"),
-            Column(_("Change"), "rate"), Column(_("Units"), "count"),
+            Column(pgettext("of a figure", "Change"), "rate"), Column(_("Units"), "count"),
         ],
         [[*pair, r["cost_nusd"], r["prev_cost_nusd"], r["change"], r["units"]] for pair, r in zip(pairs, rows, strict=True)],
         charts.cost_by_side(rows),
