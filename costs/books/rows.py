@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from costs.books.sanity import MAX_ACCELERATOR_NS, check_amounts, check_span, plausible
+from costs.books.sanity import (
+    MAX_ACCELERATOR_NS,
+    MAX_COST_NUSD,
+    check_amounts,
+    check_names,
+    check_span,
+    check_whole,
+    plausible,
+)
 from costs.books.writing import ATTEMPTS, ENTRIES
 from costs.ledger import credit_account, expense_account
-from costs.models import LEGS
+from costs.models import LEGS, PURPOSES, Attempt
 from switchyard.core.bulk import Row
 
 Event = Mapping[str, Any]
@@ -17,6 +25,21 @@ _LEGS = frozenset(LEGS)
 _NO_LEGS = {f"{leg}_nusd": 0 for leg in (*LEGS, "saved_cache", "saved_batch")}
 _QUANTITIES = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens")
 _quantities = itemgetter(*_QUANTITIES)
+_SMALL, _MANY = 32_767, 2_000_000_000
+_MONEY = (0, MAX_COST_NUSD)
+_WHOLE: dict[str, tuple[int, int]] = {
+    "attempt": (0, _SMALL), "revision": (0, _SMALL), "answers": (0, _MANY), "organisation_id": (0, 2**63 - 1),
+    "accelerator_ns": (0, MAX_ACCELERATOR_NS), **{f"{leg}_nusd": _MONEY for leg in LEGS},
+    **{f"saved_{what}_nusd": (-MAX_COST_NUSD, MAX_COST_NUSD) for what in ("cache", "batch")},
+}  # fmt: skip
+_TEXTS = ("request_id", "lob", "application", "key_id", "workload", "deployment", "model", "node", "upstream_id", "status",
+          "price_version")  # fmt: skip
+_LENGTHS = {name: int(Attempt._meta.get_field(name).max_length or 0) for name in _TEXTS}  # type: ignore[union-attr]
+_WORDS = {
+    "purpose": frozenset(PURPOSES),
+    "usage_source": frozenset({"reported", "estimated"}),
+    "origin": frozenset({"live", "demonstration", "job"}),
+}
 attempt_row, _transfer_row = itemgetter(*ATTEMPTS.columns), itemgetter(*ENTRIES.columns)
 
 
@@ -71,9 +94,12 @@ def attempt_values(event: Event, item: Event, answered: bool) -> dict[str, Any]:
     quantities = _quantities(values)
     if not plausible(cost, quantities):
         check_amounts(cost_nusd=cost, **dict(zip(_QUANTITIES, quantities, strict=True)))
-    check_span("accelerator_ns", values["accelerator_ns"], MAX_ACCELERATOR_NS)
     check_span("duration_ms", values["duration_ms"], MAX_ACCELERATOR_NS / 1e6)
     _add_legs(values, item, cost)
+    check_whole(values, _WHOLE)
+    check_names(values, _LENGTHS, _WORDS)
+    if values["other_side_cost_nusd"] is not None:
+        check_whole(values, {"other_side_cost_nusd": _MONEY})
     return values
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 MAX_TOKENS = 10**12
 MAX_COST_NUSD = 10**15  # a million dollars for one call
@@ -28,6 +30,27 @@ def check_amounts(*, cost_nusd: int, **quantities: int) -> None:
     for name, value in quantities.items():
         if type(value) is not int or not 0 <= value <= MAX_TOKENS:
             raise ValueError(f"{name} of {value}: expected a whole number of 0 to {MAX_TOKENS}")
+
+
+def check_whole(values: Mapping[str, Any], bounds: Mapping[str, tuple[int, int]]) -> None:
+    """ValueError names the first of these figures that is no whole number within its bounds."""
+    for name, (least, most) in bounds.items():
+        value = values[name]
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"{name} of {value!r:.60}: expected a whole number of {least} to {most}")
+
+
+def check_names(
+    values: Mapping[str, Any], lengths: Mapping[str, int], words: Mapping[str, frozenset[str]]
+) -> None:
+    """ValueError names the first of these that is no text, longer than its column, or none of the words there are."""
+    for name, most in lengths.items():
+        value = values[name]
+        if type(value) is not str or len(value) > most:
+            raise ValueError(f"{name} of {value!r:.60}: expected text of at most {most} characters")
+    for name, known in words.items():
+        if values[name] not in known:
+            raise ValueError(f"{name} {values[name]!r:.60}: expected one of {', '.join(sorted(known))}")
 
 
 def check_span(name: str, value: float, most: float) -> None:

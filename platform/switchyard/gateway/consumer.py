@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
 import os
 import time
@@ -18,6 +20,7 @@ from django.db import OperationalError, close_old_connections, transaction
 from redis.exceptions import RedisError, ResponseError
 
 from costs import metering, rollups, spool
+from costs.models import Alert
 from routing.services import labels, records
 from switchyard.core.clock import from_ns
 
@@ -76,7 +79,7 @@ class Consumer:
             self._rollup_every_s = min(ROLLUP_MAX_S, max(ROLLUP_EVERY_S, 3 * (time.monotonic() - now)))
         if now - self._spooled >= SPOOL_EVERY_S:
             self._spooled = now
-            spool.replay(self.spool_folder, self.record)
+            spool.replay(self.spool_folder, self._deliver)
         return len(entries)
 
     def _ensure_group(self) -> None:
@@ -106,29 +109,32 @@ class Consumer:
         events, bad = [], []
         for _, fields in entries:
             try:
-                event = orjson.loads(fields[b"d"])
-                event["kind"], event["event_id"]
-                events.append(event)
+                events.append(orjson.loads(fields[b"d"]))
             except (KeyError, TypeError, orjson.JSONDecodeError) as error:
                 bad.append((fields, repr(error)))
-        try:
-            self.record(events)
-        except OperationalError:
-            raise
-        except Exception:
-            log.exception("a batch of %d events failed: taking them one by one", len(events))
-            bad += self._one_by_one(events)
+        self._bury(bad)
+        self._deliver(events)
         ids = [entry_id for entry_id, _ in entries]
         with self.redis.pipeline(transaction=True) as pipe:
-            for fields, why in bad:
-                entry: Any = {**fields, b"why": why.encode()[:500]}
-                pipe.xadd(DEAD, entry, maxlen=10_000)
             pipe.xack(STREAM, GROUP, *ids)
             pipe.xdel(STREAM, *ids)
             pipe.execute()
 
+    def _deliver(self, events: Sequence[Any]) -> None:
+        """Record them together, or one by one where one of them can't be: the good ones of a bad batch are kept, the others
+        go to a stream of their own, with why and an alert. Raises only when the database is away."""
+        good = [event for event in events if _readable(event)]
+        bad = [(_fields(event), "no usage event") for event in events if not _readable(event)]
+        try:
+            self.record(good)
+        except OperationalError:
+            raise
+        except Exception:
+            log.exception("a batch of %d events failed: taking them one by one", len(good))
+            bad += self._one_by_one(good)
+        self._bury(bad)
+
     def _one_by_one(self, events: Iterable[Event]) -> list[tuple[dict[bytes, bytes], str]]:
-        """The good ones of a bad batch are kept; the others go to a stream of their own, with why."""
         bad = []
         for event in events:
             try:
@@ -137,8 +143,19 @@ class Consumer:
                 raise
             except Exception as error:
                 log.exception("event %s can't be recorded", event.get("event_id"))
-                bad.append(({b"d": orjson.dumps(event)}, repr(error)))
+                bad.append((_fields(event), f"{error!r}{_book_alone(event)}"))
         return bad
+
+    def _bury(self, bad: Sequence[tuple[dict[bytes, bytes], str]]) -> None:
+        """What can't be recorded is kept where a person finds it, and somebody is told."""
+        if not bad:
+            return
+        Alert.objects.bulk_create([_unreadable(fields, why) for fields, why in bad], ignore_conflicts=True)
+        with self.redis.pipeline(transaction=True) as pipe:
+            for fields, why in bad:
+                entry: Any = {**fields, b"why": why.encode()[:500]}
+                pipe.xadd(DEAD, entry, maxlen=10_000)
+            pipe.execute()
 
     def record(self, events: Sequence[Event]) -> None:
         """Attempts, ledger, decisions and feedback of these events in one transaction."""
@@ -180,6 +197,42 @@ class Consumer:
 
 def _hour(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
+
+
+def _book_alone(event: Event) -> str:
+    """Money first: an answer whose decision can't be recorded was answered all the same. Gives what to say of it."""
+    try:
+        booked = event["kind"] == "usage" and metering.record_events([event]).entries
+    except OperationalError:
+        raise
+    except Exception:
+        log.exception("event %s can't be booked either", event.get("event_id"))
+        return ""
+    return "; its cost is booked" if booked else ""
+
+
+def _readable(event: Any) -> bool:
+    return isinstance(event, dict) and isinstance(event.get("kind"), str) and bool(event.get("event_id"))
+
+
+def _fields(event: Any) -> dict[bytes, bytes]:
+    return {b"d": orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS, default=str)}
+
+
+def _unreadable(fields: Mapping[bytes, bytes], why: str) -> Alert:
+    """One alert an event, whatever of it can be read."""
+    body = fields.get(b"d", b"")
+    name, organisation_id, lob = hashlib.sha256(body).hexdigest()[:16], 0, ""
+    with contextlib.suppress(orjson.JSONDecodeError, AttributeError):
+        told = orjson.loads(body)
+        name = str(told.get("event_id") or name)
+        organisation_id = told.get("organisation_id") if type(told.get("organisation_id")) is int else 0
+        lob = str(told.get("lob") or "")
+    return Alert(
+        organisation_id=organisation_id if 0 <= organisation_id < 2**63 else 0, kind="event_rejected", lob=lob[:63],
+        subject=name[:120], message=f"Usage event {name[:120]} can't be recorded: {why}; it is kept in {DEAD}."[:400],
+        unique_key=f"event_rejected:{name}"[:160],
+    )  # fmt: skip
 
 
 def stalled_s(url: str) -> float:

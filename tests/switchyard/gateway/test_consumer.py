@@ -204,3 +204,26 @@ def test_hours_to_roll_up_are_those_the_rows_are_booked_in(gateway: RunningGatew
     row = SpendHour.objects.get()
     assert row.requests == 1 and row.start.year == LedgerEntry.objects.get().recorded_at.year
     assert Alert.objects.get().kind == "clock_skew"
+
+
+def test_a_spool_line_that_nobody_can_read_stops_nothing_and_somebody_is_told(
+    gateway: RunningGateway, ledger: Consumer
+) -> None:
+    ask(gateway)
+    (event,) = gateway.events(1)
+    nameless = {name: value for name, value in event.items() if name != "kind"} | {"event_id": "no-kind"}
+    undecided = {name: value for name, value in event.items() if name != "policy_hash"}
+    undecided |= {"event_id": "half", "request_id": "req_half", "decision_id": "dec_half"}
+    ledger.spool_folder.mkdir(parents=True, exist_ok=True)
+    path = ledger.spool_folder / "1-1-1.jsonl"
+    path.write_bytes(b"".join(orjson.dumps(one) + b"\n" for one in (nameless, undecided, event)))
+    ledger._spooled = -1e9
+    ledger.step()
+    assert not path.exists()
+    assert set(Attempt.objects.values_list("request_id", flat=True)) == {event["request_id"], "req_half"}
+    assert set(Alert.objects.filter(kind="event_rejected").values_list("subject", flat=True)) == {
+        "no-kind",
+        "half",
+    }
+    assert ledger.redis.xlen(consuming.DEAD) == 2
+    assert "its cost is booked" in Alert.objects.get(subject="half").message
