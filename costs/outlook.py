@@ -20,7 +20,8 @@ from switchyard.core.money import format_usd
 
 FORECAST_DAYS, ANOMALY_DAYS, BURST_DAYS = 400, 120, 15
 JUDGED_DAYS = 3  # late work of the last days may still change them
-NAMES = ("lob", "workload", "deployment", "purpose")
+NAMES = ("lob", "workload", "deployment")
+ANSWERS = "answer"  # the purpose whose spending is judged
 # kind of unit → (what counts it, the legs that pay for it)
 UNITS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "input": (("tokens_in",), ("input", "cached_input", "cache_write")),
@@ -90,13 +91,20 @@ def _midnight(day: date) -> datetime:
 def find_anomalies(
     organisation_id: int, at: datetime | None = None, days: int = JUDGED_DAYS
 ) -> list[Anomaly]:
-    """Judge the last `days` whole days of every workload against its own past; what stands out becomes a row and an alert."""
+    """Judge the last `days` whole days of every workload against its own past; what stands out becomes a row and an alert.
+
+    What answers cost is judged, and nothing else: evaluations, shadows and training come in bursts that somebody planned, and
+    budgets watch what they cost.
+    """
     from costs.foresight import detect
 
     today = (at or now()).astimezone(UTC).date()
     first, since = today - timedelta(days=ANOMALY_DAYS), today - timedelta(days=days)
     rows = SpendDay.objects.filter(
-        organisation_id=organisation_id, start__gte=_midnight(first), start__lt=_midnight(today)
+        organisation_id=organisation_id,
+        purpose=ANSWERS,
+        start__gte=_midnight(first),
+        start__lt=_midnight(today),
     )
     grouped = _uses(rows)
     asked = _by_application(rows)
@@ -117,18 +125,27 @@ def find_anomalies(
 
 
 def find_bursts(organisation_id: int, at: datetime | None = None) -> list[Anomaly]:
-    """Look at the running hour and the one before: a workload that spends a good part of a day in an hour is told at once."""
+    """Look at the running hour and the one before: a workload that spends a good part of a day in an hour is told at once.
+
+    Only what answers cost, as in `find_anomalies`.
+    """
     from costs.foresight import bursts
 
     hour = hour_of(at or now())
     latest = SpendHour.objects.filter(
-        organisation_id=organisation_id, start__gte=hour - timedelta(hours=1), start__lte=hour
+        organisation_id=organisation_id,
+        purpose=ANSWERS,
+        start__gte=hour - timedelta(hours=1),
+        start__lte=hour,
     )
     busy = set(latest.filter(cost_nusd__gt=0).values_list("lob", "workload"))
     if not busy:
         return []
     past = SpendHour.objects.filter(
-        organisation_id=organisation_id, start__gte=hour - timedelta(days=BURST_DAYS), start__lte=hour
+        organisation_id=organisation_id,
+        purpose=ANSWERS,
+        start__gte=hour - timedelta(days=BURST_DAYS),
+        start__lte=hour,
     )
     grouped = _uses(past)
     usual = _usual_day(grouped, hours=24)
@@ -155,12 +172,11 @@ def _hours(first: datetime, until: datetime) -> Iterable[datetime]:
 
 
 def _uses(rows: Any) -> dict[Group, dict[datetime, dict[str, Use]]]:
-    """(lob, workload) → start → deployment → what it did; work that isn't an answer is a deployment of its own."""
+    """(lob, workload) → start → deployment → what it did."""
     found: dict[Group, dict[datetime, dict[str, Use]]] = defaultdict(lambda: defaultdict(dict))
     asked = rows.order_by().values("start", *NAMES).annotate(**{f"{n}_": Sum(n) for n in SUMS})
     for row in asked:
-        name = row["deployment"] if row["purpose"] == "answer" else f"{row['deployment']} ({row['purpose']})"
-        found[row["lob"], row["workload"]][row["start"]][name] = _use(row)
+        found[row["lob"], row["workload"]][row["start"]][row["deployment"]] = _use(row)
     return found
 
 

@@ -22,7 +22,8 @@ def anomalies(
     """Rows {"key": workload, "lob", "day", "spent_nusd", "expected_nusd", "low_nusd", "high_nusd", "score", "cause",
     "parts_nusd": {requests, price, tokens, mix}, "found_at"}, newest first; parts sum to spent less expected.
 
-    Days are UTC days. Totals: how many, and what they cost beyond what was expected.
+    Days are UTC days; what is judged is the cost of answers alone (no evaluations, shadows or training).
+    Totals: how many, and what they cost beyond what was expected.
     """
     groups_of(group), zone_of(tz)
     first, last = start.astimezone(UTC).date(), (end - timedelta(microseconds=1)).astimezone(UTC).date()

@@ -1,4 +1,8 @@
-"""What the same requests would have cost another way: on one side alone, and under the policy of the period before."""
+"""What the same requests would have cost another way: on one side alone, and under the policy of the period before.
+
+Only answers are compared. Shadows, judges, evaluations and training answer nobody: no policy moves them and neither side alone
+would spare them or bring them, so what they cost is told beside the comparison and is part of none of its figures.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from costs.reports.base import SUMS, Report, groups_of, spend_rows, zone_of
 from costs.rollups import as_of, hour_of
@@ -17,6 +21,7 @@ from switchyard.tenancy.querysets import Scope
 Sides = dict[str, dict[str, int]]
 Key = tuple[str, str]  # (workload, line of business)
 SAMPLE = 5_000
+ANSWERS = "answer"  # the purpose that is compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,14 @@ def _sides(found: Sides) -> dict[str, Any]:
     """One workload's actual cost beside what each single side would have cost.
 
     A request that the other side could not have answered counts at what it really cost in both. Attempts that gave no
-    answer (a cascade's first try, a retry) are part of what was really paid, and of neither alternative.
+    answer (a cascade's first try, a retry) are `retries_nusd`: part of what was really paid, and of neither alternative.
     """
     out = {
         "actual_nusd": 0,
         "all_private_nusd": 0,
         "all_external_nusd": 0,
+        "retries_nusd": 0,
+        "other_purposes_nusd": 0,
         "requests": 0,
         "bound_requests": 0,
     }
@@ -68,6 +75,8 @@ def _sides(found: Sides) -> dict[str, Any]:
         bound = sums["requests"] - sums["other_side_known"]
         unmoved = sums["answered_cost_nusd"] - sums["other_side_own_cost_nusd"]
         out["actual_nusd"] += sums["cost_nusd"]
+        out["retries_nusd"] += sums["cost_nusd"] - sums["answered_cost_nusd"]
+        out["other_purposes_nusd"] += sums["other_purposes_nusd"]
         out[f"all_{side}_nusd"] += sums["answered_cost_nusd"]
         out[f"all_{other}_nusd"] += sums["other_side_cost_nusd"] + unmoved
         out["requests"] += sums["requests"]
@@ -104,17 +113,19 @@ def _by_earlier_mix(now: Sides, before: Sides | None) -> dict[str, Any]:
 
 
 def by_workload(scope: Scope, start: datetime, end: datetime, lob: str | None) -> dict[Key, Sides]:
-    """(workload, line of business) → side → sums."""
+    """(workload, line of business) → side → sums of what answers did, and "other_purposes_nusd": what all else cost."""
+    answers = Q(purpose=ANSWERS)
     rows = (
         spend_rows(scope, start, end, lob)
         .order_by("lob", "workload", "side")
         .values("lob", "workload", "side")
-        .annotate(**{f"{n}_": Sum(n) for n in SUMS})
+        .annotate(other_=Sum("cost_nusd", filter=~answers), **{f"{n}_": Sum(n, filter=answers) for n in SUMS})
     )
     found: dict[Key, Sides] = {}
     for row in rows:
         of_one = found.setdefault((row["workload"], row["lob"]), {})
-        of_one[row["side"]] = {n: row[f"{n}_"] or 0 for n in SUMS}
+        sums = {n: row[f"{n}_"] or 0 for n in SUMS}
+        of_one[row["side"]] = sums | {"other_purposes_nusd": row["other_"] or 0}
     return dict(sorted(found.items()))
 
 
@@ -128,14 +139,19 @@ def counterfactual(
     tz: str = "UTC",
     replay: bool = False,
 ) -> Report:
-    """Rows by workload {"key", "lob", "actual_nusd", "all_private_nusd", "all_external_nusd", "last_policy_nusd",
-    "last_policy_version", "last_policy_n", "bound", …}.
+    """Rows by workload {"key", "lob", "actual_nusd", "all_private_nusd", "all_external_nusd", "retries_nusd",
+    "other_purposes_nusd", "last_policy_nusd", "last_policy_version", "last_policy_n", "bound", …}.
+
+    Nano-dollars. `actual_nusd` is what answers cost, their attempts without an answer (`retries_nusd`) in it.
+    `other_purposes_nusd` is what shadows, judges, evaluations and training cost: in none of the others, so that it and
+    `actual_nusd` add up to what the spend report shows.
 
     `last_policy_nusd` follows from the mix of sides in the period of equal length before. With `replay` up to 5,000 decisions
     a workload are taken again by the policies live at the end of the month before, which costs seconds, not milliseconds;
     rows then have "last_policy_moved" and "last_policy_unknown" too. None where neither is known; such rows count at their
     actual cost in the totals, which say how many ("last_policy_unknown_rows").
-    Totals beside: "saving_nusd" is the dearer single side minus what it really cost, with its sign.
+    Totals beside, each with its sign: "saving_to_private_nusd" and "saving_to_external_nusd" are that side alone minus
+    `actual_nusd`; "saving_nusd" is the larger of the two, against the dearer side, so it never stands without the others.
     """
     groups_of(group), zone_of(tz)  # the rows are always workloads; what is wrong is refused all the same
     start = hour_of(start)
@@ -145,10 +161,14 @@ def counterfactual(
     for key, found in now.items():
         last = _by_earlier_mix(found, before.get(key)) if again is None else _replayed(found, again.get(key))
         rows.append({"key": key[0], "lob": key[1]} | _sides(found) | last)
-    names = ("actual_nusd", "all_private_nusd", "all_external_nusd", "requests", "bound_requests")
+    names = (
+        "actual_nusd", "all_private_nusd", "all_external_nusd", "retries_nusd", "other_purposes_nusd", "requests",
+        "bound_requests",
+    )  # fmt: skip
     totals: dict[str, Any] = {n: sum(row[n] for row in rows) for n in names}
     known = [row for row in rows if row["last_policy_nusd"] is not None]
-    totals["last_policy_unknown_rows"] = len(rows) - len(known)
+    unknown = [row for row in rows if row["last_policy_nusd"] is None]
+    totals["last_policy_unknown_rows"] = sum(1 for row in unknown if row["requests"] or row["actual_nusd"])
     totals["last_policy_nusd"] = (
         sum(
             row["actual_nusd"] if row["last_policy_nusd"] is None else row["last_policy_nusd"] for row in rows
@@ -156,8 +176,9 @@ def counterfactual(
         if known
         else None
     )
-    dearest = max(totals["all_private_nusd"], totals["all_external_nusd"])
-    totals["saving_nusd"] = dearest - totals["actual_nusd"]
+    for side in ("private", "external"):
+        totals[f"saving_to_{side}_nusd"] = totals[f"all_{side}_nusd"] - totals["actual_nusd"]
+    totals["saving_nusd"] = max(totals["saving_to_private_nusd"], totals["saving_to_external_nusd"])
     return Report("counterfactual", as_of(), rows, totals)
 
 

@@ -66,7 +66,11 @@ def cost_per_correct(
     tz: str = "UTC",
 ) -> Report:
     """Rows {"key", "cost_nusd", "answers", "judged", "correct", "nusd_per_correct", "low", "high", "judged_share"};
-    None where nothing was judged or right."""
-    found = grouped(spend_rows(scope, start, end, lob), groups_of(group), zone_of(tz))
+    None where nothing was judged or right.
+
+    `cost_nusd` (nano-dollars) is what answers cost, their failed attempts in it: shadows, judges, evaluations and training
+    answer nobody, so their cost is divided by nobody's right answers.
+    """
+    found = grouped(spend_rows(scope, start, end, lob, purpose="answer"), groups_of(group), zone_of(tz))
     rows = [{"key": key} | _per_correct(sums) for key, sums in found.items()]
     return Report("cost-per-correct", as_of(), rows, _per_correct(totals_of(found.values())))

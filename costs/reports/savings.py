@@ -10,11 +10,11 @@ from typing import Any
 from django.db.models import Sum
 
 from costs.reports.base import Report, groups_of, spend_rows, zone_of
-from costs.reports.counterfactual import Sides, by_workload
+from costs.reports.counterfactual import ANSWERS, Sides, by_workload
 from costs.rollups import as_of
 from switchyard.tenancy.querysets import Scope
 
-PARTS = ("private", "compression", "routing", "cache", "batch", "retries")
+PARTS = ("private", "compression", "routing", "cache", "batch", "retries", "other_purposes")
 # (deployment, workload) of a compressed model at home → what its teacher would cost an answer there (nano-dollars), None
 # where nobody ever measured the teacher.
 Teachers = Mapping[tuple[str, str], int | None]
@@ -37,7 +37,7 @@ def savings(
     tz: str = "UTC",
 ) -> Report:
     """Rows by workload {"key", "lob", "list_nusd", one a part …, "actual_nusd", "saving_nusd", "kept_home_nusd"}; list less
-    all parts is the actual cost, to the nano-dollar. A part below zero cost money.
+    all parts is the actual cost, to the nano-dollar, and that is all that the spend report shows. A part below zero cost money.
 
     - list: every answered request at the external side's plain price; where only home may answer, at its own cost.
     - private_nusd: had everything that may move stayed at home instead (with compression's part taken out of it).
@@ -45,7 +45,9 @@ def savings(
       answered whose teacher was never measured, so its part is still inside `private`.
     - routing_nusd: requests sent out although home could have answered: what home would have cost less what was paid.
     - cache_nusd, batch_nusd: what those prices were under the plain one.
-    - retries_nusd: attempts that gave no answer; they only cost, so it is never above zero.
+    - retries_nusd: attempts at an answer that gave none; they only cost, so it is never above zero.
+    - other_purposes_nusd: shadows, judges, evaluations and training, below zero: what it takes to know which side answers
+      how well. Every part above, `list` and `requests` are of answers alone.
     `kept_home_nusd` = private + compression + routing: over the requests that home answered, their external price less
     their cost.
     """
@@ -63,7 +65,8 @@ def _parts(sides: Sides, compression: tuple[int, bool]) -> dict[str, Any]:
     home, out = sides.get("private", zero), sides.get("external", zero)
     amount, unknown = compression
     amount = 0 if unknown else amount
-    actual = sum(s["cost_nusd"] for s in sides.values())
+    paid = sum(s["cost_nusd"] for s in sides.values())
+    other = sum(s["other_purposes_nusd"] for s in sides.values())
     answered = sum(s["answered_cost_nusd"] for s in sides.values())
     kept = home.get("other_side_cost_nusd", 0) - home.get("other_side_own_cost_nusd", 0)
     routing = out.get("other_side_cost_nusd", 0) - out.get("other_side_own_cost_nusd", 0)
@@ -76,9 +79,10 @@ def _parts(sides: Sides, compression: tuple[int, bool]) -> dict[str, Any]:
         "routing_nusd": routing,
         "cache_nusd": cache,
         "batch_nusd": batch,
-        "retries_nusd": answered - actual,
-        "actual_nusd": actual,
-        "saving_nusd": answered + kept + cache + batch - actual,
+        "retries_nusd": answered - paid,
+        "other_purposes_nusd": -other,
+        "actual_nusd": paid + other,
+        "saving_nusd": answered + kept + cache + batch - paid - other,
         "kept_home_nusd": kept,
         "requests": sum(s["requests"] for s in sides.values()),
     }
@@ -93,7 +97,8 @@ def _compressed(
     teachers = _teachers(scope.organisation_id)
     if not teachers:
         return {}
-    rows = spend_rows(scope, start, end, lob).filter(side="private", deployment__in={d for d, _ in teachers})
+    rows = spend_rows(scope, start, end, lob, purpose=ANSWERS, side="private")
+    rows = rows.filter(deployment__in={d for d, _ in teachers})
     names = ("lob", "workload", "deployment")
     found: dict[tuple[str, str], tuple[int, bool]] = {}
     for row in rows.order_by().values(*names).annotate(n=Sum("answers"), cost=Sum("answered_cost_nusd")):

@@ -12,7 +12,8 @@ from costs.reports.savings import PARTS
 LABELS = {part: part for part in (*PARTS, "list", "actual")}
 TOTALS = {
     "list_nusd": 10_000_000_000, "private_nusd": 4_000_000_000, "compression_nusd": None, "routing_nusd": -1_000_000_000,
-    "cache_nusd": 0, "batch_nusd": 500_000_000, "retries_nusd": -100_000_000, "actual_nusd": 6_600_000_000,
+    "cache_nusd": 0, "batch_nusd": 500_000_000, "retries_nusd": -100_000_000,
+    "other_purposes_nusd": -200_000_000, "actual_nusd": 6_800_000_000,
 }  # fmt: skip
 POINTS = [
     {"day": "2026-11-01", "actual_nusd": 1_000_000_000, "nusd": None, "low_nusd": None, "high_nusd": None},
@@ -22,12 +23,19 @@ POINTS = [
 
 def test_every_step_hangs_where_the_one_before_ended_and_the_last_lands_on_what_was_paid() -> None:
     [trace] = charts.savings_waterfall(TOTALS, PARTS, LABELS)["data"]
-    assert trace["x"] == ["list", "private", "routing", "cache", "batch", "retries", "actual"], (
-        "unknown is no step"
-    )
+    assert trace["x"] == [
+        "list",
+        "private",
+        "routing",
+        "cache",
+        "batch",
+        "retries",
+        "other_purposes",
+        "actual",
+    ], "unknown is no step"
     tops = [base + height for base, height in zip(trace["base"], trace["y"], strict=True)]
-    assert tops == pytest.approx([10, 10, 7, 7, 7, 6.6, 6.6])
-    assert trace["base"] == pytest.approx([0, 6, 6, 7, 6.5, 6.5, 0])
+    assert tops == pytest.approx([10, 10, 7, 7, 7, 6.6, 6.8, 6.8])
+    assert trace["base"] == pytest.approx([0, 6, 6, 7, 6.5, 6.5, 6.6, 0])
     assert trace["customdata"][2] == "cost more" and trace["customdata"][1] == "saved"
 
 

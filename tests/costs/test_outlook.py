@@ -141,6 +141,23 @@ def test_a_runaway_hour_is_told_before_the_day_is_over(organisation):
     assert Alert.objects.filter(kind="anomaly").count() == 1
 
 
+@pytest.mark.parametrize("purpose", ["evaluation", "shadow", "fine_tune"])
+def test_the_products_own_work_raises_no_alarm_and_hides_none(organisation, purpose):
+    hour = now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    for n in range(2, 40):
+        spend_on(organisation, days_before(n), 10_000)
+    for n in range(1, 24 * 10):
+        spend_on(organisation, hour - timedelta(hours=n), 1_000, SpendHour)
+    spend_on(organisation, days_before(1), 10_000)
+    spend_on(organisation, days_before(1), 900_000, purpose=purpose, requests=9_000)
+    spend_on(organisation, hour, 600_000, SpendHour, purpose=purpose, requests=6_000)
+    assert outlook.find_anomalies(organisation.pk) == [] == outlook.find_bursts(organisation.pk)
+    assert not Alert.objects.filter(kind="anomaly").exists()
+    spend_on(organisation, hour, 60_000, SpendHour, requests=6_000)
+    [found] = outlook.find_bursts(organisation.pk)
+    assert found.spent_nusd == 60_000, "of answers alone"
+
+
 def test_commands_tell_what_they_found_and_refuse_nonsense(organisation):
     for n in range(1, 40):
         spend_on(organisation, days_before(n), 10_000)

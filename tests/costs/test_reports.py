@@ -114,14 +114,16 @@ def test_the_counterfactual_counts_bound_requests_at_home_in_both(company):
     assert rows["support-intent"] | {"bound": ""} == {
         "last_policy_nusd": None, "last_policy_version": "", "last_policy_n": 0,
         "key": "support-intent", "lob": "customer-service", "actual_nusd": 2_800, "all_private_nusd": 1_800,
-        "all_external_nusd": 2_800, "requests": 2, "bound_requests": 0, "bound": "",
+        "all_external_nusd": 2_800, "requests": 2, "bound_requests": 0, "bound": "", "retries_nusd": 0,
+        "other_purposes_nusd": 0,
     }  # fmt: skip
     clauses = rows["contract-clauses"]
     assert clauses["all_private_nusd"] == clauses["all_external_nusd"] == clauses["actual_nusd"] == 700
     assert clauses["bound"] == "residency keeps 1 of 1 requests at home"
     assert report.totals == {
         "actual_nusd": 4_400, "all_private_nusd": 3_400, "all_external_nusd": 4_900, "requests": 4,
-        "bound_requests": 1, "saving_nusd": 500, "last_policy_nusd": None, "last_policy_unknown_rows": 3,
+        "bound_requests": 1, "saving_nusd": 500, "saving_to_private_nusd": -1_000, "saving_to_external_nusd": 500,
+        "retries_nusd": 0, "other_purposes_nusd": 0, "last_policy_nusd": None, "last_policy_unknown_rows": 3,
     }  # fmt: skip
 
 
@@ -133,8 +135,75 @@ def test_a_cascades_first_try_is_paid_but_part_of_neither_alternative():
     rollups.refresh(NOON, NOON)
     assert ask(reports.counterfactual).totals | {"requests": 0} == {
         "actual_nusd": 1_000, "all_private_nusd": 900, "all_external_nusd": 100, "requests": 0,
-        "bound_requests": 0, "saving_nusd": -100, "last_policy_nusd": None, "last_policy_unknown_rows": 1,
+        "bound_requests": 0, "saving_nusd": -100, "saving_to_private_nusd": -100, "saving_to_external_nusd": -900,
+        "retries_nusd": 100, "other_purposes_nusd": 0, "last_policy_nusd": None, "last_policy_unknown_rows": 1,
     }  # fmt: skip
+
+
+@pytest.fixture
+def busy_with_itself():
+    """One answer at home for 900 (out: 1,400) after a try for 40, and what the product spent on its own work beside it."""
+    own_work = [
+        make_event(make_attempt(cost_nusd=300), purpose="shadow", other_side_cost_nusd=90),
+        make_event(make_attempt(status="error", cost_nusd=5), purpose="judge"),
+        make_event(private_attempt(cost_nusd=2_000), purpose="evaluation", other_side_cost_nusd=9_000),
+        make_event(private_attempt(cost_nusd=7_000), purpose="fine_tune", workload="trained-only"),
+    ]
+    answer = make_event(
+        make_attempt(status="error", cost_nusd=40), private_attempt(), other_side_cost_nusd=1_400
+    )
+    record_events([answer, *own_work])
+    rollups.refresh(NOON, NOON)
+
+
+def test_the_counterfactual_compares_answers_and_keeps_the_products_own_work_apart(busy_with_itself):
+    report = ask(reports.counterfactual)
+    assert report.totals == {
+        "actual_nusd": 940, "all_private_nusd": 900, "all_external_nusd": 1_400, "retries_nusd": 40,
+        "other_purposes_nusd": 300 + 5 + 2_000 + 7_000, "requests": 1, "bound_requests": 0,
+        "saving_to_private_nusd": -40, "saving_to_external_nusd": 460, "saving_nusd": 460, "last_policy_nusd": None,
+        "last_policy_unknown_rows": 1,
+    }  # fmt: skip
+    assert {key: row["other_purposes_nusd"] for key, row in by_key(report).items()} == {
+        "support-intent": 2_305, "trained-only": 7_000,
+    }  # fmt: skip
+    beside = report.totals["actual_nusd"] + report.totals["other_purposes_nusd"]
+    assert beside == ask(reports.spend).totals["cost_nusd"]
+
+
+def test_the_period_before_is_known_by_its_answers_alone():
+    before = NOON - timedelta(days=2)
+    events = [make_event(purpose="shadow", at=before) for _ in range(9)]
+    record_events([*events, make_event(private_attempt(), at=before), make_event(private_attempt())])
+    rollups.refresh(before, NOON)
+    [row] = ask(reports.counterfactual).rows
+    assert row["last_policy_nusd"] == row["actual_nusd"] == 900, (
+        "no answer went out before, so none would now"
+    )
+
+
+def test_a_right_answer_does_not_pay_for_shadows_and_training(busy_with_itself):
+    judged = {
+        "start": NOON,
+        "organisation_id": 1,
+        "application": "desk",
+        "origin": "live",
+        "lob": "customer-service",
+    }
+    home = {
+        "workload": "support-intent",
+        "deployment": "private-sparse",
+        "model": "txt-base",
+        "side": "private",
+    }
+    rollups.record_judgements([judged | home | {"judged": 1, "correct": 1}])
+    [row] = ask(reports.cost_per_correct).rows
+    assert (row["cost_nusd"], row["answers"], row["nusd_per_correct"], row["judged_share"]) == (
+        940,
+        1,
+        940,
+        1,
+    )
 
 
 def test_the_share_counts_requests_of_each_side(company):

@@ -11,6 +11,7 @@ from costs import rollups
 from costs.metering import record_events
 from costs.reports.counterfactual import Replayed, counterfactual, read_flag
 from costs.reports.savings import PARTS, _parts, savings
+from costs.reports.spend import spend
 from switchyard.tenancy.querysets import Scope
 from tests.costs.events import NOON, make_attempt, make_event, private_attempt
 
@@ -53,12 +54,35 @@ def test_the_way_from_list_price_to_what_was_paid(company, monkeypatch):
         "list_nusd": 1_400 + 1_000 + 2_000 + 800,
         "routing_nusd": (1_300 - 1_000) + (1_500 - 2_000),
         "private_nusd": 500 + 200, "compression_nusd": 0, "cache_nusd": 300, "batch_nusd": 500, "retries_nusd": -40,
-        "actual_nusd": 3_940, "saving_nusd": 1_260, "kept_home_nusd": 500, "requests": 3,
+        "other_purposes_nusd": 0, "actual_nusd": 3_940, "saving_nusd": 1_260, "kept_home_nusd": 500, "requests": 3,
     }  # fmt: skip
     bound = rows["contract-clauses"]
     assert (bound["list_nusd"], bound["actual_nusd"], bound["saving_nusd"]) == (700, 700, 0)
     assert ask().totals["saving_nusd"] == 1_260
     assert [row["key"] for row in ask(scope=LEGAL_ONLY).rows] == ["contract-clauses"]
+
+
+def test_the_products_own_work_is_a_step_of_its_own_and_no_second_try(company, monkeypatch):
+    monkeypatch.setattr(savings_module, "_teachers", lambda pk: {("private-sparse", "support-intent"): 1_250})
+    before = next(row for row in ask().rows if row["key"] == "support-intent")
+    record_events(
+        [
+            make_event(
+                make_attempt(cost_nusd=300, saved={"cache": 70}), purpose="shadow", other_side_cost_nusd=90
+            ),
+            make_event(make_attempt(status="error", cost_nusd=5), purpose="judge"),
+            make_event(private_attempt(cost_nusd=2_000), purpose="evaluation", other_side_cost_nusd=9_000),
+        ]
+    )
+    rollups.refresh(NOON, NOON)
+    report = ask()
+    after = next(row for row in report.rows if row["key"] == "support-intent")
+    assert after == before | {
+        "other_purposes_nusd": -2_305, "actual_nusd": 3_940 + 2_305, "saving_nusd": 1_260 - 2_305,
+    }  # fmt: skip
+    assert report.totals["actual_nusd"] == ask(spend).totals["cost_nusd"] == 3_940 + 700 + 2_305
+    steps = sum(report.totals[f"{part}_nusd"] for part in PARTS)
+    assert report.totals["list_nusd"] - steps == report.totals["actual_nusd"]
 
 
 def test_a_compressed_model_is_held_against_its_teacher(company, monkeypatch):
@@ -84,6 +108,7 @@ sums = st.fixed_dictionaries(
             "answered_cost_nusd",
             "other_side_cost_nusd",
             "other_side_own_cost_nusd",
+            "other_purposes_nusd",
             "requests",
         )
     }

@@ -173,10 +173,10 @@ def test_cost_per_correct_is_shown_by_deployment_and_model(company: Company) -> 
 def test_savings_add_up_on_the_page(company: Company) -> None:
     client = client_of("alice", company, "admin")
     totals = client.get("/savings/").context["totals"]
-    parts = ("private", "compression", "routing", "cache", "batch", "retries")
+    parts = ("private", "compression", "routing", "cache", "batch", "retries", "other_purposes")
     assert totals["list_nusd"] - sum(totals[f"{p}_nusd"] or 0 for p in parts) == totals["actual_nusd"]
     figure = client.get("/savings/").context["panel"]["savings"].figure["data"][0]
-    assert figure["base"][-1] == 0 and len(figure["x"]) == 8
+    assert figure["base"][-1] == 0 and len(figure["x"]) == 9
     bob = client_of("bob", company, "viewer", "customer-service")
     assert bob.get("/savings/").context["totals"]["actual_nusd"] < totals["actual_nusd"]
 

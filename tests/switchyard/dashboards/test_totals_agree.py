@@ -53,11 +53,11 @@ def people() -> dict[str, Any]:
     }
 
 
-def spent(person: Any) -> int:
-    """The raw rows, summed without any of the product's own reports."""
+def spent(person: Any, **only: str) -> int:
+    """The raw rows, summed without any of the product's own reports. `only`: purpose="answer" for what answers cost."""
     scope: Scope = scope_of(person)
-    costs = Attempt.objects.for_tenant(scope).filter(superseded=False).values_list("cost_nusd", flat=True)
-    return sum(costs)
+    rows = Attempt.objects.for_tenant(scope).filter(superseded=False, **only)
+    return sum(rows.values_list("cost_nusd", flat=True))
 
 
 def table(client: Client, address: str) -> list[dict[str, str]]:
@@ -82,11 +82,15 @@ def pages(client: Client) -> Iterator[tuple[str, int]]:
     yield "spend over time", total(table(client, f"/spend/?{PERIOD}&csv=spend-over-time"), "Cost (USD)")
     yield "overview by line of business", total(table(client, f"/?{PERIOD}&csv=cost-by-lob"), "Cost (USD)")
     yield "overview over time", total(table(client, f"/?{PERIOD}&csv=spend-over-time"), "Cost (USD)")
-    yield "overview as it was", total(table(client, f"/?{PERIOD}&csv=counterfactual"), "As it was (USD)")
+    compared = table(client, f"/?{PERIOD}&csv=counterfactual")
+    yield (
+        "overview as it was, and what is beside it",
+        total(compared, "As it was (USD)") + total(compared, "Training, evaluation and shadows (USD)"),
+    )
     yield "savings", total(table(client, f"/savings/?{PERIOD}&csv=savings"), "As it was (USD)")
-    yield "last policy", total(table(client, f"/savings/?{PERIOD}&csv=last-policy"), "As it was (USD)")
     yield "requests", total(table(client, f"/spend/requests/?{PERIOD}&csv=spend-requests"), "cost (USD)")
-    yield "overview figure", client.get(f"/?{PERIOD}").context["totals"]["actual_nusd"]
+    first = client.get(f"/?{PERIOD}").context["totals"]
+    yield "overview figure, and what is beside it", first["actual_nusd"] + first["other_purposes_nusd"]
     yield "spend figure", client.get(f"/spend/?{PERIOD}").context["totals"]["cost_nusd"]
     yield "requests figure", client.get(f"/spend/requests/?{PERIOD}").context["total_nusd"]
 
@@ -98,6 +102,23 @@ def test_every_page_tells_the_same_total(people: dict[str, Any], name: str) -> N
     expected = spent(people[name])
     assert expected > 0
     assert {what: found for what, found in pages(client) if found != expected} == {}
+
+
+def pages_of_answers(client: Client) -> Iterator[tuple[str, int]]:
+    """Those that compare answers with what they would have cost another way: the product's own work is not in them."""
+    yield "overview as it was", total(table(client, f"/?{PERIOD}&csv=counterfactual"), "As it was (USD)")
+    yield "spend as it was", total(table(client, f"/spend/?{PERIOD}&csv=counterfactual"), "As it was (USD)")
+    yield "last policy", total(table(client, f"/savings/?{PERIOD}&csv=last-policy"), "As it was (USD)")
+    yield "overview figure", client.get(f"/?{PERIOD}").context["totals"]["actual_nusd"]
+
+
+@pytest.mark.parametrize("name", ["alice", "lena"])
+def test_every_comparison_tells_what_answers_cost(people: dict[str, Any], name: str) -> None:
+    client = Client()
+    client.force_login(people[name])
+    expected = spent(people[name], purpose="answer")
+    assert 0 < expected < spent(people[name])
+    assert {what: found for what, found in pages_of_answers(client) if found != expected} == {}
 
 
 @pytest.mark.parametrize("name", ["alice", "lena"])
@@ -115,14 +136,16 @@ def test_rest_tells_the_same_total_in_every_grouping_and_zone(people: dict[str, 
 
 def test_reports_that_tell_an_actual_cost_tell_the_same_one(people: dict[str, Any]) -> None:
     ask = {"scope": scope_of(people["alice"]), "start": START, "end": END}
+    compared = CATALOGUE["counterfactual"].function(**ask).totals
     found = {
-        "counterfactual": CATALOGUE["counterfactual"].function(**ask).totals["actual_nusd"],
+        "counterfactual": compared["actual_nusd"] + compared["other_purposes_nusd"],
         "savings": CATALOGUE["savings"].function(**ask).totals["actual_nusd"],
         "spend": CATALOGUE["spend"].function(**ask).totals["cost_nusd"],
-        "cost-per-correct": CATALOGUE["cost-per-correct"].function(**ask).totals["cost_nusd"],
         "ledger": CATALOGUE["trial-balance"].function(**ask).totals["debit_nusd"],
     }
     assert set(found.values()) == {spent(people["alice"])}, found
+    per_correct = CATALOGUE["cost-per-correct"].function(**ask).totals["cost_nusd"]
+    assert compared["actual_nusd"] == per_correct == spent(people["alice"], purpose="answer")
 
 
 def test_lines_of_business_add_up_to_the_organisation(people: dict[str, Any]) -> None:

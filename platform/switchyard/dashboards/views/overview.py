@@ -57,9 +57,7 @@ def _first_figure(ask: Ask, report: reports.Report) -> dict[str, Any]:
     mostly = [row for row in report.rows if row["bound_requests"] * 2 > row["requests"]]
     return {
         "totals": totals,
-        "against": [
-            (totals[f"all_{side}_nusd"] - totals["actual_nusd"], side) for side in ("private", "external")
-        ],
+        "against": [(totals[f"saving_to_{side}_nusd"], side) for side in ("private", "external")],
         "as_of": report.as_of,
         "bound": mostly,
         "bound_elsewhere": sum(r["bound_requests"] for r in report.rows if r not in mostly),

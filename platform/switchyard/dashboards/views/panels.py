@@ -73,7 +73,7 @@ def cost_per_correct(ask: Ask, group: str = "lob") -> Panel:
         [[r["key"], r["nusd_per_correct"], r["low"], r["high"], r["judged"], r["correct"], r["judged_share"]] for r in rows],
         charts.cost_per_correct(rows),
         note=_("What an answer cost, divided by the share of judged answers that were right; 95 % Wilson interval of that share. "
-               "It holds as far as judged answers are like the others."),
+               "It holds as far as judged answers are like the others. Training, evaluation and shadows are not in it."),
     )  # fmt: skip
 
 
@@ -96,9 +96,9 @@ def counterfactual(ask: Ask, known: reports.Report | None = None) -> Panel:
         "counterfactual", _("What this period cost, and what one side alone would have"),
         [Column(_("Workload")), Column(_("Line of business")), Column(_("As it was"), "usd"), Column(_("All private"), "usd"),
          Column(_("All external"), "usd"), Column(_("Sides shared as in the period before"), "usd"),
-         Column(_("Kept at home by"))],
+         Column(_("Training, evaluation and shadows"), "usd"), Column(_("Kept at home by"))],
         [[r["key"], r["lob"], r["actual_nusd"], r["all_private_nusd"], r["all_external_nusd"], r["last_policy_nusd"],
-          r.get("bound") or ""]
+          r["other_purposes_nusd"], r.get("bound") or ""]
          for r in report.rows],
         charts.counterfactual(report.totals) if report.rows else None,
     )  # fmt: skip

@@ -23,6 +23,7 @@ def _words() -> dict[str, str]:
         "cache": _("Cache"),
         "batch": _("Batch"),
         "retries": _("Second tries"),
+        "other_purposes": _("Training, evaluation and shadows"),
         "actual": _("As it was"),
     }
 
