@@ -46,7 +46,8 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """kind: text (or a Link) | usd | count | rate | number | time | verdict. Money cells are integer nano-dollars.
+    """kind: text (or a Link) | word (text on one line) | usd | count | rate | number | time | verdict. Money cells are
+    integer nano-dollars.
 
     `detail`: for those who calculate on; it stands in the CSV alone, so that the table fits its page.
     """
@@ -193,4 +194,4 @@ def _plain(cell: Any, kind: str) -> Any:
     if kind == "time" and hasattr(cell, "isoformat"):
         return cell.isoformat()
     text = str(cell)
-    return f"'{text}" if kind == "text" and text[:1] in "=+-@\t\r" else text
+    return f"'{text}" if kind in ("text", "word") and text[:1] in "=+-@\t\r" else text

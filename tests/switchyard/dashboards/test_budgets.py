@@ -124,6 +124,21 @@ def test_a_target_is_added_tried_switched_and_removed_on_the_page(company: Compa
     assert not AlertTarget.objects.exists()
 
 
+def test_a_kind_nobody_ever_raised_is_taken_and_told_of(company: Company) -> None:
+    olga = client_of("olga", company, "operator")
+    values = {
+        "kind": "webhook",
+        "address": "https://example.com/h",
+        "lob": "legal",
+        "kinds": "budget_warnning",
+    }
+    text = olga.post("/alerts/targets/", values, follow=True).content.decode()
+    assert "look at its spelling: budget_warnning" in text
+    assert (
+        "spelling" not in olga.post("/alerts/targets/", values | {"kinds": ""}, follow=True).content.decode()
+    )
+
+
 def test_a_target_that_may_not_be_called_is_refused_in_words(company: Company) -> None:
     olga = client_of("olga", company, "operator")
     values = {"kind": "webhook", "address": "http://169.254.169.254/", "lob": ""}

@@ -69,16 +69,21 @@ def new_target(request: PageRequest) -> HttpResponse:
     lob, given = _lob(scope, request.POST.get("lob", "")), request.POST.get("secret", "")
     organisation_id = scope.organisation_id
     assert organisation_id is not None
+    kinds = request.POST.get("kinds", "").replace(",", " ").split()
     try:
         _target, plain = targets.create_target(
             organisation_id=organisation_id, lob=lob, kind=request.POST.get("kind", ""), secret=given,
             address=request.POST.get("address", ""), user=request.user,  # type: ignore[arg-type]
-            kinds=request.POST.get("kinds", "").replace(",", " ").split(),
+            kinds=kinds,
         )  # fmt: skip
     except SwitchyardError as error:
         messages.error(request, error.message)
     else:
         messages.success(request, _("Alerts raised from now on are sent there."))
+        seen = set(Alert.objects.for_tenant(scope).filter(kind__in=kinds).values_list("kind", flat=True))
+        if unseen := sorted(set(kinds) - seen):
+            words = _("No alert of this kind was raised so far, so look at its spelling: %s")
+            messages.warning(request, words % ", ".join(unseen))
         if plain and not given:
             messages.info(request, _("The secret that signs its messages, shown this once: %s") % plain)
     return redirect("dashboards:alerts")

@@ -35,7 +35,7 @@ def _forecast(ask: Ask) -> Panel:
         "forecast",
         _("What the month will come to"),
         [
-            Column(_("Line of business")), Column(_("Month")), Column(_("Spent so far"), "usd"),
+            Column(_("Line of business")), Column(_("Month"), "word"), Column(_("Spent so far"), "usd"),
             Column(_("Month's end"), "usd"), Column(_("Low"), "usd"), Column(_("High"), "usd"), Column(_("Method")),
             Column(_("Mean error of its backtest"), "rate"), Column(_("Interval held"), "rate"),
             Column(_("Backtests"), "count"), Column(_("Note")),

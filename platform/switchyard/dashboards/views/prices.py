@@ -142,7 +142,7 @@ def _first(detail: Any, path: str = "") -> str:
     while isinstance(detail, dict | list) and detail:
         key = next(iter(detail)) if isinstance(detail, dict) else 0
         path, detail = (key if isinstance(key, str) else path), detail[key]
-    return f"{path}: {detail}"
+    return f"{DRAFT.get(path, path)}: {detail}"
 
 
 def _amounts(row: Price) -> list[str]:
