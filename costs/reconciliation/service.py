@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from costs.sheets.currencies import to_nusd
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, NotFound
+from switchyard.core.money import format_usd
 from switchyard.tenancy.models import Workload
 from switchyard.tenancy.querysets import Scope
 
@@ -29,6 +30,12 @@ MARGIN = timedelta(
 )  # clocks differ: a call at midnight may be billed a day earlier or later than it is booked
 LONGEST = timedelta(days=400)
 Correct = Literal["none", "estimates", "all"]
+
+
+class NothingBilled(bills.BillRefused):
+    """The bill has no line in the period: it is of another one, or nothing but a header."""
+
+    code = "nothing_billed"
 
 
 def checks_of(scope: Scope) -> QuerySet[BillCheck]:
@@ -41,15 +48,22 @@ def checks_of(scope: Scope) -> QuerySet[BillCheck]:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A usage bill of one deployment and period, in nano-dollars."""
+    """A usage bill of one deployment and period, in nano-dollars. `outside`: when the lines are that lie outside of it."""
 
     bill: bills.Bill
     lines: list[Billed]
     elsewhere: set[str]
+    outside: list[datetime]
 
     @property
     def total_nusd(self) -> int:
         return sum(line.cost_nusd for line in self.lines)
+
+    @property
+    def days(self) -> tuple[date, date] | None:
+        """The days that the bill speaks of: its first line's in the period and its last one's, both inclusive."""
+        days = [line.at.date() for line in self.lines]
+        return (min(days), max(days)) if days else None
 
 
 def reconcile_usage(
@@ -69,11 +83,11 @@ def reconcile_usage(
     """A vendor's bill (its text, or fetched from the deployment's server) against what was booked in [start, end), for all
     deployments at the same address: a vendor bills the account.
 
-    The same bill again, with nothing new to say or to correct, gives the check that is there. Raises BillRefused,
-    NotFound, InvalidRequest; fetching raises what `fetch_bill` does.
+    The same bill again, with nothing new to say or to correct, gives the check that is there. What was booked before its
+    first line's day or after its last one's is told, never corrected. Raises BillRefused, NotFound, InvalidRequest.
     """
     _check_span(start, end)
-    vendor = vendor_of(organisation_id, deployment)
+    vendor, fetched = vendor_of(organisation_id, deployment), text is None
     if text is None:
         text = fetch_bill(
             base_url=vendor.base_url, api_key=vendor.api_key, start=start - MARGIN, end=end + MARGIN
@@ -83,6 +97,7 @@ def reconcile_usage(
     vendor.check_currency(start, end, bill.currency)
     read = _usage(vendor, start, end, bill)
     before, booked = _match(vendor, start, end, read)
+    _check_billed(read, start, end, booked, MARGIN if fetched else timedelta(0))
     made, left, after = 0, read.total_nusd - booked, before
     if correct != "none":
         fixes = [f for f in before.fixes if correct == "all" or f.cause == "estimated"]
@@ -95,7 +110,7 @@ def reconcile_usage(
             left = read.total_nusd - booked_after
     return _keep(
         organisation_id=organisation_id, kind="usage", name=deployment, start=start, end=end, bill=bill, rows=len(read.lines),
-        billed=read.total_nusd, booked=booked, left=left, corrections=made, actor=actor, source=source or "uploaded",
+        billed=read.total_nusd, booked=booked, left=left, corrections=made, actor=actor, source=_told(source or "uploaded", read),
         found=_with_state(findings(before.gaps), findings(after.gaps)),
     )  # fmt: skip
 
@@ -142,12 +157,36 @@ def _check_span(start: datetime, end: datetime) -> None:
         raise InvalidRequest("A bill's period ends after it begins, within 400 days.", param="to")
 
 
+def _check_billed(read: _Read, start: datetime, end: datetime, booked: int, margin: timedelta) -> None:
+    """NothingBilled where not one line is of the period, though others are there or something was booked. Lines within
+    the margin around it were asked for by ourselves when the bill was fetched."""
+    if read.lines or not (booked or any(not start - margin <= at < end + margin for at in read.outside)):
+        return
+    period = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    what = "The bill has no lines at all"
+    if read.outside:
+        first, last = min(read.outside), max(read.outside)
+        what = f"No line of the bill lies in the period: its {len(read.outside)} are of {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    raise NothingBilled(
+        f"{what}. Expected was at least one of {period}, where {format_usd(booked)} USD are booked. Nothing was "
+        "corrected. Name the period that the bill is for, or get the bill of this one."
+    )
+
+
+def _told(source: str, read: _Read) -> str:
+    """The source, with how many lines were passed over."""
+    count = len(read.outside)
+    words = f"; {count} line{'s' if count > 1 else ''} outside of the period" if count else ""
+    return source[:120] + words
+
+
 def _usage(vendor: Vendor, start: datetime, end: datetime, bill: bills.Bill) -> _Read:
     at_sheet = vendor.at_sheet(bill.currency)
-    lines, elsewhere = [], set()
+    lines, elsewhere, outside = [], set(), []
     for row in bill.rows:
         if not start <= row.at < end:
             elsewhere.add(row.request_id)
+            outside.append(row.at)
             continue
         nusd = to_nusd(row.amount_nano, bill.currency, row.at, vendor.organisation_id)
         lines.append(Billed(
@@ -155,12 +194,13 @@ def _usage(vendor: Vendor, start: datetime, end: datetime, bill: bills.Bill) -> 
             cached_in=row.cached_in, requests=row.requests, whole_day=row.whole_day, at_sheet=at_sheet(row),
             account=row.account,
         ))  # fmt: skip
-    return _Read(bill, lines, elsewhere - {line.id for line in lines})
+    return _Read(bill, lines, elsewhere - {line.id for line in lines}, outside)
 
 
 # ------------------------------------------------------------------------------------------------- matching
 def _match(vendor: Vendor, start: datetime, end: datetime, read: _Read) -> tuple[Matched, int]:
-    """The gaps, and what was booked, in nano-dollars."""
+    """The gaps, and what was booked, in nano-dollars. Of calls on days that the bill doesn't speak of, gaps alone: a
+    partial bill doesn't say that the rest wasn't billed."""
     named, organisation_id = {line.id for line in read.lines if line.id}, vendor.organisation_id
     rows = books.booked_calls(
         organisation_id, vendor.deployments, start, end, named=named, elsewhere=read.elsewhere
@@ -168,6 +208,9 @@ def _match(vendor: Vendor, start: datetime, end: datetime, read: _Read) -> tuple
     done = match(read.lines, rows, books.repricer(organisation_id))
     lobs = _lobs_by_model(organisation_id)
     done.gaps = [g if g.lob else replace(g, lob=lobs(g.model)) for g in done.gaps]
+    days = read.days
+    unspoken = {row.ref for row in rows if days is None or not days[0] <= row.at.date() <= days[1]}
+    done.fixes = [f for f in done.fixes if f.cause != "unbilled" or f.ref not in unspoken]
     done.fixes = [f if f.lob or f.ref else replace(f, lob=lobs(f.model)) for f in done.fixes]
     return done, sum(row.cost_nusd for row in rows)
 

@@ -9,9 +9,8 @@ from celery import shared_task
 from django.apps import apps
 
 from costs.alerts import raise_alert
-from costs.models import BillCheck
 from costs.reconciliation.fetching import NoBill
-from costs.reconciliation.service import reconcile_usage
+from costs.reconciliation.service import NothingBilled, reconcile_usage
 from costs.reconciliation.vendors import origin_of
 from costs.rollups import day_of
 from switchyard.core.clock import now
@@ -46,20 +45,24 @@ def _one(row: object, start: datetime, end: datetime) -> bool:
         )
     except NoBill:
         return False
+    except NothingBilled as error:  # something is booked, or it is another day's bill: a person has to look
+        words = f"The bill of {name} was refused. {error.message}"
+        _alert(organisation_id, name, start, words, cause="no line in the period")
+        return False
     except SwitchyardError as error:
         log.warning("The bill of %s for %s can't be checked: %s", name, start.date(), error.message)
         return False
     if check.left_nusd:
-        _alert(check)
+        worst = next((f for f in check.findings if f["state"] != "corrected"), None)
+        cause = f"{worst['cause']}: {worst['model']}, {worst['lob'] or 'nobody named'}" if worst else ""
+        left = format_usd(check.left_nusd)
+        words = f"The bill of {name} for {start:%Y-%m-%d} differs from the books by {left} USD."
+        _alert(organisation_id, name, start, words, cause)
     return True
 
 
-def _alert(check: BillCheck) -> None:
-    worst = next((f for f in check.findings if f["state"] != "corrected"), None)
-    cause = f"{worst['cause']}: {worst['model']}, {worst['lob'] or 'nobody named'}" if worst else ""
+def _alert(organisation_id: int, name: str, start: datetime, message: str, cause: str) -> None:
     raise_alert(
-        organisation_id=check.organisation_id, kind="bill_gap", subject=check.name, cause=cause,
-        unique_key=f"bill:{check.organisation_id}:{check.name}:{check.start:%Y%m%d}",
-        message=f"The bill of {check.name} for {check.start:%Y-%m-%d} differs from the books by "
-        f"{format_usd(check.left_nusd)} USD.",
+        organisation_id=organisation_id, kind="bill_gap", subject=name, cause=cause, message=message,
+        unique_key=f"bill:{organisation_id}:{name}:{start:%Y%m%d}",
     )  # fmt: skip

@@ -94,7 +94,9 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{check.name}: " + ", ".join(f"{n} {format_usd(v)}" for n, v in told.items()) + " USD"
         )
-        self.stdout.write(f"{check.rows} lines, {check.corrections} corrections, check {check.pk}")
+        self.stdout.write(
+            f"{check.rows} lines, {check.corrections} corrections, check {check.pk}; {check.source}"
+        )
         for row in check.findings:
             cells = [row["day"], row["model"], row["lob"] or "–", row["cause"], row["detail"], row["state"]]
             samples = " ".join(row["samples"][:2])

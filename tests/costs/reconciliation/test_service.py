@@ -13,7 +13,7 @@ from costs.books.verification import verify_books
 from costs.metering import record_events
 from costs.models import Attempt, BillCheck, ExchangeRate, LedgerEntry, NodeInterval, SpendHour
 from costs.reconciliation.bills import BillRefused
-from costs.reconciliation.service import checks_of, reconcile_node, reconcile_usage
+from costs.reconciliation.service import NothingBilled, checks_of, reconcile_node, reconcile_usage
 from costs.rollups import refresh
 from switchyard.audit.models import AuditEvent
 from switchyard.core.errors import InvalidRequest, NotFound
@@ -159,10 +159,11 @@ def test_a_replayed_history_is_held_against_the_bill_of_the_day_it_was_replayed_
     record_events(events)
     line = {"request_id": "history-a-1", "at": at.isoformat(), "model": "txt-edge", "tokens_in": 40, "tokens_out": 2,
             "cost_usd": "0.0000028"}  # fmt: skip
-    ask = {"organisation_id": organisation.pk, "deployment": "ext-mini"}
-    span = {"start": at - timedelta(hours=1), "end": at + timedelta(hours=1)}
+    ask, hour = {"organisation_id": organisation.pk, "deployment": "ext-mini"}, timedelta(hours=1)
+    span = {"start": at - hour, "end": at + hour}
     assert reconcile_usage(**ask, **span, text=json.dumps({"rows": [line]})).gap_nusd == 0
-    assert [f["cause"] for f in reconcile_usage(**ask, **span, text='{"rows": []}').findings] == ["unbilled"]
+    with pytest.raises(NothingBilled, match="no lines at all"):
+        reconcile_usage(**ask, **span, text='{"rows": []}')
     past = {"start": at - timedelta(days=10), "end": at - timedelta(days=8)}
     assert reconcile_usage(**ask, **past, text='{"rows": []}').findings == []
 

@@ -77,14 +77,15 @@ def test_what_is_wrong_with_a_bill_is_said_on_the_page(company: Company) -> None
 
 
 def test_bills_are_hidden_from_everybody_else(company: Company) -> None:
-    upload(client_of("erin", company, "finance"), "date,model,cost_usd\n2026-11-03,m,1\n")
+    bill = f"date,model,cost_usd\n{now():%Y-%m-%d},m,1\n"
+    upload(client_of("erin", company, "finance"), bill)
     for name, role, lobs in (("bob", "finance", ("customer-service",)), ("vera", "viewer", ())):
         client = client_of(name, company, role, *lobs)
         page = client.get("/reconciliation/").content.decode()
         assert "concern the whole organisation" in page and "ext-mini" not in page, name
         assert "csv" not in page
     assert upload(client_of("carol", company, "viewer"), "x").status_code == 403
-    upload(client_of("dan", company, "finance", "legal"), "date,model,cost_usd\n2026-11-03,m,1\n")
+    upload(client_of("dan", company, "finance", "legal"), bill)
     assert BillCheck.objects.count() == 1
 
 
