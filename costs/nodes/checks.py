@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 from zoneinfo import available_timezones
 
-from costs.nodes.terms import Band
+from costs.nodes.terms import HOURS_PER_MONTH, Band
 
 AMOUNTS = (
     "usd_per_hour", "commitment_usd_per_hour", "commitment_upfront_usd", "capex_usd", "salvage_usd", "usd_per_kwh",
     "rack_usd_per_month", "people_usd_per_month", "operations_usd_per_month",
 )  # fmt: skip
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+MOST_USD_PER_KWH = 1000  # as many digits as the plain field takes; nobody sells power at that
+# Of one machine: beyond it somebody mistook the unit, and a column may overflow.
+MOST_USD_PER_HOUR = 1_000_000
+SHORTEST_MONTH = 28 * 24  # hours that an upfront payment of one month covers at the least
 IDLE_RULE_NAMES = ("nobody", "pool", "lob_share")
 
 
@@ -70,7 +75,33 @@ def cost_faults(values: Mapping[str, Any]) -> dict[str, str]:
     faults |= _basis_faults(values) | _power_faults(values)
     if not 0 < values["planned_utilisation"] <= 1:
         faults["planned_utilisation"] = "The planned utilisation is a share above 0 and up to 1."
-    return faults
+    return faults or _hourly_faults(values)
+
+
+def _hourly_faults(values: Mapping[str, Any]) -> dict[str, str]:
+    """The dearest hour there can be, by the field that most of it comes from."""
+
+    def of(name: str) -> Fraction:
+        return Fraction(values.get(name) or 0)
+
+    dearest = max([of("usd_per_kwh"), *(Fraction(band.usd_per_kwh) for band in bands_of(values["tariff"]))])
+    upfront = of("commitment_upfront_usd") / (SHORTEST_MONTH * max(of("commitment_months"), Fraction(1)))
+    life = HOURS_PER_MONTH * max(of("life_months"), Fraction(1))
+    parts = {
+        "usd_per_hour": of("usd_per_hour"),
+        "commitment_usd_per_hour": of("commitment_usd_per_hour"),
+        "commitment_upfront_usd": upfront,
+        "capex_usd": (of("capex_usd") - of("salvage_usd")) / life,
+        "watts": of("watts") / 1000 * of("pue") * dearest,
+        **{n: of(n) / HOURS_PER_MONTH for n in AMOUNTS if n.endswith("_per_month")},
+    }
+    if (hourly := sum(parts.values(), Fraction(0))) <= MOST_USD_PER_HOUR:
+        return {}
+    field = max(parts, key=lambda name: parts[name])
+    return {
+        field: f"An hour of the machine would cost up to ${round(hourly):,}, most of it by {field}; more than "
+        f"${MOST_USD_PER_HOUR:,} is refused. Check the unit."
+    }
 
 
 def _basis_faults(values: Mapping[str, Any]) -> dict[str, str]:
@@ -107,9 +138,16 @@ def _power_faults(values: Mapping[str, Any]) -> dict[str, str]:
     if values["pue"] < 1:
         faults["pue"] = f"PUE is total power ÷ power of the machines, so 1 or more: not {values['pue']}."
     try:
-        bands_of(values["tariff"])
+        # Refused where it is written, not where it is read: a row from before the bound must stay readable.
+        high = [band for band in bands_of(values["tariff"]) if band.usd_per_kwh > MOST_USD_PER_KWH]
+        if high:
+            faults["tariff"] = (
+                f"A band's usd_per_kwh is at most {MOST_USD_PER_KWH}, not {high[0].usd_per_kwh}."
+            )
     except ValueError as fault:
         faults["tariff"] = str(fault)
+    if (values.get("usd_per_kwh") or 0) > MOST_USD_PER_KWH:
+        faults["usd_per_kwh"] = f"usd_per_kwh is at most {MOST_USD_PER_KWH}, not {values['usd_per_kwh']}."
     if values["tariff_timezone"] not in available_timezones():
         faults["tariff_timezone"] = f"{values['tariff_timezone']!r} is not a time zone of the IANA database."
     return faults

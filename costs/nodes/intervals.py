@@ -16,6 +16,7 @@ from costs import rollups
 from costs.models import Node, NodeInterval, SpendHour
 from costs.nodes.allocation import IdleRule, allocate, spread
 from costs.nodes.booking import book
+from costs.nodes.isolation import apart
 from costs.nodes.rules import Rules, rules_of
 from costs.nodes.terms import Terms, bill_of
 from costs.nodes.timeline import Timeline
@@ -55,11 +56,13 @@ def close_intervals(organisation_id: int, since: datetime, until: datetime) -> i
 
     Idempotent. When late attempts or another rate change an hour that was closed, its entries are reversed and booked
     anew. Hours before the node was set up belong to the demonstration: they are billed from its first replayed answer on.
+    A node that can't be billed is left out, and an alert says so.
     """
     changed = 0
     last = min(until, now() - SETTLE_AFTER)
     for node in Node.objects.filter(organisation_id=organisation_id):
-        changed += _close_node(node, since, last)
+        with apart(node):
+            changed += _close_node(node, since, last)
     return changed
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from costs.models import Node, NodeCost, NodeCosts, RollupMark
 from costs.nodes.checks import bands_of
+from costs.nodes.isolation import apart
 from costs.nodes.terms import Terms
 from costs.nodes.timeline import Dated, Timeline
 from switchyard.core.clock import now
@@ -78,15 +79,18 @@ def bring_into_force(moment: datetime | None = None) -> int:
     mark = RollupMark.objects.filter(name=MARK).first()
     since = mark.at if mark else moment - timedelta(days=1)
     changed = 0
+    failed: list[Node] = []
     for node in Node.objects.prefetch_related("costs"):
-        known = list(node.costs.all())
-        timeline = timeline_of(node, known)
-        if known and any(since < at <= moment for at in timeline.moments()):
-            follow(node, timeline, known, moment)
-            changed += 1
+        with apart(node, failed):
+            known = list(node.costs.all())
+            timeline = timeline_of(node, known)
+            if known and any(since < at <= moment for at in timeline.moments()):
+                follow(node, timeline, known, moment)
+                changed += 1
     if changed:
         bump_config()
-    RollupMark.objects.update_or_create(name=MARK, defaults={"at": moment})
+    if not failed:  # the mark is everybody's: one that failed must be looked at again from here
+        RollupMark.objects.update_or_create(name=MARK, defaults={"at": moment})
     return changed
 
 

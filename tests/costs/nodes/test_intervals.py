@@ -8,9 +8,9 @@ from django.db.models import Sum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costs import ledger, rollups
-from costs.models import FiscalPeriod, LedgerEntry, Node, NodeInterval, SpendDay, SpendHour
-from costs.nodes import intervals
+from costs import ledger, rollups, tasks
+from costs.models import Alert, FiscalPeriod, LedgerEntry, Node, NodeInterval, SpendDay, SpendHour
+from costs.nodes import intervals, versions
 from costs.nodes.allocation import IdleRule, allocate, spread
 from costs.nodes.changes import change_carrying, change_cost
 from costs.nodes.terms import Terms, bill_of
@@ -299,3 +299,56 @@ def test_a_node_is_billed_from_the_moment_it_has_a_cost(time_machine):
     assert close(node) == 2
     assert busy().bill_nusd == 60_000_000, "three quarters of the hour it was given a cost in"
     assert_everything_ties(node)
+
+
+@pytest.mark.django_db
+def test_a_node_that_cannot_be_billed_does_not_stop_the_others(node, time_machine, caplog):
+    make_node(name="node-bad", organisation=node.organisation)
+    make_node(name="node-last", organisation=node.organisation)
+    Node.objects.get(name="node-bad").costs.update(tariff=["not a band"])
+    Node.objects.filter(pk=node.pk).update(usd_per_hour=Decimal("0.05"))
+    time_machine.move_to(NOON + 3 * HOUR)
+    assert tasks.close_intervals() == 10
+    assert set(NodeInterval.objects.values_list("node", flat=True)) == {"node-cpu-1", "node-last"}
+    assert tasks.close_intervals() == 0
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.subject, alert.organisation_id) == (
+        "node_unbilled",
+        "node-bad",
+        node.organisation_id,
+    )
+    assert "Node node-bad" in caplog.text
+    time_machine.move_to(NOON + 27 * HOUR)
+    tasks.close_intervals()
+    assert Alert.objects.filter(kind="node_unbilled").count() == 2, "one a day"
+    Node.objects.get(name="node-bad").costs.update(tariff=[])
+    assert tasks.close_intervals() == 29
+    assert ledger.trial_balance(node.organisation_id) == 0
+
+
+@pytest.mark.django_db
+def test_a_bill_that_no_column_holds_leaves_nothing_of_its_node_behind(node, time_machine):
+    other = make_node(name="node-last", organisation=node.organisation)
+    node.costs.update(usd_per_hour=None, capex_usd=Decimal("24000"), life_months=48, watts=2_000_000_000,
+                      tariff=[{"from": 0, "to": 24, "usd_per_kwh": "1e12"}])  # fmt: skip
+    time_machine.move_to(NOON + 3 * HOUR)
+    assert close(other) == 5
+    assert set(NodeInterval.objects.values_list("node", flat=True)) == {"node-last"}
+    assert not LedgerEntry.objects.filter(credit__contains="node-cpu-1").exists()
+    assert Alert.objects.get().subject == "node-cpu-1"
+
+
+@pytest.mark.django_db
+def test_a_version_comes_into_force_once_the_node_before_it_is_mended(node, time_machine):
+    versions.bring_into_force()
+    other = make_node(name="node-last", organisation=node.organisation)
+    for one in (node, other):
+        change_cost(node=one, values={"usd_per_hour": "0.08"}, valid_from=NOON, actor=None)
+    node.costs.filter(valid_from=NOON).update(tariff=["not a band"])
+    time_machine.move_to(NOON + HOUR)
+    assert versions.bring_into_force() == 1
+    node.costs.filter(valid_from=NOON).update(tariff=[])
+    time_machine.move_to(NOON + 30 * HOUR)
+    versions.bring_into_force()
+    node.refresh_from_db()
+    assert node.usd_per_hour == Decimal("0.08"), "the mark waited for it"

@@ -253,3 +253,26 @@ def test_who_carries_idle_time_must_be_somebody_there_is():
     assert "no line of business 'sales'" in idle_faults("lob_share", "", {"sales": 1}, lobs)["idle_shares"]
     assert "whole number" in idle_faults("lob_share", "", {"legal": -1}, lobs)["idle_shares"]
     assert "no rule" in idle_faults("god", "", {}, lobs)["idle_rule"]
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"tariff": [{"from": 0, "to": 6, "usd_per_kwh": "1000.01"}]}, "tariff"),
+        ({"tariff": [{"from": 0, "to": 6, "usd_per_kwh": "1e30"}]}, "tariff"),
+        ({"usd_per_kwh": Decimal("1000.01")}, "usd_per_kwh"),
+        ({"watts": 10_000_000, "tariff": [{"from": 0, "to": 6, "usd_per_kwh": "1000"}]}, "watts"),
+        ({"capex_usd": Decimal("999999999999"), "life_months": 1}, "capex_usd"),
+        ({"people_usd_per_month": Decimal("9999999999")}, "people_usd_per_month"),
+    ],
+)  # fmt: skip
+def test_an_hour_has_a_most_that_it_may_cost(values, field):
+    bought = {"usd_per_hour": None, "capex_usd": Decimal(24_000), "life_months": 48}
+    assert list(cost_faults(PLAIN | bought | values)) == [field]
+
+
+def test_the_most_itself_is_allowed():
+    bought = {"usd_per_hour": None, "capex_usd": Decimal(0), "life_months": 48, "watts": 1_000_000}
+    dear = PLAIN | bought | {"tariff": [{"from": 0, "to": 6, "usd_per_kwh": "1000"}], "pue": Decimal(1)}
+    assert cost_faults(dear) == {}  # 1,000 kW at $1,000: $1,000,000 to the dollar
+    assert "watts" in cost_faults(dear | {"watts": 1_000_001})
