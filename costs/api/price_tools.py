@@ -18,6 +18,7 @@ from costs.sheets.book import FORMATS
 from costs.sheets.imports import Change, Diff, Line
 from costs.sheets.reprice import Preview, draft, figures, reprice, sheet_of_price
 from switchyard.core.clock import now
+from switchyard.core.errors import ValidationFailed
 from switchyard.core.money import format_usd
 from switchyard.tenancy.api.base import StrictForm
 from switchyard.tenancy.querysets import Scope
@@ -139,6 +140,11 @@ def preview(*, scope: Scope, values: dict[str, Any]) -> Preview:
     seen = known.visible(scope)
     if seen is not None and not set(names) <= seen:
         raise Http404
+    assert scope.organisation_id is not None
+    if strangers := known.unknown(scope.organisation_id, names):
+        raise ValidationFailed(
+            f"There is no deployment {', '.join(map(repr, strangers))}.", param="deployments"
+        )
     return reprice(
         scope=scope, deployments=names, start=start, end=end, sheet=sheet, lob=values.get("lob") or None
     )  # fmt: skip

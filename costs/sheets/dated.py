@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
 
 from costs.alerts import raise_alert
-from costs.models import Price
+from costs.models import Attempt, Price
 from costs.sheets.amounts import AMOUNTS, check_source, check_terms
 from costs.sheets.currencies import USD, NoExchangeRate, check_currency, rate_in_force
 from switchyard.audit.services import record
@@ -17,6 +17,8 @@ from switchyard.core.clock import now
 from switchyard.core.errors import Conflict, ValidationFailed
 from switchyard.tenancy.models import Organisation
 from switchyard.tenancy.services import bump_config
+
+JUST_NOW = timedelta(minutes=1)  # "now" of a form or a file, until it is written
 
 
 def overlapping(organisation_id: int, deployment: str, start: datetime, end: datetime | None) -> Price | None:
@@ -29,10 +31,11 @@ def overlapping(organisation_id: int, deployment: str, start: datetime, end: dat
 
 
 def check_dates(organisation_id: int, deployment: str, start: datetime, end: datetime | None) -> None:
-    """Raises ValidationFailed when the sheet ends before it starts, overlaps another, or leaves a gap beside one.
+    """Raises ValidationFailed when the sheet ends before it starts, overlaps another, leaves a gap beside one or after an
+    open one that it would close, or would close an open one before calls that were metered by it.
 
-    One that is entered late may begin in the past: what was booked since keeps the amounts and the version it was booked
-    by, and re-pricing shows the difference."""
+    A sheet may begin in the past where nothing was metered since: a price that calls were booked by isn't replaced
+    underneath them."""
     if end is not None and end <= start:
         raise ValidationFailed("The price must end after it starts.", param="to")
     clash = overlapping(organisation_id, deployment, start, end)
@@ -45,6 +48,31 @@ def check_dates(organisation_id: int, deployment: str, start: datetime, end: dat
         raise _gap(deployment, before.valid_to, start, f"begin this one at {_iso(before.valid_to)}", "from")
     if after is not None and end is not None and end < after.valid_from:
         raise _gap(deployment, end, after.valid_from, f"end this one at {_iso(after.valid_from)}", "to")
+    if before is not None and before.valid_to is None:
+        _check_closing(before, start, end)
+
+
+def _check_closing(before: Price, start: datetime, end: datetime | None) -> None:
+    """What a new sheet of [start, end) would do to the open one before it. Nothing follows an open one."""
+    if end is not None:
+        raise ValidationFailed(
+            f"This one would close {before.version}, which is open, and from {_iso(end)} on {before.deployment} would have "
+            "no price and get no traffic: a sheet with an end needs a successor that begins there. Leave `to` out, and add "
+            f"the sheet that begins at {_iso(end)} afterwards; to end a price on purpose, change its `to`.",
+            param="to",
+        )
+    if start >= now() - JUST_NOW:
+        return
+    calls = Attempt.objects.filter(
+        Q(price_version=before.version) | Q(price_version__startswith=f"{before.version}@"),
+        organisation_id=before.organisation_id, deployment=before.deployment, at__gte=start,
+    )  # fmt: skip
+    if calls.exists():
+        raise ValidationFailed(
+            f"Calls since {_iso(start)} were metered by {before.version}, which would end in the past: enter the new sheet "
+            "from now on, and see by re-pricing what those calls would have cost.",
+            param="from",
+        )
 
 
 def _gap(deployment: str, start: datetime, end: datetime, mend: str, param: str) -> ValidationFailed:

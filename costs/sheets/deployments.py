@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps import apps
 
+from costs.models import Price, SpendHour
 from switchyard.tenancy.querysets import Scope
 
 
@@ -15,6 +17,16 @@ def _rows() -> Any:
 
 def exists(organisation_id: int | None, name: str) -> bool:
     return _rows().filter(organisation_id=organisation_id, name=name).exists()
+
+
+def unknown(organisation_id: int, names: Iterable[str]) -> list[str]:
+    """Those that never were: no deployment, no sheet and no spend has the name. A removed one still has its past."""
+    asked = set(names)
+    held = set(_rows().filter(organisation_id=organisation_id, name__in=asked).values_list("name", flat=True))
+    for model in (Price, SpendHour):
+        rows = model.objects.filter(organisation_id=organisation_id, deployment__in=asked - held)
+        held |= set(rows.order_by().values_list("deployment", flat=True).distinct())
+    return sorted(asked - held)
 
 
 def visible(scope: Scope) -> frozenset[str] | None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from costs.contracts import PriceTier
-from costs.models import Alert, ExchangeRate, Price
+from costs.models import Alert, Attempt, ExchangeRate, Price
 from costs.sheets.currencies import create_rate
 from costs.sheets.dated import create_price, end_price, opening, take_back
 from costs.sheets.in_force import price_in_force, price_sheets
@@ -160,3 +160,56 @@ def test_what_is_absurd_is_judged_in_dollars(organisation):
     add(organisation, currency="JPY", output_nusd_per_munit=150_000 * 10**9)  # $1,005 a million
     with pytest.raises(ValidationFailed, match="no vendor asks that"):
         add(organisation, 5, currency="JPY", output_nusd_per_munit=15_000_000 * 10**9)
+
+
+# --- what closes an open sheet ----------------------------------------------------------------------------------------
+
+
+def meter(organisation, version, at, request="req_1"):
+    Attempt.objects.create(
+        request_id=request, organisation_id=organisation.pk, at=at, lob="legal", deployment="ext-a", side="external",
+        model="m", price_version=version, cost_nusd=5,
+    )  # fmt: skip
+
+
+def test_a_sheet_with_an_end_does_not_close_an_open_one(organisation):
+    first = add(organisation, 0)
+    with pytest.raises(ValidationFailed, match="a sheet with an end needs a successor") as refused:
+        add(organisation, 10, until=11)
+    assert refused.value.param == "to" and "no price and get no traffic" in refused.value.message
+    first.refresh_from_db()
+    assert first.valid_to is None and Price.objects.count() == 1
+    add(organisation, 10)
+    add(organisation, 11)  # the same two days, without a gap
+    assert price_in_force(organisation.pk, "ext-a", now()) is not None
+
+
+@pytest.mark.parametrize("suffix", ["", "@fx:3"])
+def test_an_open_sheet_is_not_closed_before_calls_that_it_metered(organisation, suffix):
+    first = add(organisation, 0)
+    meter(organisation, first.version + suffix, START + timedelta(days=12))
+    with pytest.raises(ValidationFailed, match="enter the new sheet from now on") as refused:
+        add(organisation, 10)
+    assert refused.value.param == "from" and Price.objects.get().valid_to is None
+    add(organisation, 13)  # after the last call there is nothing to replace
+
+
+def test_calls_by_another_sheet_or_before_do_not_hold_a_sheet_up(organisation):
+    first = add(organisation, 0)
+    meter(organisation, f"{first.version}0", START + timedelta(days=12))
+    meter(organisation, first.version, START + timedelta(days=9), "req_2")
+    add(organisation, 10)
+    assert Price.objects.count() == 2
+
+
+def test_a_sheet_from_now_on_closes_one_in_use(organisation):
+    first = add(organisation, 0)
+    meter(organisation, first.version, now())
+    add(organisation, valid_from=now())
+    first.refresh_from_db()
+    assert first.valid_to is not None
+
+
+def test_a_first_sheet_may_be_entered_late(organisation):
+    meter(organisation, "", START + timedelta(days=12))
+    assert add(organisation, 0).valid_from == START

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from costs.models import Price
+from costs.models import Attempt, Price
 from costs.sheets.dated import create_price
 from costs.sheets.imports import as_csv, diff_prices, import_prices
 from switchyard.audit.models import AuditEvent
@@ -150,3 +150,18 @@ def test_the_rows_of_a_difference_come_back_as_a_file_that_says_the_same(organis
     assert again.refused == [] and [(x.deployment, x.terms) for x in again.lines] == [
         (x.deployment, x.terms) for x in first.lines
     ]
+
+
+def test_a_file_dated_back_over_metered_calls_is_refused_whole(organisation):
+    old = factories.make_price(organisation, "mini-eu", input_nusd_per_munit=200_000_000)
+    Attempt.objects.create(
+        request_id="req_1", organisation_id=organisation.pk, at=now() - timedelta(days=1), lob="legal",
+        deployment="mini-eu", side="external", model="m", price_version=old.version, cost_nusd=5,
+    )  # fmt: skip
+    late = asked(organisation, begins=now() - timedelta(days=2))
+    assert "enter the new sheet from now on" in diff_prices(**late).refused[0].reason
+    with pytest.raises(ValidationFailed, match="Nothing was imported"):
+        import_prices(actor=None, **late)
+    old.refresh_from_db()
+    assert old.valid_to is None and Price.objects.count() == 1
+    assert import_prices(actor=None, **asked(organisation)).applied

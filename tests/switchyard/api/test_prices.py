@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from costs.models import Alert, Price, SpendHour
+from costs.models import Alert, Attempt, Price, SpendHour
 from costs.selectors import price_sheets
 from switchyard.core.clock import now
 from switchyard.tenancy.models import ConfigVersion
@@ -231,3 +231,35 @@ def test_a_neighbours_sheets_are_not_listed(spent: Company):
 def test_a_question_that_makes_no_sense_is_refused(spent: Company, body: dict[str, Any]):
     assert spent.alice.post("prices/reprice", body, expect=400)["errors"]
     spent.alice.post("prices/reprice", {"price": 999_999}, expect=404)
+
+
+def test_deployments_that_never_were_are_named_and_a_removed_one_keeps_its_past(spent: Company):
+    draft = {"input_usd_per_mtok": "0.10", "output_usd_per_mtok": "0.40"}
+    asked = {"deployments": ["ext-a", "nope"], "prices": draft}
+    error = spent.alice.post("prices/reprice", asked, expect=400)["errors"][0]
+    assert error["path"] == "deployments" and "'nope'" in error["message"] and "ext-a" not in error["message"]
+    spent.bob.post("prices/reprice", asked, expect=404)  # told apart, it would say what others have
+    SpendHour.objects.filter(deployment="legals").update(deployment="removed")
+    found = spent.alice.post("prices/reprice", {"deployments": ["removed"], "prices": draft}, expect=200)
+    assert [row["deployment"] for row in found["rows"]] == ["removed"]
+
+
+def test_neither_a_gap_after_nor_calls_before_are_opened_by_a_new_sheet(priced: Company):
+    sheet = FULL | {"deployment": "ext-a", "source": "book"}
+    first = priced.alice.post("prices", sheet | {"from": "2026-01-01"})
+    ended = sheet | {"from": "2026-09-01", "to": "2026-09-02"}
+    error = priced.alice.post("prices", ended, expect=400)["errors"][0]
+    assert error["path"] == "to" and "needs a successor" in error["message"]
+    assert priced.alice.get(f"prices/{first['id']}")["to"] is None
+    Attempt.objects.create(
+        request_id="req_1", organisation_id=priced.organisation.pk, at=now() - timedelta(days=1), lob="legal",
+        deployment="ext-a", side="external", model="m", price_version=f"price:{first['id']}", cost_nusd=5,
+    )  # fmt: skip
+    back = (now() - timedelta(days=2)).isoformat()
+    assert priced.alice.post("prices", sheet | {"from": back}, expect=400)["errors"][0]["path"] == "from"
+    book = {
+        "format": "csv", "source": "s", "from": back, "apply": True, "map": {"vendor-mini": "ext-a"},
+        "text": BOOK,
+    }  # fmt: skip
+    assert "from now on" in priced.alice.post("prices/import", book, expect=400)["errors"][0]["message"]
+    priced.alice.patch(f"prices/{first['id']}", {"to": (now() + timedelta(days=2)).isoformat()})  # on purpose
