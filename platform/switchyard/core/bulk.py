@@ -83,7 +83,8 @@ def insert(table: Table, rows: Iterable[Row]) -> None:
         if connection.vendor == "postgresql":
             _copy(cursor, table.name, table.list, rows)
         else:
-            cursor.executemany(_insert_statement(table, "INSERT"), rows)
+            streamed: Any = rows  # SQLite takes any iterable, whatever Django's hints say
+            cursor.executemany(_insert_statement(table, "INSERT"), streamed)
 
 
 def insert_unknown(table: Table, rows: Sequence[Row]) -> None:
