@@ -73,7 +73,7 @@ def ingest_rows(results: Results, home: Path) -> None:
         with database(engine, home) as env:
             found = tool("ingest", str(EVENTS), str(REPEATS), env=env, timeout_s=900)
         money, whole = found["series"]["money"], found["series"]["whole"]
-        how = f"{EVENTS:,} events of about 2.5 kB in batches of 500, parsed, an attempt and a transfer each"
+        how = f"{EVENTS:,} events of about 2.5 kB in batches of 1,000, parsed, an attempt and a transfer each"
         results.add(f"ingest_events_per_s_{engine}", money["per_s"], "/s", how, at_least=target)
         results.add(
             f"ingest_cpu_us_{engine}",

@@ -16,7 +16,7 @@ from typing import Any
 import django
 import orjson
 
-BATCH = 500
+BATCH = 1000  # as the consumer reads
 
 
 def events(count: int, organisation_id: int, seed: int) -> list[bytes]:

@@ -22,8 +22,9 @@ DAYS = 30
 CHUNK = 100_000
 PAGE_REPEATS = 12
 PAGES = (
-    "/", "/spend/?period=14d", "/spend/?period=month&group=application", "/savings/", "/forecast/", "/budgets/",
-    "/ledger/?period=14d", "/machines/", "/statements/", "/break-even/", "/accuracy/",
+    "/", "/spend/?period=14d", "/spend/?period=month&group=application", "/spend/requests/", "/savings/", "/forecast/",
+    "/budgets/", "/statements/", "/lifetime/", "/break-even/", "/capacity/", "/economics/", "/ledger/?period=14d",
+    "/reconciliation/", "/prices/", "/machines/", "/accuracy/",
 )  # fmt: skip
 SHARE_BY_HOUR = [2, 1, 1, 1, 1, 2, 4, 7, 9, 10, 10, 9, 8, 9, 10, 10, 9, 7, 5, 4, 4, 3, 3, 2]
 LOBS = ("customer-service", "legal", "healthcare", "manufacturing", "supply-chain", "engineering")
