@@ -130,7 +130,7 @@ def pages(user: Any) -> dict[str, list[float]]:
     client = Client()
     client.force_login(user)
     found: dict[str, list[float]] = {}
-    for address in PAGES:
+    for address in (*PAGES, f"/statements/legal/{datetime.now(UTC):%Y-%m}/"):
         answer = client.get(address)
         if answer.status_code != 200:
             raise RuntimeError(f"{address}: {answer.status_code}")
