@@ -20,9 +20,9 @@ from bench.tools.scale import PAGE_REPEATS, percentile
 from tests.fakes.postgres import PostgresServer
 
 EVENTS, REPEATS = 20_000, 3
-SIZES = (10_000, 100_000, 1_000_000, 10_000_000) if FULL else (10_000, 100_000, 1_000_000)
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000) if FULL else (10_000, 100_000, 300_000)
 SQLITE_SIZES = (10_000, 100_000, 1_000_000) if FULL else (10_000, 100_000)
-ANSWERS = 10_000 if FULL else 2_500
+ANSWERS = 10_000 if FULL else 2_000
 VICTIMS = ("web", "consumer", "valkey", "postgres")
 LOADED = 2_000
 LIMIT_S = 1_500 if FULL else 420
