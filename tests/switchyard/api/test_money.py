@@ -34,9 +34,12 @@ def test_a_new_sheet_closes_the_open_one_and_may_not_contradict_another(priced: 
         and first["to"] is None
         and first["output_usd_per_mtok"] == "0.40"
     )
-    second = alice.post("prices", SHEET | {"from": "2031-01-01", "to": "2032-01-01", "usd_per_mcall": "1"})
+    alice.post("prices", SHEET | {"from": "2031-01-01", "to": "2032-01-01"}, expect=400)  # no price after it
+    assert alice.get(f"prices/{first['id']}")["to"] is None
+    second = alice.post("prices", SHEET | {"from": "2031-01-01", "usd_per_mcall": "1"})
     assert alice.get(f"prices/{first['id']}")["to"] == second["from"]
-    alice.post("prices", SHEET | {"from": "2031-06-01"}, expect=400)
+    alice.post("prices", SHEET | {"from": "2030-06-01"}, expect=400)
+    alice.post("prices", SHEET | {"from": "2031-01-01"}, expect=400)
     alice.post("prices", SHEET | {"from": "2033-01-01", "to": "2033-01-01"}, expect=400)
     alice.post("prices", SHEET | {"from": "2033-01-01", "deployment": "nobody"}, expect=400)
     assert [row["id"] for row in alice.get("prices", deployment="ext-a")["results"]] == [
