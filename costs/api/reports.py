@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +15,13 @@ from rest_framework.response import Response
 from costs.api.base import parse_time
 from costs.models import LedgerEntry
 from costs.reports import Report
+from costs.reports.base import zone_of
 from costs.reports.catalogue import CATALOGUE
 from switchyard.core.clock import now
 from switchyard.core.money import format_usd
 from switchyard.tenancy.api.base import TenantViewSet
+
+SHARED = ("from", "to", "group", "lob", "tz")
 
 
 class ReportRow(serializers.Serializer):
@@ -50,14 +54,15 @@ class ReportViewSet(TenantViewSet):
     @extend_schema(
         parameters=[
             OpenApiParameter("id", OpenApiTypes.STR, OpenApiParameter.PATH, enum=sorted(CATALOGUE)),
-            *(OpenApiParameter(n, OpenApiTypes.STR) for n in ("from", "to", "group", "lob", "tz")),
+            *(OpenApiParameter(n, OpenApiTypes.STR) for n in SHARED),
         ],
         responses={200: ReportSerializer},
     )
     def retrieve(self, request: Any, pk: str = "") -> Response:
         if pk not in CATALOGUE:
             raise Http404
-        query = request.query_params
+        query, entry = request.query_params, CATALOGUE[pk]
+        _known_only(query, entry.parameters)
         end = parse_time("to", query.get("to"), now())
         start = parse_time("from", query.get("from"), end - timedelta(days=30))
         if start > end:
@@ -65,7 +70,11 @@ class ReportViewSet(TenantViewSet):
         lob = query.get("lob") or None
         if lob:
             self.require_lob(lob)
-        entry = CATALOGUE[pk]
+        tz = query.get("tz") or "UTC"
+        try:
+            zone_of(tz)
+        except ValueError as error:
+            raise serializers.ValidationError({"tz": str(error)}) from None
         try:
             own = {n: read(query[n]) for n, read in entry.parameters.items() if query.get(n)}
         except ValueError as error:
@@ -77,12 +86,20 @@ class ReportViewSet(TenantViewSet):
                 end=end,
                 group=query.get("group") or entry.group,
                 lob=lob,
-                tz=query.get("tz") or "UTC",
+                tz=tz,
                 **own,
             )
         except ValueError as error:
             raise serializers.ValidationError({"group": str(error)}) from None
         return Response(as_json(report))
+
+
+def _known_only(query: Mapping[str, Any], own: Iterable[str]) -> None:
+    """A parameter that this report doesn't take would silently change nothing: it is refused by name."""
+    known = {*SHARED, *own}
+    if unknown := sorted(set(query) - known - {"format"}):
+        said = f"This report takes {', '.join(sorted(known))}."
+        raise serializers.ValidationError(dict.fromkeys(unknown, said))
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -45,3 +45,7 @@ def test_the_report_says_the_ratios_with_their_intervals_and_refuses_what_is_no_
     assert ratio["low"] <= ratio["value"] <= ratio["high"]
     assert api.get("/api/v1/reports/economics?gpu_usd_per_hour=cheap").status_code == 400
     assert api.get("/api/v1/reports/economics?gpu_usd_per_hour=-1").status_code == 400
+    unknown = api.get("/api/v1/reports/economics?gpu_usd=1")
+    assert unknown.status_code == 400 and unknown.json()["errors"][0]["path"] == "gpu_usd"
+    zone = api.get("/api/v1/reports/spend?tz=Mars/X")
+    assert zone.status_code == 400 and zone.json()["errors"][0]["path"] == "tz"
