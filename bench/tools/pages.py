@@ -26,7 +26,7 @@ def cookie() -> str:
     from tests import factories
 
     client = Client()
-    client.force_login(factories.make_user("looker", Organisation.objects.get(), "admin"))
+    client.force_login(factories.make_user(f"looker-{os.getpid()}", Organisation.objects.get(), "admin"))
     return f"sessionid={client.cookies['sessionid'].value}"
 
 
