@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from costs.books.closing import reopen_period
 from costs.books.fiscal import parse_month
-from costs.management.organisations import add_organisation, organisation_of
+from costs.management.organisation import add_organisation, organisation_named
 from switchyard.core.errors import SwitchyardError
 
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             month = parse_month(options["month"])
-            organisation = organisation_of(options["organisation"])
+            organisation = organisation_named(options["organisation"])
             period = reopen_period(
                 organisation_id=organisation.pk, month=month, reason=options["reason"], actor="manage.py"
             )

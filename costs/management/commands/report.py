@@ -13,9 +13,9 @@ from rest_framework.exceptions import ValidationError
 
 from costs.api.base import parse_time
 from costs.api.reports import as_json
+from costs.management.organisation import add_organisation, organisation_named
 from costs.reports.catalogue import CATALOGUE
 from switchyard.core.clock import now
-from switchyard.tenancy.models import Organisation
 from switchyard.tenancy.querysets import Scope
 
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", choices=sorted(CATALOGUE))
-        parser.add_argument("--organisation", help="Slug; the only one when left out.")
+        add_organisation(parser)
         parser.add_argument(
             "--from", dest="start", help="Date or ISO time; 30 days before --to when left out."
         )
@@ -56,12 +56,7 @@ class Command(BaseCommand):
 
     @staticmethod
     def _scope(slug: str | None) -> Scope:
-        found = list(Organisation.objects.filter(slug=slug) if slug else Organisation.objects.all()[:2])
-        if len(found) != 1:
-            raise CommandError(
-                f"There is no organisation {slug!r}." if slug else "Name one with --organisation."
-            )
-        return Scope(found[0].pk, None, None, frozenset({"finance"}))
+        return Scope(organisation_named(slug).pk, None, None, frozenset({"finance"}))
 
     @staticmethod
     def _own(known: Any, pairs: list[str]) -> dict[str, Any]:

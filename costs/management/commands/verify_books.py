@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 from costs.books.reservations import verify_counters
 from costs.books.verification import verify_books
 from costs.budgets import client
-from costs.management.organisations import add_organisation, organisation_of
+from costs.management.organisation import add_organisation, organisation_named
 from switchyard.tenancy.models import Organisation
 
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         slug = options["organisation"]
-        organisations = [organisation_of(slug)] if slug else list(Organisation.objects.order_by("slug"))
+        organisations = [organisation_named(slug)] if slug else list(Organisation.objects.order_by("slug"))
         findings = [
             f"{organisation.slug}: {finding}"
             for organisation in organisations
