@@ -1,0 +1,42 @@
+"""The float64 answers as a backend: slow, always there, the last resort and the judge of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from modelhub.hal.operators import OPERATORS, Dims, Operands
+from modelhub.hal.registry import Backend, Implementation, Prepared, Presence
+
+
+class NumpyReference:
+    """numpy in double precision, rounded to float32 at the end."""
+
+    name, device = "numpy", "cpu"
+
+    def presence(self) -> Presence:
+        return Presence(True, "numpy, float64 inside", np.__version__)
+
+    def implementations(self) -> Sequence[Implementation]:
+        return [
+            Implementation(name, self.name, self.device, "float32", partial(_prepare, name), priority=-100)
+            for name in OPERATORS
+        ]
+
+
+def _prepare(name: str, constants: Operands, attributes: Mapping[str, Any], dims: Dims) -> Prepared:
+    op = OPERATORS[name]
+
+    def run(*activations: np.ndarray) -> Any:
+        found = op.exact({**dict(zip(op.activations, activations, strict=True)), **constants}, attributes)
+        rounded = tuple(a.astype(np.float32) if a.dtype == np.float64 else a for a in found)
+        return rounded if op.outputs > 1 else rounded[0]
+
+    return Prepared(run, extra_bytes=sum(array.nbytes for array in constants.values()))
+
+
+def backends() -> list[Backend]:
+    return [NumpyReference()]
