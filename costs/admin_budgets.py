@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import available_timezones
 
-from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from simple_history.admin import SimpleHistoryAdmin
 
 from costs.alerts import resolve
-from costs.budgets.rules import budget_faults, lob_of_scope
+from costs.budgets.forms import BudgetForm
+from costs.budgets.rules import lob_of_scope
 from costs.models import Alert, AlertTarget, Budget, BudgetExtra
 from switchyard.core.money import format_usd
-from switchyard.tenancy.admin_base import ConfigAdmin, ScopedReadOnlyAdmin, UsdField, admin_scope
-
-
-class BudgetForm(forms.ModelForm):
-    limit_nusd = UsdField(label=_("Limit, USD"))
-    rollover_cap_nusd = UsdField(label=_("At most this is carried over, USD"), required=False)
-
-    class Meta:
-        model = Budget
-        fields = [
-            "scope", "covers", "limit_nusd", "period", "timezone", "action", "on_outage", "warn_pct", "rollover",
-            "rollover_cap_nusd",
-        ]  # fmt: skip
+from switchyard.tenancy.admin_base import ConfigAdmin, ScopedReadOnlyAdmin, admin_scope
 
 
 @admin.register(Budget)
@@ -52,17 +39,6 @@ class BudgetAdmin(ConfigAdmin, SimpleHistoryAdmin):
                 except ValueError as error:
                     raise ValidationError(str(error)) from None
                 return self.cleaned_data["scope"]
-
-            def clean_timezone(self) -> str:
-                if self.cleaned_data["timezone"] not in available_timezones():
-                    raise ValidationError(_("Not a time zone of the IANA database."))
-                return self.cleaned_data["timezone"]
-
-            def clean(self) -> Any:
-                values = super().clean()
-                for name, fault in budget_faults(values).items():
-                    self.add_error(name, fault)
-                return values
 
         return Checked
 

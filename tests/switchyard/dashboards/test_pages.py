@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [
     "/", "/spend/", "/spend/?group=model", "/spend/?group=token_class&tz=Asia/Kolkata", "/spend/requests/",
-    "/savings/", "/forecast/", "/budgets/", "/reconciliation/", "/statements/",
+    "/savings/", "/forecast/", "/budgets/", "/budgets/new/", "/reconciliation/", "/statements/",
     "/ledger/", "/prices/", "/accuracy/", "/review/", "/decisions/",
     "/decisions/dec_customer-service_0003/", "/policies/", "/policies/new/?scope=customer-service", "/policies/try/", "/models/",
     "/lifetime/", "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/machines/", "/audit/?verify=1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -19,9 +21,9 @@ from costs.budgets.burn import Burn, burns
 from costs.models import Budget, BudgetExtra
 from switchyard.core.errors import SwitchyardError
 from switchyard.core.money import usd_to_nusd
-from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, require_role, show_panels
+from switchyard.dashboards.pages import Ask, Column, Link, PageRequest, Panel, page, require_role, show_panels
 
-ASKS, DECIDES = ("finance", "operator"), ("finance",)
+ASKS, DECIDES, WRITES = ("finance", "operator"), ("finance",), ("finance",)
 BURN_DOWNS = 6  # more small charts than that are looked at by nobody; the table has every budget
 DECISIONS = {"approve": money.approve_top_up, "refuse": money.refuse_top_up}
 
@@ -29,6 +31,11 @@ DECISIONS = {"approve": money.approve_top_up, "refuse": money.refuse_top_up}
 @page
 def budgets(request: PageRequest) -> HttpResponse:
     """The organisation's budgets too: they bind everyone, though only those who see all of it see them here."""
+    return _shown(request)
+
+
+def _shown(request: PageRequest, typed: Mapping[str, str] | None = None, fault: str = "") -> HttpResponse:
+    """`typed`: what somebody wrote for a top-up that was refused, and why."""
     ask = request.ask
     rows = Budget.objects.for_tenant(ask.scope).select_related("lob")
     if ask.lob:
@@ -38,11 +45,13 @@ def budgets(request: PageRequest) -> HttpResponse:
     spent = sorted(
         (burn for burn in found if burn.room.spent_nusd > 0), key=lambda burn: -burn.room.spent_nusd
     )
-    builders = {"budget-use": partial(_use, spent), "headroom": partial(_headroom, found)}
+    writing = ask.scope.narrowed(*WRITES)
+    own = set(Budget.objects.for_tenant(writing).values_list("pk", flat=True))
+    builders = {"budget-use": partial(_use, spent), "headroom": partial(_headroom, found, own)}
     builders |= {f"burn-down-{burn.budget.pk}": partial(_burn_down, burn) for burn in spent[:BURN_DOWNS]}
-    return show_panels(
-        request, "costs/budgets.html", builders, _top_ups(ask, [burn.budget for burn in found])
-    )
+    context = _top_ups(ask, [burn.budget for burn in found])
+    context |= {"may_write": writing.organisation_id is not None, "typed": typed or {}, "fault": fault}
+    return show_panels(request, "costs/budgets.html", builders, context)
 
 
 def _top_ups(ask: Ask, rows: list[Budget]) -> dict[str, Any]:
@@ -52,12 +61,12 @@ def _top_ups(ask: Ask, rows: list[Budget]) -> dict[str, Any]:
     decidable = set(Budget.objects.for_tenant(deciding).values_list("pk", flat=True))
     return {
         "extras": extras.select_related("budget", "requested_by", "decided_by")[:50],
-        "askable": [{"pk": row.pk, "name": _name(row)} for row in rows if row.pk in mine],
+        "askable": [{"pk": row.pk, "name": name_of(row)} for row in rows if row.pk in mine],
         "decidable": decidable,
     }
 
 
-def _name(budget: Budget) -> str:
+def name_of(budget: Budget) -> str:
     """`legal · month`; other scopes than a line of business keep their prefix (app:, key:, …)."""
     parts = [budget.scope.removeprefix("lob:"), budget.period]
     if budget.covers == "labels":
@@ -69,7 +78,7 @@ def _use(rows: list[Burn]) -> Panel:
     """Of the budgets something was spent of, the fullest on top."""
     figures = [
         {
-            "key": _name(burn.budget),
+            "key": name_of(burn.budget),
             "spent_nusd": burn.room.spent_nusd,
             "limit_nusd": burn.room.limit_nusd,
             "used": burn.room.spent_nusd / burn.room.limit_nusd if burn.room.limit_nusd else 1.0,
@@ -96,7 +105,8 @@ def _use(rows: list[Burn]) -> Panel:
     )
 
 
-def _headroom(rows: list[Burn]) -> Panel:
+def _headroom(rows: list[Burn], own: set[int]) -> Panel:
+    """`own`: the budgets that the reader may change."""
     columns = [
         Column(_("Budget")), Column(_("Period")), Column(_("From"), "time", detail=True),
         Column(_("Until"), "time", detail=True), Column(_("Limit"), "usd"), Column(_("Carried over"), "usd", detail=True),
@@ -111,7 +121,7 @@ def _headroom(rows: list[Burn]) -> Panel:
         columns,
         [
             [
-                _name(b.budget), _span(b), b.room.start, b.room.end, b.budget.limit_nusd, b.carried_nusd, b.topped_up_nusd,
+                _led(b.budget, own), _span(b), b.room.start, b.room.end, b.budget.limit_nusd, b.carried_nusd, b.topped_up_nusd,
                 b.carried_nusd + b.topped_up_nusd, b.room.spent_nusd, b.room.reserved_nusd, b.room.left_nusd, _ending(b),
                 b.forecast.at, b.forecast.low, b.forecast.high, _pace(b), b.budget.action,
             ]
@@ -120,6 +130,12 @@ def _headroom(rows: list[Burn]) -> Panel:
         wide=True,
         note=_("Added: carried over and topped up. A dash under “runs out”: it lasts to the end of its period."),
     )  # fmt: skip
+
+
+def _led(budget: Budget, own: set[int]) -> str | Link:
+    """Its name, leading to its form where the reader may change it."""
+    name = name_of(budget)
+    return Link(name, reverse("dashboards:budget", args=[budget.pk])) if budget.pk in own else name
 
 
 def _span(burn: Burn) -> str:
@@ -165,7 +181,7 @@ def _burn_down(burn: Burn) -> Panel:
     ]
     return Panel(
         f"burn-down-{burn.budget.pk}",
-        _("Left of %(scope)s") % {"scope": _name(burn.budget)},
+        _("Left of %(scope)s") % {"scope": name_of(burn.budget)},
         [Column(_("Moment")), Column(_("Left"), "usd"), Column(_("Expected to be left"), "usd")],
         rows,
         charts.burn_down(points, burn.room.limit_nusd),
@@ -214,9 +230,8 @@ def request_top_up(request: PageRequest) -> HttpResponse:
             reason=request.POST.get("reason", ""), period=request.POST.get("period", "current"),
         )  # fmt: skip
     except SwitchyardError as error:
-        messages.error(request, error.message)
-    else:
-        messages.success(request, _("Asked for: somebody else decides."))
+        return _shown(request, request.POST, error.message)
+    messages.success(request, _("Asked for: somebody else decides."))
     return redirect("dashboards:budgets")
 
 
