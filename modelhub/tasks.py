@@ -10,7 +10,8 @@ from celery import shared_task
 from django.db import transaction
 from django.db.models import F
 
-from modelhub.models import ModelVersion
+from modelhub.models import Deployment, ModelVersion
+from modelhub.services.activation import collect
 from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
 from switchyard.jobs import reaper, runner
@@ -51,6 +52,13 @@ def settle_ended() -> int:
         with transaction.atomic():
             settle(Job.objects.select_for_update(of=("self",)).select_related("lob").get(pk=pk))
     return len(ids)
+
+
+@shared_task(name="modelhub.collect_activations")
+def collect_activations() -> int:
+    """Expert counts of every organisation's own servers; gives how many windows were stored."""
+    owners = Deployment.objects.filter(side="private", enabled=True).values_list("organisation_id", flat=True)
+    return sum(collect(organisation_id) for organisation_id in sorted(set(owners)))
 
 
 @shared_task(name="modelhub.scheduled_evaluations")

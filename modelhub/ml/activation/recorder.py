@@ -35,7 +35,7 @@ class ActivationRecorder:
 
     `record` takes counts (L, E): how many tokens of a request each expert of each layer saw. `after(n)` gives the
     closed windows with a number over n, so that a reader who remembers the last number it stored counts nothing
-    twice and loses nothing; `boot` tells it that the server began anew and numbers start over.
+    twice and loses nothing; `boot` tells it that the server began anew.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -66,10 +66,15 @@ class ActivationRecorder:
             held.requests += 1
             held.tokens += int(tokens)
 
-    def after(self, number: int) -> dict[str, Any]:
-        """Closed windows with a number over `number`, oldest first; those up to it are let go."""
+    def after(self, number: int, boot: str = "") -> dict[str, Any]:
+        """Closed windows with a number over `number`, oldest first; those up to it are let go.
+
+        A reader names the run its number is of: the number of another run says nothing here.
+        """
         with self._lock:
             self._turn()
+            if boot and boot != self.boot:
+                number = 0
             self._closed = [window for window in self._closed if window.number > number]
             windows = [_as_dict(window) for window in self._closed]
         return {"boot": self.boot, "dropped_windows": self.dropped_windows, "windows": windows}

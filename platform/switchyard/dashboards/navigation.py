@@ -48,6 +48,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     )),
     (_("Models"), (
         (_("Models"), "models", "cube"),
+        (_("Experts"), "experts", "grid"),
         (_("Jobs"), "jobs", "play"),
     )),
     (_("Trust"), (

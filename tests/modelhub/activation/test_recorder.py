@@ -101,3 +101,11 @@ def test_threads_lose_nothing(clock):
     clock.now += 60
     (window,) = recorder.after(0)["windows"]
     assert window["sums"][0]["counts"] == [[800, 1600]] and window["sums"][0]["requests"] == 800
+
+
+def test_the_mark_of_an_earlier_run_hides_nothing(clock):
+    recorder = ActivationRecorder(clock=clock)
+    recorder.record("m", "h", "", counts([1]), tokens=1)
+    clock.now += 60
+    assert recorder.after(99, boot="another")["windows"]
+    assert recorder.after(99, boot=recorder.boot)["windows"] == []

@@ -1,0 +1,221 @@
+"""Experts: which of them answer whom, and what to do about it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.http import Http404, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+
+from modelhub import artifacts
+from modelhub.charts import heat_map
+from modelhub.ml.activation.load import lift
+from modelhub.ml.activation.placement import LayerPlan, vllm_settings
+from modelhub.models.activation import SOURCES
+from modelhub.selectors.experts import ExpertUse, expert_use, models_logged
+from switchyard.dashboards.pages import Column, PageRequest, Panel, page, show_panels
+from switchyard.dashboards.selectors import workloads
+
+LABELS_SHOWN = 40
+CARD_LIFT = 1.25
+
+
+@page
+def experts(request: PageRequest) -> HttpResponse:
+    ask = request.ask
+    known = models_logged(ask.scope)
+    model = request.GET.get("model") or (known[0] if known else "")
+    if model and model not in known:
+        raise Http404
+    source = request.GET.get("source", "serving")
+    source = source if source in SOURCES else "serving"
+    use = expert_use(
+        scope=ask.scope, model=model, start=ask.period.start.date(), end=ask.period.last_day, lob=ask.lob, source=source
+    )  # fmt: skip
+    plans, fault = _plans(request, use)
+    if request.GET.get("download") == "vllm":
+        return _download(model, plans)
+    builders = {
+        "expert-load": partial(_load, use, _titles(model, {w.name for w in workloads(ask)})),
+        "experts-by-lob": partial(_by_lob, use),
+        "experts-by-label": partial(_by_label, use),
+        "expert-suggestions": partial(_suggestions, use, model),
+        "expert-placement": partial(_placement, plans),
+    }
+    context = {
+        "models": known, "model": model, "source": source, "sources": SOURCES, "use": use, "fault": fault,
+        "devices": request.GET.get("devices", "2"), "redundant": request.GET.get("redundant", "0"), "plans": plans,
+    }  # fmt: skip
+    return show_panels(request, "modelhub/experts.html", builders, context)
+
+
+def _plans(request: PageRequest, use: ExpertUse | None) -> tuple[list[LayerPlan], str]:
+    """The placement that was asked for, or why there is none."""
+    if use is None:
+        return [], ""
+    try:
+        devices, redundant = (
+            int(request.GET.get(name) or default) for name, default in (("devices", 2), ("redundant", 0))
+        )
+        if not (1 <= devices <= 1024 and 0 <= redundant <= 4096):
+            raise ValueError(_("Devices lie in 1 to 1,024 and replicas in 0 to 4,096."))
+        return use.placement(devices, redundant), ""
+    except ValueError as error:
+        return [], str(error)
+
+
+def _download(model: str, plans: list[LayerPlan]) -> HttpResponse:
+    if not plans:
+        raise Http404
+    answer = JsonResponse(vllm_settings(plans), json_dumps_params={"indent": 1})
+    answer["Content-Disposition"] = f'attachment; filename="{model}-expert-placement.json"'
+    return answer
+
+
+def _stated(model: str) -> dict[str, Any]:
+    """What the model's card says of its experts; a model that lives elsewhere says nothing."""
+    try:
+        return dict(artifacts.load_manifest(artifacts.find(model)).get("experts") or {})
+    except (artifacts.ArtifactMissing, artifacts.ArtifactCorrupt):
+        return {}
+
+
+def _titles(model: str, mine: set[str]) -> dict[tuple[int, int], str]:
+    """What each expert serves, told with the reader's own workloads' labels only."""
+    found = {}
+    for card in _stated(model).get("cards", []):
+        labels = [s["label"] for s in card["labels"] if s["head"] in mine and s["lift"] >= CARD_LIFT]
+        lengths = [s["name"] for s in card["lengths"] if s["lift"] >= CARD_LIFT]
+        found[int(card["layer"]), int(card["expert"])] = ", ".join([*lengths[:1], *labels[:2]])
+    return found
+
+
+def _names(n: int) -> list[str]:
+    return [f"E{i}" for i in range(n)]
+
+
+def _load(use: ExpertUse | None, titles: dict[tuple[int, int], str]) -> Panel:
+    """Layer × expert, in multiples of an even share."""
+    rows, figure = [], None
+    if use is not None:
+        loads, n = use.loads, use.total.shape[1]
+        for load in loads:
+            for expert in range(n):
+                state = _("hot") if expert in load.hot else _("cold") if expert in load.cold else ""
+                rows.append([load.layer, expert, int(use.total[load.layer, expert]), float(load.share[expert]),
+                             float(load.share[expert] * n), state, titles.get((load.layer, expert), "")])  # fmt: skip
+        figure = heat_map(
+            [list(load.share * n) for load in loads], _names(n), [_("Layer %(n)s") % {"n": load.layer} for load in loads],
+            unit=_("× even share"), centre=1.0, highest=max(2.0, *(load.imbalance for load in loads)),
+        )  # fmt: skip
+    return Panel(
+        "expert-load", _("Load of the experts"),
+        [Column(_("Layer"), "count"), Column(_("Expert"), "count"), Column(_("Tokens"), "count"), Column(_("Share"), "rate"),
+         Column(_("× even share"), "number"), Column(_("State")), Column(_("Serves"))],
+        rows, figure, wide=True,
+        note=_("Hot: over twice an even share. Cold: under a tenth of it. Counted from sampled requests."),
+        empty=_("Nothing has been counted in this period."),
+    )  # fmt: skip
+
+
+def _by_lob(use: ExpertUse | None) -> Panel:
+    """Line of business × (layer, expert): used more or less than by all together, and what is hot for whom."""
+    rows, figure = [], None
+    if use is not None:
+        hot = use.hot_by_lob()
+        names = sorted(use.by_lob)
+        n = use.total.shape[1]
+        for lob in names:
+            mine = lift(use.by_lob[lob], use.total)
+            for load in hot[lob]:
+                rows += [
+                    [lob or _("none"), load.layer, e, float(load.share[e]), float(mine[load.layer, e])]
+                    for e in load.hot
+                ]
+        columns = [f"{layer}·E{e}" for layer in range(use.total.shape[0]) for e in range(n)]
+        values = [lift(use.by_lob[lob], use.total).ravel().tolist() for lob in names]
+        figure = heat_map(
+            values,
+            columns,
+            [lob or _("none") for lob in names],
+            unit=_("× all together"),
+            centre=1.0,
+            highest=3.0,
+        )
+    return Panel(
+        "experts-by-lob", _("Experts by line of business"),
+        [Column(_("Line of business")), Column(_("Layer"), "count"), Column(_("Hot expert"), "count"), Column(_("Share"), "rate"),
+         Column(_("× all together"), "number")],
+        rows, figure, wide=True,
+        note=_("The figure shows every expert, the table those that are hot for a line of business."),
+        empty=_("Nothing has been counted in this period."),
+    )  # fmt: skip
+
+
+def _by_label(use: ExpertUse | None) -> Panel:
+    """Label × (layer, expert), the labels with most tokens."""
+    rows, figure = [], None
+    if use is not None:
+        busiest = sorted(use.by_label, key=lambda key: -int(use.by_label[key].sum()))[:LABELS_SHOWN]
+        for key in busiest:
+            mine = lift(use.by_label[key], use.total)
+            layer, expert = divmod(int(mine.argmax()), mine.shape[1])
+            rows.append(
+                [
+                    key[1],
+                    key[2] or "–",
+                    int(use.by_label[key].sum()),
+                    layer,
+                    expert,
+                    float(mine[layer, expert]),
+                ]
+            )
+        columns = [f"{layer}·E{e}" for layer in range(use.total.shape[0]) for e in range(use.total.shape[1])]
+        values = [lift(use.by_label[key], use.total).ravel().tolist() for key in busiest]
+        labels = [f"{key[1]}: {key[2] or '–'}"[:48] for key in busiest]
+        figure = heat_map(values, columns, labels, unit=_("× all together"), centre=1.0, highest=4.0)
+    return Panel(
+        "experts-by-label", _("Experts by label"),
+        [Column(_("Workload")), Column(_("Label")), Column(_("Tokens"), "count"), Column(_("Layer"), "count"),
+         Column(_("Its own expert"), "count"), Column(_("× all together"), "number")],
+        rows, figure, wide=True,
+        note=_("The %(n)s labels with most tokens; in serving it is the label that was given, in training the true one.")
+        % {"n": LABELS_SHOWN},
+        empty=_("Nothing has been counted in this period."),
+    )  # fmt: skip
+
+
+def _suggestions(use: ExpertUse | None, model: str) -> Panel:
+    """Prune by load, merge by what the card measured of the experts' outputs."""
+    rows: list[list[Any]] = []
+    if use is not None:
+        rows = [[_("prune"), s.layer, ", ".join(map(str, s.experts)), s.lost_share,
+                 _("under a tenth of an even share")] for s in use.suggestions()]  # fmt: skip
+        for pair in _stated(model).get("similar", []):
+            share = use.total[pair["layer"]] / max(1, int(use.total[pair["layer"]].sum()))
+            moved = float(min(share[pair["first"]], share[pair["second"]]))
+            reason = _("their outputs agree with a cosine of %(cosine)s") % {"cosine": f"{pair['alike']:.2f}"}
+            rows.append([_("merge"), pair["layer"], f"{pair['first']}, {pair['second']}", moved, reason])
+    return Panel(
+        "expert-suggestions", _("What could be pruned or merged"),
+        [Column(_("What")), Column(_("Layer"), "count"), Column(_("Experts")), Column(_("Load that moves"), "rate"),
+         Column(_("Why"))],
+        rows, empty=_("No expert is cold, and no two of them are alike."),
+        note=_("A suggestion by this period's load; what it costs in accuracy is measured when it is tried."),
+    )  # fmt: skip
+
+
+def _placement(plans: list[LayerPlan]) -> Panel:
+    rows = [
+        [plan.layer, number, ", ".join(map(str, held)), plan.imbalance_before, plan.imbalance_after]
+        for plan in plans
+        for number, held in enumerate(plan.devices)
+    ]
+    return Panel(
+        "expert-placement", _("Placement on several devices"),
+        [Column(_("Layer"), "count"), Column(_("Device"), "count"), Column(_("Holds experts")),
+         Column(_("Busiest over mean, in order"), "number"), Column(_("Busiest over mean, placed"), "number")],
+        rows, empty=_("No plan for this period."),
+        note=_("Hot experts get replicas, then the heaviest goes to the least loaded device. Planned from counts, not measured."),
+    )  # fmt: skip
