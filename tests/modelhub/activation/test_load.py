@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelhub.ml.activation import cards, load, placement, redundancy, sampling
+from modelhub.ml.activation.describe import describe
 
 
 def test_hot_is_over_twice_the_mean_and_cold_under_a_tenth():
@@ -145,3 +148,19 @@ def test_the_weakest_busy_expert_is_named_with_its_worst_slice():
     weak = cards.weakest_busy(some_rows(), 1)[0]
     assert (weak.expert, weak.rows, weak.accuracy) == (1, 40, 0.5)
     assert weak.slices[0] == ("thanks", 0.1, 20)
+
+
+def test_a_manifest_names_cards_look_alikes_and_the_weakest():
+    rows = some_rows()
+    heads = ["legal"] * 40 + ["chat"] * 40
+    alike = np.array([[1.0, 0.95], [0.95, 1.0]])
+    found = describe(rows.counts, heads, rows.labels, rows.tokens, correct=rows.correct, alike=[alike])
+    assert found["texts"] == 80 and json.loads(json.dumps(found)) == found
+    assert found["cards"][0]["labels"][0] == {"head": "legal", "label": "clause", "share": 1.0, "lift": 2.0}
+    assert found["similar"] == [{"layer": 0, "first": 0, "second": 1, "together": 0.0, "alike": 0.95}]
+    assert found["weakest"][0]["slices"][0] == {
+        "head": "chat",
+        "label": "thanks",
+        "accuracy": 0.1,
+        "rows": 20,
+    }
