@@ -22,22 +22,22 @@ class Device:
 @lru_cache(maxsize=1)
 def best_device() -> Device:
     """CUDA when a session really runs on it, else the CPU. Call it in the process that computes: it wakes the GPU."""
-    if _runs_on_cuda():
+    if runs_on(CUDA):
         return Device(_cuda_name(), (CUDA, CPU), "cuda")
     return Device(f"CPU ({platform.machine()})", (CPU,), "cpu")
 
 
-def _runs_on_cuda() -> bool:
+def runs_on(provider: str) -> bool:
     """Make a session and ask it: the list of available providers also names those that can't run."""
     import onnxruntime
 
-    if CUDA not in onnxruntime.get_available_providers():
+    if provider not in onnxruntime.get_available_providers():
         return False
     try:
-        session = onnxruntime.InferenceSession(_smallest_graph(), providers=[CUDA, CPU])
+        session = onnxruntime.InferenceSession(_smallest_graph(), providers=[provider, CPU])
     except Exception:  # a driver that doesn't fit raises whatever its vendor chose
         return False
-    return session.get_providers()[0] == CUDA
+    return session.get_providers()[0] == provider
 
 
 def _smallest_graph() -> bytes:

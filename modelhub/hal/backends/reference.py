@@ -1,4 +1,4 @@
-"""The float64 answers as a backend: slow, always there, the last resort and the judge of the others."""
+"""Two slow backends that are always there: the float64 answers, and ONNX's own evaluator of graphs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from modelhub.hal import graphs
 from modelhub.hal.operators import OPERATORS, Dims, Operands
 from modelhub.hal.registry import Backend, Implementation, Prepared, Presence
 
@@ -38,5 +39,38 @@ def _prepare(name: str, constants: Operands, attributes: Mapping[str, Any], dims
     return Prepared(run, extra_bytes=sum(array.nbytes for array in constants.values()))
 
 
+class OnnxReference:
+    """The ONNX reference evaluator: what a graph means, by the book, one node after the other."""
+
+    name, device = "onnx-reference", "cpu"
+
+    def presence(self) -> Presence:
+        import onnx
+
+        return Presence(True, f"onnx {onnx.__version__}", onnx.__version__)
+
+    def implementations(self) -> Sequence[Implementation]:
+        return [
+            Implementation(name, self.name, self.device, "float32", partial(_evaluate, name), priority=-50)
+            for name, forms in graphs.HAS.items()
+            if "standard" in forms
+        ]
+
+
+def _evaluate(name: str, constants: Operands, attributes: Mapping[str, Any], dims: Dims) -> Prepared:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    graph = graphs.build(name, "standard", constants, attributes, dims)
+    evaluator = ReferenceEvaluator(onnx.load_from_string(graph))
+    inputs = OPERATORS[name].activations
+
+    def run(*activations: np.ndarray) -> Any:
+        found: Any = evaluator.run(None, dict(zip(inputs, activations, strict=True)))
+        return tuple(found) if len(found) > 1 else found[0]
+
+    return Prepared(run, extra_bytes=len(graph))
+
+
 def backends() -> list[Backend]:
-    return [NumpyReference()]
+    return [NumpyReference(), OnnxReference()]
