@@ -1,4 +1,4 @@
-"""The expert operator in plain torch: one mathematical function, five ways to run it.
+"""The expert operator in plain torch: one mathematical function, six ways to run it.
 
 All take the same arguments and give the same answer up to rounding; which is fastest depends on tokens, experts
 and widths, so the choice belongs to whoever measures (the operator registry) and `moe_experts` holds the default.
@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "gelu": F.gelu, "relu": F.relu}
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The approximation of GELU that ONNX Runtime's expert operators compute; up to 5e-4 from the exact one."""
+    return F.gelu(x, approximate="tanh")
+
+
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu, "gelu": F.gelu, "gelu_tanh": gelu_tanh, "relu": F.relu,
+}  # fmt: skip
 GATED: dict[str, Callable[[Tensor], Tensor]] = {"swiglu": F.silu, "geglu": F.gelu}
 ACTIVATIONS = (*PLAIN, *GATED)
 FEW_TOKENS = 2  # up to here sorting costs more than the products themselves
@@ -122,6 +130,26 @@ def moe_experts_sorted(
     return torch.zeros_like(x).index_add(0, token, torch.cat(parts) * mix[:, None].to(x.dtype))
 
 
+def moe_experts_columns(
+    x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, w2: Tensor, activation: str
+) -> Tensor:
+    """The sorted form with the tokens as columns: weight · tokens instead of tokens · weight.
+
+    With a handful of tokens per expert the weights are nearly all there is to read, and as the left factor the matrix
+    library need not repack them first: measured faster from widths of 1024 at 64 tokens, slower where groups are long.
+    """
+    token, mix, sizes = by_expert(weights, experts, w1.size(0))
+    banks = zip(w1.unbind(0), w2.unbind(0), x[token].split(sizes.tolist()), strict=True)
+    parts = []
+    for a, b, group in banks:
+        if len(group):
+            inner = activate((a @ group.T.contiguous()).T, activation)
+            parts.append((b @ inner.T).T)
+    if not parts:
+        return torch.zeros_like(x) * x
+    return torch.zeros_like(x).index_add(0, token, torch.cat(parts) * mix[:, None].to(x.dtype))
+
+
 def can_group(device: torch.device | str, dtype: torch.dtype, width: int, hidden: int) -> bool:
     """Whether torch's grouped matrix product takes these sizes here.
 
@@ -168,6 +196,7 @@ def moe_experts_grouped(
 
 FORMS: dict[str, Callable[..., Tensor]] = {
     "sorted": moe_experts_sorted,
+    "columns": moe_experts_columns,
     "grouped": moe_experts_grouped,
     "loop": moe_experts_loop,
     "tokens": moe_experts_tokens,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelhub.ml.moe.flops import expert_parameters
 from modelhub.ml.moe.gate import Routing
 from modelhub.ml.moe.layer import DynamicGatingLayer
 
@@ -27,6 +28,9 @@ class GatingConfig:
     input_dropout: float = 0.2
     declared_share: float = 0.30
     random_router: bool = False
+    k_min: int = 2
+    k_max: int = 4
+    activation: str = "silu"
 
 
 class SharePromiseBroken(ValueError):
@@ -48,6 +52,9 @@ class GatingClassifier(nn.Module):
                 shared=config.shared,
                 dropout=config.dropout,
                 mass=config.mass,
+                k_min=config.k_min,
+                k_max=config.k_max,
+                activation=config.activation,
                 random_router=config.random_router,
             )
             for _ in range(config.layers)
@@ -84,16 +91,23 @@ def _key(name: str) -> str:
     return name.replace(".", "_")
 
 
-def build(config: GatingConfig, heads: dict[str, int], *, mean_chosen: float = 4.0) -> GatingClassifier:
-    """Build a network and hold it to its promise. Raises SharePromiseBroken.
+def build(
+    config: GatingConfig, heads: dict[str, int], *, mean_chosen: float | None = None
+) -> GatingClassifier:
+    """Build a network and hold it to its promise. Raises SharePromiseBroken, ValueError for sizes that cannot be.
 
     `mean_chosen` is the mean number of experts a token uses; the default is the most it ever can.
     """
+    chosen = float(config.k_max) if mean_chosen is None else mean_chosen
+    if not config.k_min <= chosen <= config.k_max:
+        raise ValueError(
+            f"mean_chosen={chosen} must lie in {config.k_min}..{config.k_max}, what the gate can choose"
+        )
     model = GatingClassifier(config, heads)
-    share = active_parameters(model, mean_chosen)["active_share"]
+    share = active_parameters(model, chosen)["active_share"]
     if share > config.declared_share:
         raise SharePromiseBroken(
-            f"{share:.1%} of the parameters are active with k={mean_chosen}, declared were at most "
+            f"{share:.1%} of the parameters are active with k={chosen}, declared were at most "
             f"{config.declared_share:.1%}: use more or smaller experts"
         )
     return model
@@ -103,7 +117,7 @@ def active_parameters(model: GatingClassifier, mean_chosen: float) -> dict[str, 
     """Parameters touched per text and in all, without the trunk; every head is counted in the total, and the
     largest one as touched."""
     config = model.config
-    expert = 2 * config.width * config.hidden
+    expert = expert_parameters(config.width, config.hidden, config.activation)
     bank = config.layers * config.experts * expert
     head_sizes = [sum(p.numel() for p in head.parameters()) for head in model.heads.values()]
     total = sum(p.numel() for p in model.parameters())

@@ -29,6 +29,7 @@ def by_hand(x, weights, experts, w1, w2, activation) -> np.ndarray:
             inner = {
                 "silu": lambda v: silu(v),
                 "gelu": lambda v: gelu(v),
+                "gelu_tanh": lambda v: 0.5 * v * (1 + np.tanh(np.sqrt(2 / np.pi) * (v + 0.044715 * v**3))),
                 "relu": lambda v: np.maximum(v, 0),
                 "swiglu": lambda v, h=half: silu(v[:h]) * v[h:],
                 "geglu": lambda v, h=half: gelu(v[:h]) * v[h:],
@@ -77,7 +78,7 @@ def test_an_empty_batch_and_a_batch_of_one_are_answered(form, tokens):
     assert np.allclose(found, by_hand(*case, "silu"), atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["sorted", "grouped", "loop"])
+@pytest.mark.parametrize("form", ["sorted", "columns", "grouped", "loop"])
 def test_ten_thousand_tokens_for_one_expert_are_all_served(form):
     x, _, _, w1, w2 = tensors(*some_case(10_000, "silu"))
     ones, crowd = torch.ones(10_000, 1), torch.full((10_000, 1), 4)
