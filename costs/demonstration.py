@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from costs.books import fiscal
-from costs.models import AccountHour, Attempt, LedgerEntry, NodeInterval, SpendDay, SpendHour
+from costs.models import AccountHour, Attempt, LabelHour, LedgerEntry, NodeInterval, SpendDay, SpendHour
 from switchyard.core.errors import Conflict
 
 ORIGIN = "demonstration"
@@ -28,6 +28,7 @@ def remove_demonstration(organisation_id: int) -> dict[str, int]:
         ("node intervals", NodeInterval),
         ("hourly roll-ups", SpendHour),
         ("daily roll-ups", SpendDay),
+        ("hours of labels", LabelHour),
     ):
         removed[label] = model.objects.filter(organisation_id=organisation_id, origin=ORIGIN).delete()[0]
     return removed

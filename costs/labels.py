@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
+from costs import label_hours
 from costs.books import fiscal
 from costs.books.writing import append_many
 from costs.budgets import reserve_labels
@@ -22,7 +23,7 @@ from switchyard.core.money import format_usd
 from switchyard.tenancy.models import LineOfBusiness
 from switchyard.tenancy.services import bump_config
 
-PURPOSES = ("label", "review", "feedback")
+PURPOSES = label_hours.PURPOSES
 ACCOUNT = "payable:labels"
 DEMONSTRATION = "demonstration"
 MOST_NUSD = 1_000_000 * 1_000_000_000  # a million dollars for one label is a slip of the keyboard
@@ -145,7 +146,9 @@ def _unbooked(items: Sequence[Labelled]) -> list[Labelled]:
 def _book(items: Sequence[Labelled], price: int) -> Charged:
     closed = fiscal.closed_spans({item.organisation_id for item in items}) if items else {}
     for chunk in _chunks(items, WRITTEN):
-        append_many([_entry(_dated(item, closed), price) for item in chunk])
+        entries = [_entry(_dated(item, closed), price) for item in chunk]
+        append_many(entries)
+        label_hours.add(entries)
     return Charged(len(items), len(items) * price)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
+from costs import label_hours
 from costs.books import fiscal
 from costs.models import AccountHour, Alert, LedgerEntry
 
@@ -51,7 +52,9 @@ def append(
         "organisation_id": organisation_id, "debit": debit, "credit": credit, "amount_nusd": amount_nusd, "at": at,
         "memo": memo[:200], **names,
     }  # fmt: skip
-    entry, _ = LedgerEntry.objects.get_or_create(event_id=event_id, defaults=values)
+    entry, created = LedgerEntry.objects.get_or_create(event_id=event_id, defaults=values)
+    if created:
+        label_hours.add([entry])
     return entry
 
 

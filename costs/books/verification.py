@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 
-from costs import triggers
+from costs import label_hours, triggers
 from costs.books import partitions
 from costs.books.fiscal import balances_of
 from costs.models import AccountHour, FiscalPeriod
@@ -24,6 +24,7 @@ def verify_books(organisation_id: int) -> list[str]:
             _trial_balance, _rows, _revisions, _reversals, _hours,
         ]  # fmt: skip
         findings = [finding for check in checks for finding in check(books)]
+    findings += label_hours.verify(organisation_id)
     findings += _closed_periods(organisation_id)
     if not triggers.installed(connection):
         findings.append("The triggers that keep the ledger append-only are missing: run `migrate`.")

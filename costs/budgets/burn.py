@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import redis
 from django.db.models import Sum
-from django.db.models.functions import TruncHour
 
 from costs.budgets.counters import client
 from costs.budgets.exhaustion import HOUR, Exhaustion, Spending, exhaustion
 from costs.budgets.headroom import Headroom, headroom
 from costs.budgets.rollups import hours_of
-from costs.budgets.spending import entries_of
 from costs.contracts import BudgetLimit
+from costs.label_hours import hours_of as hours_of_labels
 from costs.models import Budget, BudgetExtra
+from costs.rollups import hour_of
 from costs.selectors import limits_of
 from switchyard.core.clock import now
 
@@ -97,7 +97,6 @@ def _burn(
 
 
 def _of_labels(limit: BudgetLimit, at: datetime) -> dict[datetime, int]:
-    """Labels are few, and in no roll-up."""
-    entries = entries_of(limit, at - HISTORY, at + HOUR).filter(debit__startswith="expense:").order_by()
-    rows = entries.annotate(hour=TruncHour("at", tzinfo=UTC)).values_list("hour")
+    """From the roll-up of labels."""
+    rows = hours_of_labels(limit, hour_of(at - HISTORY), at + HOUR).values_list("start")
     return dict(rows.annotate(nusd=Sum("amount_nusd")))

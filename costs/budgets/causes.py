@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Sum
 
 from costs.budgets.rollups import spend_of
-from costs.budgets.spending import entries_of
 from costs.contracts import BudgetLimit
+from costs.label_hours import hours_of
 from costs.rollups import hour_of
 from switchyard.core.clock import now
 
@@ -74,8 +74,8 @@ def _change(limit: BudgetLimit, same: dict[str, str], at: datetime) -> str:
 
 
 def _of_labels(limit: BudgetLimit, start: datetime, at: datetime) -> str:
-    """Labels are few and have no roll-up: their own ledger rows."""
-    rows = entries_of(limit, start, at + timedelta(seconds=1)).filter(debit__startswith="expense:").order_by()
+    """From their own roll-up, by whole hours."""
+    rows = hours_of(limit, hour_of(start), at + timedelta(seconds=1)).filter(amount_nusd__gt=0)
     names = ("lob", "workload", "purpose")
     found = list(rows.values(*names).annotate(nusd=Sum("amount_nusd")).order_by("-nusd", *names))
     if not found:

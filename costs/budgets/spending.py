@@ -11,6 +11,7 @@ import orjson
 import redis
 from django.db.models import Q, QuerySet, Sum
 
+from costs import label_hours
 from costs.contracts import BudgetLimit
 from costs.ledger import EXPENSE, EXPENSE_SUM, UNATTRIBUTED, expense_nusd
 from costs.models import AccountHour, LedgerEntry
@@ -19,7 +20,6 @@ from switchyard.core.bulk import grouped_by_hash
 
 STREAM = "sy:usage"
 PENDING_MAX = 50_000
-LABEL_PURPOSES = ("label", "review", "feedback")
 
 
 def entries_of(limit: BudgetLimit, start: datetime, end: datetime | None) -> QuerySet[LedgerEntry]:
@@ -30,7 +30,7 @@ def entries_of(limit: BudgetLimit, start: datetime, end: datetime | None) -> Que
         rows = rows.filter(at__lt=end)
     if limit.covers == "labels":
         rows = rows.filter(
-            purpose__in=LABEL_PURPOSES, attempt__isnull=True
+            purpose__in=label_hours.PURPOSES, attempt__isnull=True
         )  # the index `ledger_labels` finds them
     kind, _, name = limit.scope.partition(":")
     if kind == "lob":
@@ -46,7 +46,7 @@ def spent_in_ledger(limit: BudgetLimit, start: datetime, end: datetime | None) -
     """What the ledger says was spent of a budget. The organisation's and a line of business's are read from the balances by
     hour, which the database keeps: the rows of a month can be millions."""
     kind, _, name = limit.scope.partition(":")
-    if limit.covers == "all" and kind in ("organisation", "lob"):
+    if kind in ("organisation", "lob"):
         return _by_hours(limit, name if kind == "lob" else None, start, end)
     return expense_nusd(entries_of(limit, start, end))
 
@@ -57,6 +57,18 @@ def _by_hours(limit: BudgetLimit, lob: str | None, start: datetime, end: datetim
     last = hour_of(end) if end is not None else None
     if last is not None and last <= first:
         return expense_nusd(entries_of(limit, start, end))
+    if limit.covers == "labels":
+        total = label_hours.hours_of(limit, first, last).aggregate(nusd=Sum("amount_nusd"))["nusd"] or 0
+    else:
+        total = _all_by_hours(limit, lob, first, last)
+    if start < first:
+        total += expense_nusd(entries_of(limit, start, first))
+    if last is not None and end is not None and last < end:
+        total += expense_nusd(entries_of(limit, last, end))
+    return total
+
+
+def _all_by_hours(limit: BudgetLimit, lob: str | None, first: datetime, last: datetime | None) -> int:
     hours = AccountHour.objects.filter(organisation_id=limit.organisation_id, start__gte=first)
     replayed = LedgerEntry.objects.filter(
         organisation_id=limit.organisation_id, origin="demonstration", at__gte=first
@@ -67,12 +79,7 @@ def _by_hours(limit: BudgetLimit, lob: str | None, start: datetime, end: datetim
         hours, replayed = hours.filter(lob=lob), replayed.filter(lob=lob)
     expenses = hours.filter(Q(account__startswith=EXPENSE) | Q(account=UNATTRIBUTED))
     sums = expenses.aggregate(charged=Sum("debit_nusd"), returned=Sum("credit_nusd"))
-    total = (sums["charged"] or 0) - (sums["returned"] or 0) - expense_nusd(replayed)
-    if start < first:
-        total += expense_nusd(entries_of(limit, start, first))
-    if last is not None and end is not None and last < end:
-        total += expense_nusd(entries_of(limit, last, end))
-    return total
+    return (sums["charged"] or 0) - (sums["returned"] or 0) - expense_nusd(replayed)
 
 
 class LedgerSums:
@@ -105,7 +112,7 @@ class LedgerSums:
 def _counts(limit: BudgetLimit, event: Mapping[str, Any]) -> bool:
     if event.get("organisation_id") != limit.organisation_id or event.get("origin") == "demonstration":
         return False
-    if limit.covers == "labels" and event.get("purpose") not in LABEL_PURPOSES:
+    if limit.covers == "labels" and event.get("purpose") not in label_hours.PURPOSES:
         return False
     kind, _, name = limit.scope.partition(":")
     if kind == "lob":

@@ -9,7 +9,7 @@ Figure = dict[str, Any]
 Row = Mapping[str, Any]
 
 PRIVATE, EXTERNAL, IDLE, ACTUAL = "#2f7ebc", "#d9691c", "#8b95a1", "#0f8a6d"
-SIDE_COLOURS = {"private": PRIVATE, "external": EXTERNAL, "idle": IDLE}
+SIDE_COLOURS = {"private": PRIVATE, "external": EXTERNAL, "idle": IDLE, "labels": "#a1569b"}
 SERIES = [PRIVATE, EXTERNAL, ACTUAL, "#a1569b", "#b08400", "#5d6fd0", "#c4476a", "#4c8f9f"]
 # (smallest amount shown in this unit, nano-dollars in one unit, name)
 UNITS = [

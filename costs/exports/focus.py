@@ -1,7 +1,8 @@
 """FOCUS 1.2 (or 1.4's names): a row a day, line of business, application, model, side, meter and price version.
 
 Quantity × unit price is the cost on every row, exactly: the price is the sheet's, or the average where a sheet has tiers or
-there is none, and what rounding each call by itself added or took is a row of its own. So the sums are the spend report's.
+there is none, and what rounding each call by itself added or took is a row of its own. Labels are rows of their own too. So the
+sums are the spend report's, calls and labels together.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 
 from costs.books.fiscal import month_start
 from costs.exports.focus_columns import columns_of
+from costs.exports.focus_labels import label_rows
 from costs.exports.focus_names import Names
 from costs.exports.focus_prices import Prices
 from costs.exports.statements import INSIDE, METERS
@@ -83,6 +85,7 @@ def focus_rows(export: Export) -> Iterator[Row]:
     day, end = day_of(export.start), export.end
     while day < end:
         yield from _day(export, day, names, prices)
+        yield from label_rows(export.scope, day, names, export.lob)
         day += DAY
 
 

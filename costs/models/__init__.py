@@ -15,7 +15,7 @@ from costs.models.nodes import Node, NodeCost, NodeCosts, NodeInterval, Restatem
 from costs.models.plans import Anomaly, BusinessEvent, Forecast, WorkloadPlan
 from costs.models.prices import ExchangeRate, Price
 from costs.models.reconciliation import BillCheck
-from costs.models.rollups import RollupMark, Spend, SpendDay, SpendHour
+from costs.models.rollups import LabelHour, RollupMark, Spend, SpendDay, SpendHour
 
 __all__ = [
     "LEGS",
@@ -35,6 +35,7 @@ __all__ = [
     "ExchangeRate",
     "FiscalPeriod",
     "Forecast",
+    "LabelHour",
     "LedgerEntry",
     "Node",
     "NodeCost",

@@ -84,6 +84,36 @@ class SpendDay(Spend):
         indexes = [models.Index(fields=["start"], name="spend_day_start")]
 
 
+class LabelHour(models.Model):
+    """What labels, reviews and accepted feedback cost in an hour: one row a combination of names, of few to millions of
+    ledger lines."""
+
+    NAMES = ["organisation_id", "start", "lob", "workload", "purpose", "origin"]
+
+    organisation_id = models.BigIntegerField()
+    start = models.DateTimeField()
+    lob = models.CharField(max_length=63)
+    workload = models.CharField(max_length=63, blank=True)
+    purpose = models.CharField(max_length=12)
+    origin = models.CharField(max_length=15, default="live")
+    lines = models.BigIntegerField(default=0, help_text="Less those that were reversed.")
+    amount_nusd = models.BigIntegerField(default=0)
+
+    objects = TenantQuerySet.as_manager()
+    tenant_lob_field = "lob"
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation_id", "start", "lob", "workload", "purpose", "origin"],
+                name="one_row_of_labels_an_hour",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H}h {self.lob} {self.purpose}"
+
+
 class RollupMark(models.Model):
     """How fresh the derived tables are: when each was last brought up to the ledger."""
 

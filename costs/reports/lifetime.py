@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, F, QuerySet, Sum, When
+from django.db.models import QuerySet, Sum
 
-from costs.labels import PURPOSES as LABEL_PURPOSES
 from costs.lifetime import (
     MONTH_S,
     USUAL_LIFE_MONTHS,
@@ -19,7 +18,7 @@ from costs.lifetime import (
     lifetime_row,
     monthly,
 )
-from costs.models import LedgerEntry, SpendDay, WorkloadPlan
+from costs.models import LabelHour, SpendDay, WorkloadPlan
 from costs.reports.base import Report, groups_of, spend_rows, zone_of
 from costs.rollups import HOUR, as_of, hour_of
 from switchyard.core.money import usd_to_nusd
@@ -169,11 +168,8 @@ def _labels(scope: Scope, span: Span, lob: str | None) -> Iterable[tuple[Key, Li
         yield (row["lob"], row["workload"]), Lifetime(booked_labels_nusd=row["nusd"])
 
 
-def label_rows(scope: Scope, span: Span, lob: str | None) -> QuerySet[LedgerEntry, dict[str, Any]]:
-    """From the ledger itself: label lines are few beside answers, and an index of their own holds all that is asked."""
-    rows = LedgerEntry.objects.for_tenant(scope).filter(
-        attempt__isnull=True, purpose__in=LABEL_PURPOSES, at__gte=span.start, at__lt=span.end
-    )
+def label_rows(scope: Scope, span: Span, lob: str | None) -> QuerySet[LabelHour, dict[str, Any]]:
+    """From the roll-up of labels: whole hours, as all that a report reads."""
+    rows = LabelHour.objects.for_tenant(scope).filter(start__gte=hour_of(span.start), start__lt=span.end)
     rows = rows.filter(lob=lob) if lob else rows
-    amount = Case(When(reverses__isnull=True, then=F("amount_nusd")), default=-F("amount_nusd"))
-    return rows.order_by().values("lob", "workload").annotate(nusd=Sum(amount))
+    return rows.order_by().values("lob", "workload").annotate(nusd=Sum("amount_nusd"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from costs.models import LEGS
 from costs.reports.base import TIMES, Report, grouped, groups_of, raw_rows, spend_rows, totals_of, zone_of
+from costs.reports.labels import labels_by
 from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
 
@@ -27,13 +29,17 @@ def spend(
     **only: str | None,
 ) -> Report:
     """Rows {"key", "cost_nusd", "loaded_nusd", "prev_cost_nusd", "change", "requests", "answers", "errors", "tokens_in",
-    "tokens_out"}; totals the same.
+    "tokens_out", "labels_nusd"}; totals the same, and "all_in_nusd": calls and labels together.
+
+    `labels_nusd` is what labels, reviews and accepted feedback cost, which no call is behind: where a label has no such name
+    (an application, a side, …) it stands in the row "labels". `cost_nusd` never holds it.
 
     `prev_cost_nusd` is what the same key cost in the period of equal length before, `change` the difference as a share of it
     (None from nothing); keys that cost something then and nothing now are listed too. Rows by time have neither: the totals
     do. `loaded_nusd` is the metered cost with the variance that closed node hours brought. Grouped by `token_class`, alone
-    or with one more, rows are {"key", "cost_nusd", "prev_cost_nusd", "change", "units"}: input, cached_input, cache_write,
-    output and reasoning tokens, calls, seconds, compute (accelerator nanoseconds), and what a minimum charge added.
+    or with one more, rows are {"key", "cost_nusd", "prev_cost_nusd", "change", "units", "labels_nusd"}: input, cached_input,
+    cache_write, output and reasoning tokens, calls, seconds, compute (accelerator nanoseconds), and what a minimum charge
+    added.
     `only`: application, workload, deployment, model, side, node or purpose = the one to look at.
     """
     groups, zone = groups_of(group, (TOKEN_CLASS,)), zone_of(tz)
@@ -50,12 +56,13 @@ def spend(
     # The hour that the earlier period ends in is this one's, whole.
     past = grouped(spend_rows(scope, before, start, lob, **only), [n for n in names if n not in TIMES], zone)
     total, was = totals_of(found.values()), totals_of(past.values())
+    labels = labels_by(scope=scope, start=start, end=end, groups=groups, zone=zone, lob=lob, only=only)
     if TOKEN_CLASS in groups:
         out = _by_class(found, {} if any(n in TIMES for n in names) else past, groups)
         totals: dict[str, Any] = {"cost_nusd": total["cost_nusd"]}
     else:
         timed = any(n in TIMES for n in names)
-        keys = sorted({*found, *({} if timed else past)})
+        keys = sorted({*found, *labels, *({} if timed else past)})
         nothing = dict.fromkeys(total, 0)
         out = [
             {"key": key}
@@ -64,7 +71,17 @@ def spend(
             for key in keys
         ]
         totals = _row(total)
-    return Report("spend", as_of(), out, totals | _change(total, was))
+    of_labels = sum(labels.values())
+    beside = {"labels_nusd": of_labels, "all_in_nusd": total["cost_nusd"] + of_labels}
+    return Report("spend", as_of(), _with_labels(out, labels), totals | _change(total, was) | beside)
+
+
+def _with_labels(rows: list[dict[str, Any]], labels: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The rows, each with what its labels cost; keys of labels that have no row of calls get one."""
+    known = {row["key"] for row in rows}
+    empty = {"cost_nusd": 0, "prev_cost_nusd": 0, "change": None, "units": None}
+    more = [{"key": key} | empty for key in labels if key not in known]
+    return [row | {"labels_nusd": labels.get(row["key"], 0)} for row in [*rows, *more]]
 
 
 def _row(sums: dict[str, int]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from asgiref.sync import async_to_sync
 
-from costs import budgets
+from costs import budgets, label_hours
 from costs.budgets import counters, spending
 from costs.metering import record_events
 from costs.models import Alert, Budget, LedgerEntry
@@ -169,10 +169,11 @@ def test_admission_seeds_a_lost_counter_from_the_ledger(legal, valkey, settings)
 
 
 def book(lob, nusd, purpose, number):
-    return LedgerEntry.objects.create(
+    entry = LedgerEntry.objects.create(
         event_id=f"{purpose}:{number}", organisation_id=lob.organisation_id, at=NOON, debit=f"expense:lob:{lob.slug}",
         credit="payable:labels", amount_nusd=nusd, lob=lob.slug, purpose=purpose,
     )  # fmt: skip
+    label_hours.add([entry])
 
 
 @pytest.mark.django_db

@@ -6,6 +6,7 @@ import itertools
 from datetime import datetime
 from typing import Any
 
+from costs import label_hours
 from costs.models import Budget, LedgerEntry
 
 _numbers = itertools.count(1)
@@ -22,4 +23,6 @@ def book(lob: Any, nusd: int, at: datetime, **changes: Any) -> LedgerEntry:
         "event_id": f"book:{next(_numbers)}", "organisation_id": lob.organisation_id, "at": at,
         "debit": f"expense:lob:{lob.slug}", "credit": "payable:ext-mini", "amount_nusd": nusd, "lob": lob.slug,
     }  # fmt: skip
-    return LedgerEntry.objects.create(**values | changes)
+    entry = LedgerEntry.objects.create(**values | changes)
+    label_hours.add([entry])
+    return entry

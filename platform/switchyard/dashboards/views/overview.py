@@ -9,6 +9,7 @@ from django.http import HttpResponse
 
 from costs import charts, reports
 from costs.models import Forecast
+from costs.reports.labels import LABELS
 from switchyard.dashboards.pages import Ask, PageRequest, page, show_panels
 from switchyard.dashboards.selectors import has_demonstration
 from switchyard.dashboards.views import panels
@@ -46,6 +47,8 @@ def _sides(spend: reports.Report) -> list[dict[str, Any]]:
     sums: dict[str, dict[str, Any]] = {}
     for row in spend.rows:
         side = row["key"].partition("|")[2]
+        if side == LABELS:
+            continue
         found = sums.setdefault(side, {"key": side, "cost_nusd": 0, "requests": 0})
         found["cost_nusd"] += row["cost_nusd"]
         found["requests"] += row["requests"]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from costs import charts, reports
+from costs.reports.labels import LABELS
 from switchyard.dashboards.pages import Ask, Column, Panel
 from switchyard.dashboards.selectors import what_counts_as_right, workloads
+
+LABELS_APART = gettext_lazy(
+    "Cost is what calls cost; labels, reviews and accepted feedback stand beside it. Statements, budgets and the ledger hold "
+    "both."
+)
 
 
 def _pair(key: str) -> list[str]:
@@ -16,15 +24,25 @@ def _pair(key: str) -> list[str]:
     return [first, second]
 
 
+def _named(key: str) -> list[str]:
+    """Both parts; labels were answered by no side."""
+    return [str(_("labels")) if part == LABELS else part for part in _pair(key)]
+
+
+def all_in(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of spend as a chart draws them: labels are a part of their own, named "labels" where there is no side."""
+    return [{**row, "cost_nusd": row["cost_nusd"] + row["labels_nusd"]} for row in rows]
+
+
 def cost_by_lob(ask: Ask, known: reports.Report | None = None) -> Panel:
     """`known`: spend by line of business and side, where the page has asked for it already."""
     rows = (known or reports.spend(**ask.report(group="lob,side"))).rows
     return Panel(
         "cost-by-lob", _("Cost by line of business"),
-        [Column(_("Line of business")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count"),
-         Column(_("Answers"), "count")],
-        [[*_pair(r["key"]), r["cost_nusd"], r["requests"], r["answers"]] for r in rows],
-        charts.cost_by_side(rows),
+        [Column(_("Line of business")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Labels"), "usd"),
+         Column(_("Requests"), "count"), Column(_("Answers"), "count")],
+        [[*_named(r["key"]), r["cost_nusd"], r["labels_nusd"], r["requests"], r["answers"]] for r in rows],
+        charts.cost_by_side(all_in(rows)), note=LABELS_APART,
     )  # fmt: skip
 
 
@@ -33,8 +51,9 @@ def spend_over_time(ask: Ask, second: str = "side", only: Mapping[str, str] | No
     time = _("Time (%(zone)s)") % {"zone": ask.period.tz}
     return Panel(
         "spend-over-time", _("Spend over time"),
-        [Column(time), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Requests"), "count")],
-        [[*_pair(r["key"]), r["cost_nusd"], r["requests"]] for r in rows], charts.cost_over_time(rows), wide=True,
+        [Column(time), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Labels"), "usd"), Column(_("Requests"), "count")],
+        [[*_named(r["key"]), r["cost_nusd"], r["labels_nusd"], r["requests"]] for r in rows],
+        charts.cost_over_time(all_in(rows)), wide=True, note=LABELS_APART,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from costs import charts, reports
+from costs.reports.labels import LABELS
 from switchyard.dashboards.pages import Ask, Column, Link, PageRequest, Panel, page, show_panels
 from switchyard.dashboards.selectors import has_demonstration
 from switchyard.dashboards.views import panels
@@ -84,13 +85,18 @@ def _trail(ask: Ask, only: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 def _leads_to(ask: Ask, query: Mapping[str, str], group: str, key: str) -> str | Link:
     """A row's own rows: one step further down, at the end its requests."""
-    if not key:
-        return "–"
+    if not key or key == LABELS:
+        return _("labels") if key else "–"
     if group in DOWN:
         return Link(
             key, f"{reverse('dashboards:spend')}?{keep(ask, query, **{group: key, 'group': DOWN[group]})}"
         )
     return Link(key, f"{reverse('dashboards:spend-requests')}?{keep(ask, query, **{group: key})}")
+
+
+def _side(key: str) -> str:
+    side = key.rpartition("|")[2]
+    return _("labels") if side == LABELS else side
 
 
 def _by(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
@@ -103,23 +109,24 @@ def _by(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
         "spend-by",
         _("Spend by %(what)s") % {"what": title.lower()},
         [
-            Column(title), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Period before"), "usd"),
-            Column(pgettext("of a figure", "Change"), "rate"), Column(_("Cost with idle"), "usd"), Column(_("Requests"), "count"),
+            Column(title), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Labels"), "usd"),
+            Column(_("Period before"), "usd"), Column(pgettext("of a figure", "Change"), "rate"),
+            Column(_("Cost with idle"), "usd"), Column(_("Requests"), "count"),
             Column(_("Answers"), "count"), Column(_("Tokens in"), "count"), Column(_("Tokens out"), "count"),
             Column(_("Cost per 1,000 answers"), "usd"),
         ],
         [
             [
-                _leads_to(ask, query, group, r["key"].rpartition("|")[0]), r["key"].rpartition("|")[2], r["cost_nusd"],
-                r["prev_cost_nusd"], r["change"], r["loaded_nusd"], r["requests"], r["answers"], r["tokens_in"],
+                _leads_to(ask, query, group, r["key"].rpartition("|")[0]), _side(r["key"]), r["cost_nusd"],
+                r["labels_nusd"], r["prev_cost_nusd"], r["change"], r["loaded_nusd"], r["requests"], r["answers"], r["tokens_in"],
                 r["tokens_out"], r["cost_nusd"] * 1000 / r["answers"] if r["answers"] else None,
             ]
             for r in rows
         ],
-        charts.cost_by_side(rows),
+        charts.cost_by_side(panels.all_in(rows)),
         wide=True,
         note=_("Beside each row the period of equal length before. The cost with idle adds what closed hours of own machines "
-               "came to beyond the metered price."),
+               "came to beyond the metered price. Labels stand beside the cost, without a side where nothing answered."),
     )  # fmt: skip
 
 
@@ -130,11 +137,13 @@ def _by_class(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
         "spend-by",
         _("Spend by %(what)s") % {"what": titles()[group].lower()},
         [
-            Column(titles()[group]), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Period before"), "usd"),
+            Column(titles()[group]), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Labels"), "usd"),
+            Column(_("Period before"), "usd"),
             Column(pgettext("of a figure", "Change"), "rate"), Column(_("Units"), "count"),
         ],
-        [[*pair, r["cost_nusd"], r["prev_cost_nusd"], r["change"], r["units"]] for pair, r in zip(pairs, rows, strict=True)],
-        charts.cost_by_side(rows),
+        [[*(_("labels") if part == LABELS else part for part in pair), r["cost_nusd"], r["labels_nusd"], r["prev_cost_nusd"],
+          r["change"], r["units"]] for pair, r in zip(pairs, rows, strict=True)],
+        charts.cost_by_side(panels.all_in(rows)),
         wide=True,
         note=_("The parts that each cost is made of; they add up to it. Units are tokens, calls, or accelerator nanoseconds."),
     )  # fmt: skip
@@ -144,7 +153,9 @@ def _over_time(ask: Ask, query: Mapping[str, str]) -> Panel:
     panel = panels.spend_over_time(ask, only=narrowed(query))
     requests = reverse("dashboards:spend-requests")
     rows = [
-        [Link(row[0], f"{requests}?{keep(ask, query, at=row[0], side=row[1])}"), *row[1:]]
+        row
+        if row[1] == _("labels")
+        else [Link(row[0], f"{requests}?{keep(ask, query, at=row[0], side=row[1])}"), *row[1:]]
         for row in panel.rows
     ]
     return Panel(panel.name, panel.title, panel.columns, rows, panel.figure, panel.note, panel.wide)
