@@ -112,7 +112,12 @@ def _attention(d: Dims, rng: np.random.Generator) -> dict[str, Array]:
     shape = (d["B"], d["H"], d["S"], d["Dh"])
     lengths = rng.integers(max(1, d["S"] // 2), d["S"] + 1, size=d["B"])
     mask = (np.arange(d["S"])[None, :] < lengths[:, None]).astype(np.float32)
-    return {"q": _normal(rng, *shape), "k": _normal(rng, *shape), "v": _normal(rng, *shape), "mask": mask}
+    return {
+        "q": _normal(rng, *shape, scale=0.5),
+        "k": _normal(rng, *shape),
+        "v": _normal(rng, *shape),
+        "mask": mask,
+    }
 
 
 def _moe(d: Dims, rng: np.random.Generator) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from modelhub.hal import graphs
 from modelhub.hal.operators import OPERATORS, Dims, Operands
-from modelhub.hal.registry import Backend, Implementation, Prepared, Presence
+from modelhub.hal.registry import Backend, Implementation, Prepared, Presence, always
 
 
 class NumpyReference:
@@ -51,10 +51,23 @@ class OnnxReference:
 
     def implementations(self) -> Sequence[Implementation]:
         return [
-            Implementation(name, self.name, self.device, "float32", partial(_evaluate, name), priority=-50)
+            Implementation(
+                name,
+                self.name,
+                self.device,
+                "float32",
+                partial(_evaluate, name),
+                priority=-50,
+                fits=_few_experts if name == "topk_gate" else always,
+            )  # fmt: skip
             for name, forms in graphs.HAS.items()
             if "standard" in forms
         ]
+
+
+def _few_experts(dims: Dims) -> bool:
+    """Its GatherElements raises beyond 32 columns (onnx 1.23)."""
+    return dims["E"] <= 32
 
 
 def _evaluate(name: str, constants: Operands, attributes: Mapping[str, Any], dims: Dims) -> Prepared:

@@ -1,0 +1,251 @@
+"""Which implementation is fastest here: examined, then measured once for each device, kept on disk, explained in words.
+
+One file a device under SWITCHYARD_HOME/hal/. A measurement is keyed by (operator, shape bucket, implementation, version), so
+a new version of a runtime is measured again and an old one's figures are never used for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelhub import artifacts
+from modelhub.hal import conformance, counters
+from modelhub.hal.deadline import TookTooLong, within
+from modelhub.hal.operators import OPERATORS, Dims, Operands, bucket
+from modelhub.hal.profile import CapabilityProfile, today
+from modelhub.hal.registry import Implementation, NoBackend, Registry
+
+FORMAT = 1
+BUDGET_S = 0.15  # measured time for one candidate
+TIMEOUT_S = 5.0  # a candidate that needs longer for its few calls is not chosen
+WARM_UP, LEAST, MOST = 3, 5, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One candidate on one shape bucket. `ms` is the median of `n` calls, None where it failed or was refused."""
+
+    operator: str
+    bucket: str
+    implementation: str
+    backend: str
+    device: str
+    dtype: str
+    version: str
+    ms: float | None
+    sigma_ms: float | None
+    n: int
+    error: float | None
+    allowed: float
+    why: str
+    fused: bool
+    date: str
+
+    @property
+    def key(self) -> str:
+        return "|".join(
+            (self.operator, self.bucket, self.implementation, self.version, "" if self.fused else "steps")
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen for a shape bucket, the candidates in order (the order of failover), and why in words."""
+
+    operator: str
+    bucket: str
+    chosen: Implementation
+    order: tuple[Implementation, ...]
+    measurements: tuple[Measurement, ...]
+    reasons: tuple[str, ...] = field(default=())
+
+
+class TuneCache:
+    """The measurements of one device on disk. A file that isn't whole is put aside and begun anew."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: dict[str, Measurement] = {}
+        self._read()
+
+    @classmethod
+    def for_device(cls, profile: CapabilityProfile, home: Path | None = None) -> TuneCache:
+        words = json.dumps([profile.name, profile.kind, profile.cores, profile.threads, sorted(profile.isa)])
+        digest = hashlib.sha256(words.encode()).hexdigest()[:12]
+        return cls((home or artifacts.home()) / "hal" / f"autotune-{digest}.json")
+
+    def _read(self) -> None:
+        try:
+            body = json.loads(self.path.read_text("utf-8"))
+            if body["format"] != FORMAT:
+                raise ValueError(f"format {body['format']}, expected {FORMAT}")
+            found = [Measurement(**entry) for entry in body["entries"]]
+            self.entries = {each.key: each for each in found}
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            counters.cache_reset(type(error).__name__)
+            with_reason = self.path.with_suffix(".corrupt")
+            if self.path.exists():
+                os.replace(self.path, with_reason)
+            self.entries = {}
+
+    def put(self, found: Sequence[Measurement], profile: CapabilityProfile) -> None:
+        """Add measurements and write; those that another process wrote meanwhile are kept."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            mine = self.entries | {each.key: each for each in found}
+            self._read()
+            self.entries |= mine
+            entries = [each.as_dict() for _, each in sorted(self.entries.items())]
+            artifacts.write_json(
+                self.path, {"format": FORMAT, "device": profile.as_dict(), "entries": entries}
+            )
+
+
+class Autotuner:
+    """Chooses by measurement. `clock` is a monotonic clock in seconds."""
+
+    def __init__(
+        self, registry: Registry, profile: CapabilityProfile, cache: TuneCache | None = None, *,
+        clock: Callable[[], float] = time.perf_counter, timeout_s: float = TIMEOUT_S, budget_s: float = BUDGET_S,
+    ) -> None:  # fmt: skip
+        self.registry, self.profile = registry, profile
+        self.cache = cache or TuneCache.for_device(profile)
+        self.clock, self.timeout_s, self.budget_s = clock, timeout_s, budget_s
+        self._examined: dict[tuple[str, str, bool], conformance.Verdict] = {}
+
+    def choose(
+        self, operator: str, dims: Dims, *, dtypes: Sequence[str] | None = None, device: str | None = None,
+        operands: Operands | None = None,
+    ) -> Choice:  # fmt: skip
+        """The fastest conformant implementation, measured now where it wasn't before. Raises NoBackend."""
+        op = OPERATORS[operator]
+        candidates = self.registry.candidates(operator, dims, dtypes=dtypes, device=device)
+        found = self.measure(operator, dims, candidates, operands=operands)
+        ranked = sorted(
+            ((m, c) for m, c in zip(found, candidates, strict=True) if m.ms is not None),
+            key=lambda pair: pair[0].ms or 0.0,
+        )
+        if not ranked:
+            why = (
+                "; ".join(f"{m.implementation}: {m.why}" for m in found) or "none is present for these shapes"
+            )
+            raise NoBackend(f"no backend runs {operator} on {bucket(op, dims)}: {why}")
+        order = tuple(candidate for _, candidate in ranked)
+        reasons = tuple(self._explain(ranked, found))
+        return Choice(operator, bucket(op, dims), order[0], order, tuple(found), reasons)
+
+    def measure(
+        self, operator: str, dims: Dims, candidates: Sequence[Implementation], *, operands: Operands | None = None,
+        fresh: bool = False,
+    ) -> list[Measurement]:  # fmt: skip
+        """A measurement for each candidate, from the cache unless `fresh`; what was measured is written down."""
+        found, new = [], []
+        for candidate in candidates:
+            blank = self._blank(candidate, dims)
+            known = None if fresh else self.cache.entries.get(blank.key)
+            if known is None:
+                known = self._measure(candidate, dims, blank, operands)
+                new.append(known)
+            found.append(known)
+        if new:
+            self.cache.put(new, self.profile)
+        return found
+
+    def _blank(self, candidate: Implementation, dims: Dims) -> Measurement:
+        op = OPERATORS[candidate.operator]
+        allowed = (
+            candidate.allowed_error if candidate.allowed_error is not None else 1.0 - conformance.AGREEMENT
+        )
+        return Measurement(
+            op.name, bucket(op, dims), candidate.key, candidate.backend, candidate.device, candidate.dtype,
+            self.registry.version(candidate.backend), None, None, 0, None, allowed, "", candidate.fused, today(),
+        )  # fmt: skip
+
+    def _verdict(self, candidate: Implementation) -> conformance.Verdict:
+        """Conformance, once a process for each implementation."""
+        key = (candidate.operator, candidate.key, candidate.fused)
+        if key not in self._examined:
+            self._examined[key] = conformance.examine(candidate)
+            if not self._examined[key].passed:
+                counters.refused(candidate.operator, candidate.key)
+        return self._examined[key]
+
+    def _measure(
+        self, candidate: Implementation, dims: Dims, blank: Measurement, operands: Operands | None
+    ) -> Measurement:
+        verdict = self._verdict(candidate)
+        if not verdict.passed:
+            return _with(blank, error=verdict.error, why=f"refused: {verdict.why}")
+        try:
+            times = within(self.timeout_s, lambda: self._times(candidate, dims, operands))
+        except TookTooLong:
+            return _with(
+                blank, error=verdict.error, why=f"timed out: no {LEAST} calls within {self.timeout_s:g} s"
+            )
+        except Exception as error:  # a backend raises whatever its runtime chose
+            return _with(blank, error=verdict.error, why=f"failed: {type(error).__name__}: {error}"[:300])
+        spread = statistics.pstdev(times)
+        return _with(blank, ms=statistics.median(times), sigma_ms=spread, n=len(times), error=verdict.error)
+
+    def _times(self, candidate: Implementation, dims: Dims, operands: Operands | None) -> list[float]:
+        """Milliseconds of single calls on loaded activations."""
+        op = OPERATORS[candidate.operator]
+        sample = operands or op.sample(dims)
+        prepared = candidate.prepare({n: sample[n] for n in op.constants}, op.attributes, dims)
+        loaded = [prepared.load(sample[name]) for name in op.activations]
+        for _ in range(WARM_UP):
+            prepared.run(*loaded)
+        prepared.synchronise()
+        times: list[float] = []
+        while len(times) < LEAST or (sum(times) < 1000 * self.budget_s and len(times) < MOST):
+            began = self.clock()
+            prepared.run(*loaded)
+            prepared.synchronise()
+            times.append(1000 * (self.clock() - began))
+        return times
+
+    def _explain(
+        self, ranked: Sequence[tuple[Measurement, Implementation]], found: Sequence[Measurement]
+    ) -> list[str]:
+        best = ranked[0][0]
+        words = [
+            f"{best.implementation} ({best.version}) is chosen: median {best.ms:.3f} ms of {best.n} calls on "
+            f"{self.profile.name}, error {best.error:.1e} of {best.allowed:.0e} allowed, measured {best.date}"
+        ]
+        least = best.ms or 0.0
+        for measured, _ in ranked[1:]:
+            ms = measured.ms or 0.0
+            words.append(f"{measured.implementation}: {ms:.3f} ms, {ms / least:.2f} times as long")
+        words += [f"{m.implementation}: {m.why}" for m in found if m.ms is None]
+        words += [f"{name}: not present: {p.detail}" for name, _, p in self.registry.rows() if not p.present]
+        words += [f"{name}: lost: {why}" for name, why in self.registry.lost.items()]
+        return words
+
+
+def _with(blank: Measurement, **changes: Any) -> Measurement:
+    return Measurement(**{**blank.as_dict(), **changes})
+
+
+def device_tables(home: Path | None = None) -> list[tuple[Mapping[str, Any], list[Measurement]]]:
+    """Every device measured in a home: its profile and its measurements. Reads files only: the web process may call it."""
+    found = []
+    for path in sorted(((home or artifacts.home()) / "hal").glob("autotune-*.json")):
+        cache = TuneCache(path)
+        if cache.entries:
+            found.append((json.loads(path.read_text("utf-8"))["device"], list(cache.entries.values())))
+    return found
