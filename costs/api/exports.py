@@ -14,10 +14,11 @@ from rest_framework.response import Response
 
 from costs.api.base import parse_time
 from costs.books.fiscal import month_end, month_start, parse_month
+from costs.exports.charges import Line
 from costs.exports.focus import Export, focus_csv
 from costs.exports.focus_columns import VERSIONS
 from costs.exports.statement_csv import statement_csv
-from costs.exports.statements import BASES, Line, Statement, statement
+from costs.exports.statements import BASES, Statement, statement
 from costs.exports.streaming import streamed
 from costs.models import LedgerEntry
 from switchyard.core.clock import now

@@ -82,7 +82,11 @@ class Attempt(CostLegs):
         constraints = [
             models.UniqueConstraint(fields=["request_id", "attempt", "revision"], name="attempt_metered_once")
         ]
-        indexes = [models.Index(fields=["at"], name="attempt_at")]
+        indexes = [
+            models.Index(fields=["at"], name="attempt_at"),
+            # The requests of a rare workload, newest first, without looking through everybody's.
+            models.Index(fields=["workload", "at"], name="attempt_workload_at"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.request_id}/{self.attempt}"
@@ -153,6 +157,12 @@ class LedgerEntry(models.Model):
                 condition=models.Q(attempt__isnull=True),
                 name="ledger_labels",
             ),
+            # What came after its month was closed says so in its memo: statements list it.
+            models.Index(
+                fields=["organisation_id", "at"],
+                condition=models.Q(memo__contains="late for "),
+                name="ledger_late",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -179,6 +189,8 @@ class AccountHour(models.Model):
                 fields=["organisation_id", "start", "account", "lob"], name="one_balance_an_hour"
             )
         ]
+        # What one account held before a month is read over years of hours.
+        indexes = [models.Index(fields=["organisation_id", "account", "start"], name="account_hours")]
 
     def __str__(self) -> str:
         return f"{self.account} {self.start:%Y-%m-%d %H}h"

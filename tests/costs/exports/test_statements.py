@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from django.db import connection
 from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 
 from costs.books.corrections import book_missing, correct_attempt
 from costs.books.fiscal import month_end
+from costs.exports import charges
 from costs.exports.statements import Statement, statement
-from costs.ledger import append, expense_account
+from costs.ledger import append, credit_account, expense_account
 from costs.metering import record_events
 from costs.models import Attempt, FiscalPeriod, LedgerEntry, NodeInterval, SpendHour
-from costs.rollups import refresh
+from costs.rollups import refresh, refresh_days
 from tests import factories
 from tests.costs.events import make_attempt, make_event, private_attempt
 
@@ -130,10 +135,113 @@ def test_corrections_of_a_closed_month_are_named_in_the_month_they_were_made_in(
     assert november.opening_nusd == october.closing_nusd
 
 
+def raw_difference(organisation: Any, month: datetime) -> dict[str, int]:
+    """Vendor's or machine's account → calls booked in the month that it was made for, less the attempts of the month as they
+    stand: from every single row."""
+    sums: dict[str, int] = defaultdict(int)
+    account = expense_account("customer-service")
+    in_month = {"organisation_id": organisation.pk, "at__gte": month, "at__lt": month_end(month)}
+    for row in LedgerEntry.objects.filter(attempt__isnull=False, **in_month):
+        if account in (row.debit, row.credit) and "late for " not in row.memo:
+            sums[row.credit if row.debit == account else row.debit] += row.amount_nusd * (
+                1 if row.debit == account else -1
+            )
+    for attempt in Attempt.objects.filter(lob="customer-service", superseded=False, **in_month):
+        sums[credit_account(attempt.side, attempt.deployment, attempt.node)] -= attempt.cost_nusd
+    return {other: nusd for other, nusd in sums.items() if nusd}
+
+
+def late_label(organisation: Any, number: int, at: datetime) -> None:
+    append(
+        event_id=f"late-label:{number}", organisation_id=organisation.pk, debit=expense_account("customer-service"),
+        credit="payable:labels", amount_nusd=1_000 + number, at=at, lob="customer-service", purpose="review",
+        workload="support-intent",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_corrected_when_statements_equal_the_ledger_and_say_where_the_work_is_another(
+    organisation: Any, seed: int
+):
+    """Corrections of corrections, calls that nobody metered, late events and late labels, in open and in closed months."""
+    dice = random.Random(seed)
+    for step in range(12):
+        if step == 6:
+            close(organisation, OCTOBER)
+        at = dice.choice([OCTOBER, NOVEMBER]) + timedelta(days=dice.randrange(20), minutes=step)
+        with time_machine.travel(NOVEMBER + timedelta(days=22, minutes=step), tick=False):
+            match dice.randrange(4):
+                case 0:
+                    rows = Attempt.objects.filter(lob="customer-service", superseded=False).order_by("pk")
+                    correct_attempt(
+                        attempt=dice.choice(list(rows)), cost_nusd=dice.randrange(3_000), tokens_in=7, tokens_out=3,
+                        reason="the bill says so",
+                    )  # fmt: skip
+                case 1:
+                    book_missing(
+                        organisation_id=organisation.pk, request_id=f"req_bill_{step}", deployment="ext-mini",
+                        model="txt-edge", tokens_in=9, tokens_out=1, cost_nusd=777 + step, at=at, reason="billed, not booked",
+                        lob="customer-service",
+                    )  # fmt: skip
+                case 2:
+                    item = make_attempt(cost_nusd=500 + step, usage_source="estimated")
+                    record_events([make_event(item, at=at, organisation_id=organisation.pk)])
+                case 3:
+                    late_label(organisation, step, at)
+    refresh(OCTOBER, NOVEMBER + timedelta(days=29))
+    for month in (OCTOBER, NOVEMBER):
+        made = of(organisation, month)
+        assert made.total_nusd == ledger_nusd(organisation, month)
+        apart = {line.note.split(":")[0] + ":" + line.note.split(":")[1]: line.amount_nusd
+                 for line in made.lines if line.what.startswith("as charged")}  # fmt: skip
+        assert apart == raw_difference(organisation, month)
+        assert not any(line.what.startswith("charged beyond") for line in made.lines)
+
+
+def test_more_corrections_than_a_reader_wants_to_see_are_one_line_more(
+    organisation: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(charges, "NAMED", 2)
+    close(organisation, OCTOBER)
+    with time_machine.travel(NOVEMBER + timedelta(days=20), tick=False):
+        for i in range(5):
+            late_label(organisation, i, OCTOBER + timedelta(days=i))
+    made = of(organisation, NOVEMBER)
+    found = [(line.what, line.amount_nusd) for line in made.lines if line.section == "correction"]
+    assert found == [
+        ("late-label:0", 1_000),
+        ("late-label:1", 1_001),
+        ("3 more corrections of earlier months", 3_009),
+    ]
+    assert not [line for line in made.lines if line.section == "labels"]
+    assert made.total_nusd == ledger_nusd(organisation, NOVEMBER)
+
+
+def test_a_statement_reads_no_attempts_and_of_the_ledger_what_partial_indexes_hold(organisation: Any):
+    with CaptureQueriesContext(connection) as asked:
+        of(organisation, OCTOBER, basis="showback")
+    assert not [q for q in asked.captured_queries if "costs_attempt" in q["sql"]]
+    raw = [q["sql"] for q in asked.captured_queries if "costs_ledgerentry" in q["sql"]]
+    assert raw and all("late for " in sql or '"attempt" IS NULL' in sql for sql in raw)
+
+
+def test_what_was_charged_under_another_name_stands_on_the_statement_too(organisation: Any):
+    append(
+        event_id="odd:1", organisation_id=organisation.pk, debit=expense_account("customer-service"), credit="payable:odd",
+        amount_nusd=4_321, at=OCTOBER + timedelta(days=1), lob="",
+    )  # fmt: skip
+    made = of(organisation, OCTOBER)
+    assert made.total_nusd == ledger_nusd(organisation, OCTOBER)
+    assert [
+        (line.section, line.amount_nusd) for line in made.lines if line.what.startswith("charged beyond")
+    ] == [("other", 4_321)]
+
+
 def test_showback_adds_the_share_of_the_machines_bill_and_the_idle_time_carried(organisation: Any):
     SpendHour.objects.filter(lob="customer-service", side="private", start__lt=NOVEMBER).update(
         variance_nusd=50
     )
+    refresh_days(OCTOBER, NOVEMBER)
     hours = SpendHour.objects.filter(lob="customer-service", side="private", start__lt=NOVEMBER).count()
     for i, used in enumerate((3_000_000, 0)):
         NodeInterval.objects.create(
