@@ -21,6 +21,7 @@ RECIPES = {
     "fine_tune": "modelhub.recipes.fine_tune",
     "evaluation": "modelhub.recipes.evaluate",
     "bias_audit": "modelhub.recipes.audit_bias",
+    "verify_books": "costs.books.checking",
 }
 
 

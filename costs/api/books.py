@@ -7,16 +7,19 @@ from typing import Any
 
 from django.db.models import Q
 from django.http import Http404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from costs.api.base import OrganisationRows
 from costs.api.fields import UsdField
+from costs.books.checking import checks_of, start_check
 from costs.books.closing import close_period, ensure_periods, reopen_period
 from costs.books.fiscal import parse_month
 from costs.models import FiscalPeriod, LedgerEntry
+from switchyard.jobs.models import Job
+from switchyard.jobs.serializers import JobStartedSerializer
 from switchyard.tenancy.api.base import (
     EmptySerializer,
     ReadViewSet,
@@ -25,6 +28,7 @@ from switchyard.tenancy.api.base import (
     narrowed_by,
     request_scope,
 )
+from switchyard.tenancy.models import Organisation
 
 
 class LedgerSerializer(serializers.ModelSerializer):
@@ -143,3 +147,44 @@ class FiscalPeriodViewSet(OrganisationRows, ReadViewSet):
             reason=form.validated_data["reason"],
         )  # fmt: skip
         return Response(self.get_serializer(reopened).data)
+
+
+class BookCheckSerializer(serializers.Serializer):
+    """`findings` is what is wrong, one sentence each: empty when the books hold, null until the check has ended."""
+
+    id = serializers.CharField(help_text="Of the job: GET /api/v1/jobs/{id} tells how far it is.")
+    state = serializers.CharField()
+    asked_by = serializers.CharField(source="created_by.username", default=None)
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField()
+    holds = serializers.SerializerMethodField()
+    findings = serializers.SerializerMethodField()
+    error = serializers.CharField()
+
+    def get_holds(self, job: Job) -> bool | None:
+        return job.result.get("holds")
+
+    @extend_schema_field({"type": ["array", "null"], "items": {"type": "string"}})
+    def get_findings(self, job: Job) -> list[str] | None:
+        return job.result.get("findings")
+
+
+class BookCheckViewSet(ReadViewSet):
+    """Checks of the organisation's books, newest first: the ledger against attempts, balances, closed months and counters.
+    POST starts one (202 with its job); one runs every night."""
+
+    queryset = Job.objects.none()
+    serializer_class = BookCheckSerializer
+    write_roles = ("finance", "operator")
+    page_order = ("-created_at", "pk")
+
+    def get_queryset(self) -> Any:
+        """Nobody's line of business owns them: they are for those who see the whole organisation."""
+        return checks_of(self.scope.organisation_id) if self.scope.lob_ids is None else Job.objects.none()
+
+    @extend_schema(request=EmptySerializer, responses={202: JobStartedSerializer})
+    def create(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        self.require_whole_organisation()
+        EmptySerializer(data=request.data).is_valid(raise_exception=True)
+        organisation = Organisation.objects.get(pk=self.scope.organisation_id)
+        return Response({"job": start_check(organisation=organisation, user=request.user).pk}, status=202)

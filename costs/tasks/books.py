@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import redis
 from celery import shared_task
 
-from costs.books import closing, partitions, verification
-from costs.books.reservations import verify_counters
-from costs.budgets import client
-from costs.models import Alert
-from switchyard.core.clock import now
+from costs.books import checking, closing, partitions
 from switchyard.tenancy.models import Organisation
 
 
 @shared_task(name="costs.verify_books")
-def verify_books() -> list[str]:
-    """What is wrong with the books, each finding an alert as well."""
-    found = []
-    for organisation in Organisation.objects.all():
-        findings = verification.verify_books(organisation.pk)
-        try:
-            findings += verify_counters(organisation.pk, client())
-        except redis.RedisError as error:
-            findings.append(f"Valkey's counters can't be compared: {error}")
-        for finding in findings:
-            found.append(finding)
-            Alert.objects.get_or_create(
-                unique_key=f"books:{organisation.pk}:{now():%Y%m%d}:{finding}"[:160],
-                defaults={
-                    "organisation_id": organisation.pk,
-                    "kind": "books",
-                    "subject": "ledger",
-                    "message": finding[:400],
-                },
-            )
-    return found
+def verify_books() -> int:
+    """A check of every organisation's books, each a job whose findings become alerts; gives how many were started."""
+    return len(
+        [checking.start_check(organisation=organisation) for organisation in Organisation.objects.all()]
+    )
 
 
 @shared_task(name="costs.prepare_books")

@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from costs.api.alerts import AlertTargetViewSet, AlertViewSet
-from costs.api.books import FiscalPeriodViewSet, LedgerViewSet
+from costs.api.books import BookCheckViewSet, FiscalPeriodViewSet, LedgerViewSet
 from costs.api.budgets import BudgetViewSet, TopUpViewSet
 from costs.api.exchange_rates import ExchangeRateViewSet
 from costs.api.exports import ExportViewSet
@@ -44,7 +44,7 @@ RESOURCES = {
     "activations": ActivationViewSet, "experts": ExpertsViewSet, "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
-    "fiscal-periods": FiscalPeriodViewSet,
+    "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,
     "exchange-rates": ExchangeRateViewSet, "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet,
     "reports": ReportViewSet, "reconciliations": ReconciliationViewSet, "exports": ExportViewSet,
     "workload-plans": WorkloadPlanViewSet, "business-events": BusinessEventViewSet,

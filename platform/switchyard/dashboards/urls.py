@@ -54,6 +54,7 @@ urlpatterns = [
     path("machines/<str:name>/", machines.machine, name="machine"),
     path("ledger/", books.ledger, name="ledger"),
     path("ledger/periods/<str:month>/<slug:action>/", books.change_period, name="period"),
+    path("ledger/verify/", books.verify, name="books-verify"),
     path("prices/", prices.prices, name="prices"),
     path("reconciliation/", reconciliation.reconciliation, name="reconciliation"),
     path("reconciliation/check/", reconciliation.check_bill, name="bill-check"),

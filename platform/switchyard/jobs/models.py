@@ -11,7 +11,7 @@ FINAL = {"succeeded", "failed", "cancelled", "quarantined"}
 
 
 class Job(models.Model):
-    KINDS = ["fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch"]
+    KINDS = ["fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch", "verify_books"]
 
     id = models.CharField(primary_key=True, max_length=40)
     organisation = models.ForeignKey("tenancy.Organisation", on_delete=models.CASCADE, related_name="jobs")

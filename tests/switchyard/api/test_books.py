@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
 from costs.metering import record_events
-from costs.models import FiscalPeriod, LedgerEntry
+from costs.models import AccountHour, FiscalPeriod, LedgerEntry
+from modelhub.tasks import run_job
 from switchyard.core.clock import now
 from tests.costs.events import make_attempt, make_event, private_attempt
 from tests.switchyard.api.company import Company
@@ -114,3 +117,45 @@ def test_a_foreign_organisations_month_does_not_exist(booked: Company):
     )
     booked.alice.get(f"fiscal-periods/{theirs.pk}", expect=404)
     booked.alice.post(f"fiscal-periods/{theirs.pk}/close", {}, expect=404)
+
+
+def test_a_check_of_the_books_is_a_job_whose_findings_are_kept(booked: Company):
+    assert booked.alice.get("book-checks")["results"] == []
+    started = booked.alice.post("book-checks", expect=202)
+    assert booked.alice.post("book-checks", expect=202) == started, "one at a time"
+    [waiting] = booked.alice.get("book-checks")["results"]
+    assert (waiting["id"], waiting["state"], waiting["findings"]) == (started["job"], "queued", None)
+    run_job(started["job"])
+    found = booked.alice.get(f"book-checks/{started['job']}")
+    assert (found["state"], found["holds"], found["findings"], found["asked_by"]) == (
+        "succeeded",
+        True,
+        [],
+        "alice",
+    )
+    AccountHour.objects.filter(account="expense:lob:legal").update(debit_nusd=1)
+    run_job(booked.alice.post("book-checks", expect=202)["job"])
+    broken = booked.alice.get("book-checks")["results"][0]
+    assert broken["holds"] is False and "The trial balance is" in broken["findings"][0]
+    assert booked.alice.get("alerts")["results"][-1]["kind"] == "books"
+    assert run_command("verify_books", "--last", "--organisation", booked.organisation.slug) == [
+        f"{booked.organisation.slug}: {broken['finished_at'][:16].replace('T', ' ')} UTC: {text}"
+        for text in broken["findings"]
+    ]
+
+
+def run_command(*arguments: str) -> list[str]:
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command(*arguments, stdout=out)
+    return out.getvalue().splitlines()
+
+
+def test_checks_of_the_books_are_the_whole_organisations(booked: Company):
+    job = booked.alice.post("book-checks", expect=202)["job"]
+    booked.bob.post("book-checks", expect=403)
+    assert booked.bob.get("book-checks")["results"] == []
+    booked.bob.get(f"book-checks/{job}", expect=404)
+    booked.person("vera", "viewer").post("book-checks", expect=403)
+    booked.charlie.get("book-checks", expect=403)
+    assert booked.person("fiona", "finance").get(f"book-checks/{job}")["id"] == job

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 
 from costs import rollups
 from costs.metering import record_events
 from costs.models import FiscalPeriod
+from modelhub.tasks import run_job
 from routing.models import DecisionRecord
 from switchyard.core.clock import now
+from switchyard.jobs.models import Job
 from tests.costs.events import make_attempt, make_event, private_attempt
 from tests.switchyard.dashboards.company import Company, make_company
 from tests.switchyard.dashboards.test_pages import client_of
@@ -131,3 +135,31 @@ def test_nobody_else_closes_a_month(company: Company) -> None:
         assert client.post(path).status_code == 403, name
         assert "/ledger/periods/" not in client.get("/ledger/").content.decode()
     assert not FiscalPeriod.objects.filter(state="closed").exists()
+
+
+def test_the_books_are_verified_on_the_page_and_it_says_that_they_hold(company: Company) -> None:
+    tell(company, 3, lob="legal")
+    fiona = client_of("fiona", company, "finance")
+    assert "Nobody has verified the books yet" in fiona.get("/ledger/").content.decode()
+    assert "being verified" in fiona.post("/ledger/verify/", follow=True).content.decode()
+    job = Job.objects.get(kind="verify_books")
+    assert "not finished yet" in fiona.get("/ledger/").content.decode()
+    run_job(job.pk)
+    text = fiona.get("/ledger/").content.decode()
+    job.refresh_from_db()
+    expected = "The books hold." if job.result["holds"] else "The books do not hold"
+    assert f"{job.finished_at:%Y-%m-%d %H:%M} UTC: {expected}" in text
+    rows = list(csv.DictReader(StringIO(fiona.get("/ledger/?csv=book-checks").content.decode())))
+    assert [row["Finding"] for row in rows] == (job.result["findings"] or ["The books hold."])
+
+
+def test_only_those_of_the_whole_organisation_verify_and_see_it(company: Company) -> None:
+    client_of("fiona", company, "finance").post("/ledger/verify/")
+    bob = client_of("bob", company, "finance", "customer-service")
+    assert bob.post("/ledger/verify/").status_code == 403
+    assert "book-checks" not in bob.get("/ledger/").content.decode()
+    assert bob.get("/ledger/?csv=book-checks").status_code == 404
+    vera = client_of("vera", company, "viewer")
+    assert vera.post("/ledger/verify/").status_code == 403
+    assert "/ledger/verify/" not in vera.get("/ledger/").content.decode()
+    assert Job.objects.filter(kind="verify_books").count() == 1

@@ -11,11 +11,13 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from costs import reports
 from costs.books.browsing import LedgerFilter, newest_entries
+from costs.books.checking import checks_of, start_check
 from costs.books.closing import close_period, ensure_periods, reopen_period
 from costs.books.fiscal import parse_month
 from costs.models import PURPOSES, FiscalPeriod, LedgerEntry
@@ -25,6 +27,7 @@ from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import (
     Ask,
     Column,
+    Link,
     PageRequest,
     Panel,
     csv_of,
@@ -32,10 +35,14 @@ from switchyard.dashboards.pages import (
     require_role,
     show_panels,
 )
+from switchyard.jobs.models import Job
+from switchyard.tenancy.models import Organisation
 
 PAGE_SIZE = 100
 CSV_ROWS = 50_000
 PERIODS = 24
+CHECKS = 5
+CHECKERS = ("finance", "operator")
 
 
 @page
@@ -60,8 +67,12 @@ def ledger(request: PageRequest) -> HttpResponse:
     return show_panels(
         request,
         "costs/ledger.html",
-        {"trial-balance": partial(_trial_balance, balance), "periods": partial(_periods, ask)},
         {
+            "trial-balance": partial(_trial_balance, balance), "periods": partial(_periods, ask),
+            **({"book-checks": partial(_checks, ask)} if ask.scope.lob_ids is None else {}),
+        },
+        {
+            "may_check": _may_check(ask),
             "rows": shown, "decisions": _decisions(ask, shown),
             "next": f"{last.at.isoformat()},{last.pk}" if last else None,
             "accounts": [row["key"] for row in balance.rows], "purposes": PURPOSES,
@@ -127,6 +138,57 @@ def _trial_balance(report: reports.Report) -> Panel:
         else _("Debits and credits differ: the books are broken."),
         wide=True,
     )
+
+
+def _checks(ask: Ask) -> Panel:
+    """One row a finding, or one that says that there was none."""
+    rows = checks_of(ask.scope.organisation_id).order_by("-created_at")[:CHECKS]
+    shown: list[list[Any]] = []
+    for job in rows:
+        found = job.result.get("findings") or [""]
+        who = job.created_by.username if job.created_by else _("schedule")
+        shown += [[job.finished_at or job.created_at, Link(job.pk[-8:], reverse("dashboards:job", args=[job.pk])), who,
+                   _told(job, finding)] for finding in found]  # fmt: skip
+    ended = next((job for job in rows if job.state == "succeeded"), None)
+    note = ""
+    if ended is not None:
+        words = (
+            _("The books hold.")
+            if ended.result.get("holds")
+            else _("The books do not hold: look at the findings.")
+        )
+        note = _("%(when)s UTC: %(what)s") % {"when": f"{ended.finished_at:%Y-%m-%d %H:%M}", "what": words}
+    return Panel(
+        "book-checks", _("The books, verified"),
+        [Column(_("When"), "time"), Column(_("Job")), Column(_("By")), Column(_("Finding"))], shown, wide=True, note=note,
+        empty=_("Nobody has verified the books yet; it is done every night."),
+    )  # fmt: skip
+
+
+def _told(job: Job, finding: str) -> Any:
+    if finding:
+        return finding
+    if job.state == "succeeded":
+        return _("The books hold.")
+    return job.error or _("not finished yet")
+
+
+def _may_check(ask: Ask) -> bool:
+    held = ask.scope.narrowed(*CHECKERS)
+    return held.organisation_id is not None and held.lob_ids is None
+
+
+@require_POST
+@page
+def verify(request: PageRequest) -> HttpResponse:
+    """Start a check of the whole organisation's books."""
+    scope = require_role(request, *CHECKERS)
+    if scope.lob_ids is not None:
+        raise PermissionDenied
+    organisation = Organisation.objects.get(pk=scope.organisation_id)
+    start_check(organisation=organisation, user=request.user)  # type: ignore[arg-type]
+    messages.success(request, _("The books are being verified; what is found stands below."))
+    return redirect(f"{reverse('dashboards:ledger')}#book-checks")
 
 
 def _entries(rows: Sequence[LedgerEntry]) -> Panel:
