@@ -159,13 +159,20 @@ def route(logits: Tensor, selection_bias: Tensor, *, k_min: int, k_max: int, mas
     probabilities = logits.float().softmax(dim=-1)
     experts = best_first(probabilities + selection_bias.float(), k_max)
     weights = probabilities.gather(-1, experts)
-    before = weights.cumsum(dim=-1) - weights  # the mass already gathered when each expert's turn comes
-    place = torch.arange(k_max, device=logits.device)
-    kept = (place < k_min) | (before < mass)
-    kept = kept.long().cumprod(dim=-1)
+    kept = within_mass(weights, k_min, mass)
     weights = weights * kept
     weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(1e-20)
     return Routing(weights, experts, kept.sum(dim=-1), z_loss(logits))
+
+
+def within_mass(weights: Tensor, k_min: int, mass: float) -> Tensor:
+    """Which choices count: the first k_min, and each further one as long as those before it fall short of `mass`.
+
+    Shapes: weights (T, K), in the order of choice -> (T, K) int64, ones and then zeros.
+    """
+    before = weights.cumsum(dim=-1) - weights  # the mass already gathered when each expert's turn comes
+    place = torch.arange(weights.size(-1), device=weights.device)
+    return ((place < k_min) | (before < mass)).long().cumprod(dim=-1)
 
 
 def best_first(scores: Tensor, k: int) -> Tensor:

@@ -1,5 +1,8 @@
 """One set of weights, three forms: what trains, what is exported for any runtime, what serves."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -218,6 +221,13 @@ def test_a_runtime_without_the_contrib_operator_falls_back_to_the_unrolled_graph
     assert runtime.open_best(paths)[0] == "qmoe"
     with pytest.raises(runtime.NoFormRuns, match="QMoEOfTomorrow"):
         runtime.open_best({"qmoe": broken["qmoe"]})
+
+
+def test_opening_a_model_needs_onnxruntime_alone():
+    heavy = "{'torch', 'onnx', 'transformers'} & set(sys.modules)"
+    code = f"import modelhub.ml.moe.runtime, sys; sys.exit(str({heavy}) if {heavy} else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_session_that_is_asked_for_features_alone_skips_the_counting(paths):

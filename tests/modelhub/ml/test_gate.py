@@ -7,7 +7,7 @@ import torch
 from modelhub.ml import export, features
 from modelhub.ml.moe import balance
 from modelhub.ml.moe.experts import ExpertBank
-from modelhub.ml.moe.gate import DynamicGate, route
+from modelhub.ml.moe.gate import DynamicGate, RoutingNotFinite, SigmoidGate, route
 from modelhub.ml.moe.model import GatingConfig, SharePromiseBroken, active_parameters, build
 from modelhub.ml.text import graphs
 
@@ -46,6 +46,78 @@ def test_the_bias_moves_by_a_thousandth_towards_even_load():
     gate = DynamicGate(8, 4)
     balance.move_selection_bias(gate, torch.tensor([10.0, 0.0, 4.0, 2.0]))
     assert gate.selection_bias.tolist() == pytest.approx([-0.001, 0.001, 0.0, 0.001])
+
+
+def test_a_load_of_another_number_of_experts_is_refused():
+    with pytest.raises(ValueError, match=r"\(3,\), the gate has 4 experts"):
+        balance.move_selection_bias(DynamicGate(8, 4), torch.ones(3))
+
+
+def test_steps_of_the_bias_even_out_a_lopsided_load():
+    torch.manual_seed(0)
+    gate = DynamicGate(16, 8)
+    x = torch.randn(512, 16) + 2 * gate.keys.detach()[0]  # everybody would like the first expert
+    loads = [balance.expert_load(gate(x), 8)]
+    for _ in range(400):
+        balance.move_selection_bias(gate, loads[-1])
+        loads.append(balance.expert_load(gate(x), 8))
+    assert float(loads[-1].std() / loads[-1].mean()) < 0.3 * float(loads[0].std() / loads[0].mean())
+
+
+def test_equal_scores_go_to_the_lower_index():
+    assert (
+        route(torch.zeros(2, 40), torch.zeros(40), k_min=2, k_max=4, mass=0.4).experts.tolist()
+        == [[0, 1, 2, 3]] * 2
+    )
+
+
+@pytest.mark.parametrize("make", [lambda: DynamicGate(16, 8), lambda: SigmoidGate(16, 8, top_k=2)])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_activations_that_are_not_numbers_are_refused_rather_than_routed_by_chance(make, bad):
+    x = torch.randn(9, 16)
+    x[[2, 7], 5] = bad
+    with pytest.raises(RoutingNotFinite, match=r"2 of 9 tokens .*first rows \[2, 7\]"):
+        make()(x)
+
+
+def test_a_gate_whose_own_parameters_are_spoilt_is_refused():
+    gate = DynamicGate(16, 8)
+    gate.scale.data.fill_(float("nan"))
+    with pytest.raises(RoutingNotFinite, match="9 of 9"):
+        gate(torch.randn(9, 16))
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 10_000])
+def test_no_token_is_left_without_experts_whatever_the_batch(tokens):
+    torch.manual_seed(0)
+    routing = DynamicGate(16, 8)(torch.randn(1, 16).repeat(tokens, 1))  # all want the same experts
+    assert routing.experts.shape == (tokens, 4)
+    assert bool((routing.chosen >= 2).all())
+    assert torch.allclose(routing.weights.sum(-1), torch.ones(tokens))
+    assert bool(routing.z_loss.isfinite())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k_min": 0}, "1 <= k_min"),
+        ({"k_min": 3, "k_max": 2}, "k_min=3, k_max=2"),
+        ({"k_max": 9}, "k_max <= 8"),
+        ({"mass": 0.0}, "mass=0.0"),
+        ({"mass": 1.5}, "mass=1.5"),
+    ],
+)
+def test_a_k_or_a_mass_that_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        DynamicGate(16, 8, **options)
+    with pytest.raises(ValueError, match=message):
+        route(torch.zeros(1, 8), torch.zeros(8), **{"k_min": 2, "k_max": 4, "mass": 0.4} | options)
+
+
+def test_the_z_loss_is_the_mean_squared_log_partition():
+    routing = route(torch.tensor([[0.0, 0.0], [1.0, 3.0]]), torch.zeros(2), k_min=1, k_max=1, mass=0.4)
+    expected = (np.log(2.0) ** 2 + np.log(np.exp(1.0) + np.exp(3.0)) ** 2) / 2
+    assert float(routing.z_loss) == pytest.approx(expected, rel=1e-6)
 
 
 def test_experts_over_twice_the_mean_load_are_hot():
