@@ -115,10 +115,66 @@ def test_an_hour_and_a_day_of_the_readers_zone_are_looked_at(busy: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["at=yesterday", "at=2026-13-01", "at=2026-11-03T12:00Z", "before=x~y", "before=2026-11-03~"]
+    "query",
+    [
+        "at=yesterday",
+        "at=2026-13-01",
+        "at=2026-11-03T12:00Z",
+        "before=x~y",
+        "before=2026-11-03~",
+        "before=2026-11-03T12:00~7",
+    ],
 )
 def test_an_address_that_names_no_time_does_not_exist(busy: Any, query: str) -> None:
     assert busy[0].get(f"/spend/requests/?{query}").status_code == 404
+
+
+def pages_of(client: Client, address: str) -> list[list[Attempt]]:
+    """The rows of one page after the other, as a reader turns them."""
+    found, mark = [], ""
+    while True:
+        answer = client.get(f"{address}&before={mark}".replace("+", "%2B") if mark else address)
+        found.append(list(answer.context["rows"]))
+        mark = answer.context["next"]
+        if not mark:
+            return found
+        assert len(found) < 20, "the pages don't end"
+
+
+def test_a_rare_applications_requests_are_found_in_the_hours_that_have_some_a_days_worth_a_page(
+    company: Company,
+) -> None:
+    """60 requests of two applications in as many hours: a page looks through 24 hours, and the next one goes on from there."""
+    first = datetime(2026, 11, 1, tzinfo=UTC)
+    record(company.organisation, *(
+        make_event(request_id=f"req_rare_{i}_{name}", at=first + timedelta(hours=i, minutes=7), application=name)
+        for i in range(60) for name in ("desk", "kiosk")
+    ))  # fmt: skip
+    address = "/spend/requests/?period=custom&from=2026-11-01&to=2026-11-04&application=kiosk"
+    found = pages_of(client_of("alice", company, "admin"), address)
+    assert [len(rows) for rows in found] == [24, 24, 12]
+    ids = [row.request_id for rows in found for row in rows]
+    assert ids == [f"req_rare_{i}_kiosk" for i in reversed(range(60))]
+    by_workload = pages_of(
+        client_of("al", company, "admin"), address.replace("application=kiosk", "workload=support-intent")
+    )
+    assert [len(rows) for rows in by_workload] == [50, 50, 20]
+
+
+def test_the_sum_of_a_local_day_that_cuts_hours_is_that_of_its_rows(busy: Any) -> None:
+    client, _, service = busy
+    record(service.organisation, *(
+        make_event(make_attempt(cost_nusd=100 + i), request_id=f"req_half_{i}", at=datetime(2026, 11, 4, 18, 10 + i, tzinfo=UTC))
+        for i in range(0, 40, 7)
+    ))  # fmt: skip
+    for day in ("2026-11-04", "2026-11-05"):
+        answer = client.get(f"/spend/requests/?{DAY}&tz=Asia/Kolkata&at={day}")
+        rows = [
+            row
+            for page in pages_of(client, f"/spend/requests/?{DAY}&tz=Asia/Kolkata&at={day}")
+            for row in page
+        ]
+        assert answer.context["total_nusd"] == sum(row.cost_nusd for row in rows) > 0
 
 
 def test_superseded_attempts_are_not_listed(busy: Any) -> None:

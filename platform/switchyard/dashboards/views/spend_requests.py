@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.http import Http404, HttpResponse
 
-from costs import reports
-from costs.models import Attempt
-from costs.reports.base import raw_rows
+from costs.books.browsing import HOUR, AttemptFilter, Mark, attempt_columns, newest_attempts
 from costs.rollups import hour_of
 from routing.models import DecisionRecord
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, csv_of, page, show
@@ -38,21 +36,22 @@ class Span:
 
 @page
 def spend_requests(request: PageRequest) -> HttpResponse:
-    """Keyset paging: `before` is "<ISO time>~<id>" of the last row seen. Raw rows by the index of their time alone."""
+    """Keyset paging: `before` is "<ISO time>~<id>" of the last row seen, or of where the search for rare ones stopped."""
     ask = request.ask
     span, only = _span(ask, request.GET.get("at", "")), narrowed(request.GET)
-    rows = _rows(ask, span, only)
+    if any("\x00" in value for value in only.values()):
+        raise Http404
+    asked = AttemptFilter(span.start, span.end, ask.lob or "", only)
     if "csv" in request.GET:
-        return csv_of(_panel(rows[:CSV_ROWS]))
-    found = list(_before(rows, request.GET.get("before", ""))[: PAGE_SIZE + 1])
-    more = found[PAGE_SIZE - 1] if len(found) > PAGE_SIZE else None
-    shown = found[:PAGE_SIZE]
-    asked = {row.request_id for row in shown}
-    decisions = DecisionRecord.objects.for_tenant(ask.scope).filter(request_id__in=asked)
+        return csv_of(_panel(attempt_columns(ask.scope, asked, COLUMNS, CSV_ROWS)))
+    shown, mark = newest_attempts(ask.scope, asked, PAGE_SIZE, _mark(request.GET.get("before", "")))
+    decisions = DecisionRecord.objects.for_tenant(ask.scope).filter(
+        request_id__in={row.request_id for row in shown}
+    )
     return show(request, "costs/spend_requests.html", {
-        "rows": shown, "next": f"{more.at.isoformat()}~{more.pk}" if more else "", "span": span,
+        "rows": shown, "next": f"{mark[0].isoformat()}~{mark[1]}" if mark else "", "span": span,
         "decisions": dict(decisions.values_list("request_id", "pk")),
-        "trail": [(titles()[name], value) for name, value in only.items()], "total_nusd": _total(ask, span, rows, only),
+        "trail": [(titles()[name], value) for name, value in only.items()], "total_nusd": _total(ask, asked),
     })  # fmt: skip
 
 
@@ -79,33 +78,36 @@ def _span(ask: Ask, at: str) -> Span:
     return Span(start, end, at)
 
 
-def _rows(ask: Ask, span: Span, only: Mapping[str, str]) -> QuerySet[Attempt]:
-    rows = raw_rows(ask.scope, span.start, span.end, ask.lob, **only)
-    return rows.filter(at__gte=span.start, at__lt=span.end).order_by("-at", "-pk")
-
-
-def _before(rows: QuerySet[Attempt], mark: str) -> QuerySet[Attempt]:
-    if not mark:
-        return rows
-    moment, _tilde, key = mark.partition("~")
+def _mark(text: str) -> Mark | None:
+    """Http404 when it was made up."""
+    if not text:
+        return None
+    moment, _tilde, key = text.partition("~")
     try:
         at, last = datetime.fromisoformat(moment), int(key)
     except ValueError:
         raise Http404 from None
-    return rows.filter(Q(at__lt=at) | Q(at=at, pk__lt=last))
+    if at.tzinfo is None or not 0 <= last < 2**63:
+        raise Http404
+    return at, last
 
 
-def _total(ask: Ask, span: Span, rows: Any, only: Mapping[str, str]) -> int:
-    """By the roll-ups where the span is whole hours, as everywhere else; the few rows of half an hour are summed."""
-    if span.start.minute or span.end.minute:
-        return rows.order_by().aggregate(cost=Sum("cost_nusd"))["cost"] or 0
-    asked = ask.report(group="side", **only) | {"start": span.start, "end": span.end}
-    return reports.spend(**asked).totals["cost_nusd"]
+def _total(ask: Ask, asked: AttemptFilter) -> int:
+    """By the roll-ups, as everywhere else; the half hours with which days of some zones begin and end are summed by row."""
+    first, last = hour_of(asked.start), hour_of(asked.end)
+    first = first if first == asked.start else first + HOUR
+    if first >= last:
+        return _sum(asked.rows(ask.scope))
+    edges = [replace(asked, end=first), replace(asked, start=last)]
+    parts = [_sum(edge.rows(ask.scope)) for edge in edges if edge.start < edge.end]
+    return sum(parts, _sum(replace(asked, start=first, end=last).hours(ask.scope)))
 
 
-def _panel(rows: Any) -> Panel:
+def _sum(rows: QuerySet[Any]) -> int:
+    return rows.order_by().aggregate(nusd=Sum("cost_nusd"))["nusd"] or 0
+
+
+def _panel(rows: Sequence[Sequence[Any]]) -> Panel:
     kinds = {"at": "time"} | {name: "usd" for name in COLUMNS if name.endswith("_nusd")}
-    return Panel(
-        "spend-requests", "", [Column(name.removesuffix("_nusd"), kinds.get(name, "text")) for name in COLUMNS],
-        [[getattr(row, name) for name in COLUMNS] for row in rows],
-    )  # fmt: skip
+    columns = [Column(name.removesuffix("_nusd"), kinds.get(name, "text")) for name in COLUMNS]
+    return Panel("spend-requests", "", columns, rows)
