@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -15,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import FULL, ROOT, Results
-from bench.tools.kills import read_books, run, settle, stage
+from bench.tools.kills import Pace, measure
 from bench.tools.scale import PAGE_REPEATS, percentile
+from bench.tools.stage import stage
 from tests.fakes.postgres import PostgresServer
 
 EVENTS, REPEATS = 20_000, 3
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000) if FULL else (10_000, 100_000, 300_000)
 SQLITE_SIZES = (10_000, 100_000, 1_000_000) if FULL else (10_000, 100_000)
 ANSWERS = 10_000 if FULL else 2_000
-VICTIMS = ("web", "consumer", "valkey", "postgres")
 LOADED = 2_000
 LIMIT_S = 1_500 if FULL else 420
 TEN_MILLION = "rows of 30 days, one transfer each, PostgreSQL with full durability on the same two cores"
@@ -95,15 +94,8 @@ def ingest_rows(results: Results, home: Path) -> None:
 
 def kill_rows(results: Results, home: Path) -> None:
     place = Path(tempfile.mkdtemp(dir=home))
-    with stage(place, chunk_pause_s=0.01) as one:
-        told = asyncio.run(run(one, ANSWERS, VICTIMS, limit_s=LIMIT_S))
-        settle(one)
-        books = read_books(one, told)
-    kills = ", ".join(f"{name} {count}" for name, count in sorted(told.kills.items()))
-    how = (
-        f"{len(told.whole):,} answers received whole (40 % streamed) in {told.seconds:.0f} s while processes were killed -9 "
-        f"({kills}); {told.broken:,} calls broke off"
-    )
+    told, books = measure(place, ANSWERS, LIMIT_S, Pace())
+    how = told.said()
     results.add("lost_events_kill9", [books.lost], "events", how, at_most=0)
     results.add("doubled_events_kill9", [books.doubled], "events", how, at_most=0)
     results.add(

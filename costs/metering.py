@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 
-from costs.books import fiscal, partitions, rows
+from costs.books import direct, fiscal, partitions, rows
 from costs.books.conflicts import settle_conflicts
 from costs.books.sanity import skewed
 from costs.books.writing import write
@@ -96,6 +96,18 @@ def _record(usage: list[Event]) -> Recorded:
         done.conflicts = settle_conflicts(written, done.times)
     _alert(*batch.alerts.values())
     return done
+
+
+def record_lines(lines: direct.Lines) -> Recorded:
+    """Write what `direct.lines_of` gave, in the caller's transaction; its `odd` events are the caller's to record.
+
+    Raises IntegrityError or DataError when the database refuses any of it: then nothing is written, and `record_events`
+    sorts out what is known, late or unwritable.
+    """
+    times = lines.times()
+    _prepare([int(at.timestamp()) * 10**9 for at in times])
+    direct.write(lines)
+    return Recorded(lines.n_events, lines.n_attempts, lines.n_entries, times=times)
 
 
 def _transfers(batch: _Batch, usage: list[Event], done: Recorded) -> Iterator[Row]:

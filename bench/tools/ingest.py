@@ -1,7 +1,9 @@
 """How many usage events a second the ledger's consumer takes, and what it costs its own processor.
 
 DATABASE_URL=… python -m bench.tools.ingest EVENTS REPEATS → JSON as the last line. Events are as the gateway writes them, JSON
-in hand as the stream gives them; parsing counts. `money`: attempts and transfers; `whole`: decisions and roll-up marks too.
+in hand as the stream gives them; parsing counts. `money`: attempts and transfers; `whole`: the decisions' records as well;
+`stream` (PostgreSQL): the consumer's own loop, from Valkey to the acknowledgement, roll-ups included. Beside the rate, the
+processor time of this process and of its PostgreSQL session.
 """
 
 from __future__ import annotations
@@ -10,11 +12,17 @@ import json
 import os
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import django
 import orjson
+import psutil
+
+from switchyard.core.bulk import collector_paused
 
 BATCH = 1000  # as the consumer reads
 
@@ -62,39 +70,116 @@ def events(count: int, organisation_id: int, seed: int) -> list[bytes]:
     return found
 
 
-def timed(bodies: list[bytes], record: Any) -> tuple[float, float]:
-    """(events a second, microseconds of this process's own CPU an event)."""
-    began, cpu = time.perf_counter(), time.process_time()
-    for first in range(0, len(bodies), BATCH):
-        record([orjson.loads(body) for body in bodies[first : first + BATCH]])
+@dataclass(frozen=True)
+class Taken:
+    """One go: events a second, and microseconds of processor time an event, our own and the database session's."""
+
+    per_s: float
+    cpu_us: float
+    database_us: float
+
+
+class Session:
+    """The processor time of the PostgreSQL process that serves our connection; none where SQLite works inside ours."""
+
+    def __init__(self) -> None:
+        from django.db import connection
+
+        self.process: psutil.Process | None = None
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                self.process = psutil.Process(cursor.fetchone()[0])
+
+    def cpu_s(self) -> float:
+        if self.process is None:
+            return 0.0
+        spent = self.process.cpu_times()
+        return spent.user + spent.system
+
+
+def timed(count: int, session: Session, what: Callable[[], Any]) -> Taken:
+    began, own, theirs = time.perf_counter(), time.process_time(), session.cpu_s()
+    what()
     wall = time.perf_counter() - began
-    return len(bodies) / wall, 1e6 * (time.process_time() - cpu) / len(bodies)
+    return Taken(
+        count / wall, 1e6 * (time.process_time() - own) / count, 1e6 * (session.cpu_s() - theirs) / count
+    )
+
+
+def money(bodies: list[bytes]) -> None:
+    """Attempts and transfers alone, a batch at a time, as the consumer writes them."""
+    from django.db import transaction
+
+    from costs import metering
+    from costs.books import direct
+    from costs.books.events import read_event
+
+    for first in range(0, len(bodies), BATCH):
+        batch = bodies[first : first + BATCH]
+        if not direct.usable():
+            metering.record_events([orjson.loads(body) for body in batch])
+            continue
+        with collector_paused():
+            lines = direct.lines_of([read_event(body) for body in batch], time.time_ns())
+            with transaction.atomic():
+                metering.record_lines(lines)
+
+
+def whole(consumer: Any, bodies: list[bytes]) -> None:
+    for first in range(0, len(bodies), BATCH):
+        consumer.deliver_bodies([{b"d": body} for body in bodies[first : first + BATCH]])
+
+
+def stream(consumer: Any, count: int) -> None:
+    """The consumer's own steps until it took everything."""
+    while count > 0:
+        count -= consumer.step()
+
+
+def fill(consumer: Any, bodies: list[bytes]) -> None:
+    from switchyard.gateway.consumer import STREAM
+
+    for first in range(0, len(bodies), BATCH):
+        with consumer.redis.pipeline(transaction=False) as pipe:
+            for body in bodies[first : first + BATCH]:
+                pipe.xadd(STREAM, {b"d": body})
+            pipe.execute()
 
 
 def measure(count: int, repeats: int) -> dict[str, Any]:
-    from django.conf import settings
     from django.core.management import call_command
 
-    from costs import metering
     from costs.ledger import trial_balance
     from costs.models import Attempt, LedgerEntry
     from switchyard.gateway.consumer import Consumer
     from tests import factories
+    from tests.fakes.valkey import ValkeyServer
 
     call_command("migrate", verbosity=0)
     organisation = factories.make_organisation(slug="ingest")
-    whole = Consumer(settings.REDIS_URL).record
-    series: dict[str, list[tuple[float, float]]] = {"money": [], "whole": []}
-    timed(events(2_000, organisation.pk, 0), whole)  # connections, partitions, plans
-    for number in range(repeats):
-        for name, record in (("money", metering.record_events), ("whole", whole)):
-            series[name].append(timed(events(count, organisation.pk, number), record))
-    wanted = 2_000 + 2 * repeats * count
+    series: dict[str, list[Taken]] = defaultdict(list)
+    session, wanted = Session(), 2_000
+    with ValkeyServer() as valkey:
+        consumer = Consumer(valkey.url)
+        whole(consumer, events(2_000, organisation.pk, 0))  # connections, partitions, plans
+        for number in range(repeats):
+            for name in ("money", "whole", "stream")[: 2 + (session.process is not None)]:
+                bodies = events(count, organisation.pk, number)
+                if name == "stream":
+                    fill(consumer, bodies)
+                goes = {
+                    "money": lambda b=bodies: money(b),
+                    "whole": lambda b=bodies: whole(consumer, b),
+                    "stream": lambda: stream(consumer, count),
+                }  # fmt: skip
+                series[name].append(timed(count, session, goes[name]))
+                wanted += count
     booked = (Attempt.objects.count(), LedgerEntry.objects.count())
     if booked != (wanted, wanted):
         raise RuntimeError(f"{wanted} events were taken, but {booked} attempts and entries are there.")
     return {
-        "series": {n: {"per_s": [s[0] for s in v], "cpu_us": [s[1] for s in v]} for n, v in series.items()},
+        "series": {name: [asdict(go) for go in goes] for name, goes in series.items()},
         "trial_balance_nusd": trial_balance(organisation.pk),
     }
 

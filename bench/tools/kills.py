@@ -1,39 +1,48 @@
 """Traffic while processes are killed: every answer that a client received whole must be in the ledger exactly once.
 
-A stage of our own (Valkey, PostgreSQL with full durability, the bare upstream, the gateway, the ledger's consumer), a client
-that writes down which answers it received whole, and a hand that kills -9 one process after another. Only processes
-started here are killed, by their id. Bounded in requests and in time.
+A stage of our own (bench/tools/stage.py), a client that writes down which answers it received whole, and a hand that kills -9
+one process after another. Bounded in requests and in time. Alone, for an hour at a modest rate beside other work:
+
+    nice -n 19 python -m bench.tools.kills 3600 --callers 2 --think 0.5 1.5 → a line a minute, JSON as the last line
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import json
 import os
 import random
-import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import aiohttp
 import orjson
 import psycopg
 
-from bench.common import ROOT, free_port
-from bench.gateway import UVICORN
-from switchyard.supervisor import valkey
-from tests.fakes.postgres import PostgresServer
+from bench.common import ROOT
+from bench.tools.stage import Stage, stage
 
+VICTIMS = ("web", "consumer", "valkey", "postgres")
 STREAMED = 0.4
-PAUSE_S = (3.0, 8.0)  # between two kills
-THINK_S = (0.1, 0.5)  # between two calls of a caller
 SETTLE_S = 60.0
 QUESTION = "Where is my parcel, and when will it arrive? I ordered two weeks ago. " * 11
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How busy it is: callers at a time, seconds between two calls of one, seconds between two kills."""
+
+    callers: int = 8
+    think_s: tuple[float, float] = (0.1, 0.5)
+    pause_s: tuple[float, float] = (3.0, 8.0)
 
 
 @dataclass
@@ -44,6 +53,13 @@ class Told:
     broken: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+
+    def said(self) -> str:
+        kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))
+        return (
+            f"{len(self.whole):,} answers received whole ({STREAMED:.0%} of the calls streamed) in {self.seconds:,.0f} s while "
+            f"processes were killed -9 ({kills}); {self.broken:,} calls broke off"
+        )
 
 
 @dataclass(frozen=True)
@@ -58,173 +74,43 @@ class Books:
     findings: list[str]
 
 
-class Stage:
-    """The processes. `kill` ends one without warning, `start` brings it back."""
-
-    def __init__(self, home: Path, chunk_pause_s: float) -> None:
-        self.home, self.chunk_pause_s = home, chunk_pause_s
-        self.log = home / "children.log"
-        self.socket = home / "valkey.sock"
-        self.postgres = PostgresServer(durable=True, shared_buffers="128MB")
-        self.ports = {name: free_port() for name in ("upstream", "web")}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.env: dict[str, str] = {}
-        self.key = ""
-
-    def up(self) -> None:
-        self.postgres.start()
-        self.env = os.environ | {
-            "SWITCHYARD_HOME": str(self.home), "REDIS_URL": f"unix://{self.socket}", "DATABASE_URL": self.postgres.url,
-            "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8", "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev",
-            "BENCH_UPSTREAM": f"http://127.0.0.1:{self.ports['upstream']}/v1", "OMP_NUM_THREADS": "1",
-            "BENCH_CHUNK_PAUSE_S": str(self.chunk_pause_s), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
-        }  # fmt: skip
-        (self.home / "valkey").mkdir()
-        self.start("valkey")
-        made = subprocess.run(
-            [sys.executable, "-m", "bench.tools.company"],
-            env=self.env,
-            cwd=ROOT,
-            capture_output=True,
-            timeout=180,
-        )
-        if made.returncode:
-            raise RuntimeError(made.stderr.decode()[-2000:])
-        self.key = orjson.loads(made.stdout.splitlines()[-1])["plain"]
-        for name in ("upstream", "consumer", "web"):
-            self.start(name)
-
-    def commands(self) -> dict[str, list[str]]:
-        web = [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "switchyard.asgi:application",
-            "--port",
-            str(self.ports["web"]),
-            *UVICORN,
-        ]
-        return {
-            "valkey": valkey.command(self.socket, self.home / "valkey"),
-            "upstream": [sys.executable, "-m", "bench.tools.upstream", str(self.ports["upstream"])],
-            "web": web,
-            "consumer": [sys.executable, "manage.py", "consume_usage"],
-        }
-
-    def start(self, name: str) -> None:
-        if name == "postgres":
-            self._again()
-            return
-        with self.log.open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                self.commands()[name], cwd=ROOT, env=self.env or None, stdout=log, stderr=log
-            )
-        if name == "valkey":
-            _until(lambda: valkey.answers(self.socket), "Valkey")
-        if name == "web":
-            _until(self._ready, "the gateway", self.processes["web"])
-
-    def _again(self) -> None:
-        """The database after a crash: its old children must have let go of the memory first."""
-        for _ in range(20):
-            try:
-                self.postgres.restart()
-                return
-            except RuntimeError:
-                time.sleep(0.5)
-        raise RuntimeError("PostgreSQL did not come back.")
-
-    def _ready(self) -> bool:
-        import urllib.error
-        import urllib.request
-
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            address = f"http://127.0.0.1:{self.ports['web']}/readyz"
-            return urllib.request.urlopen(address, timeout=2).status == 200
-        return False
-
-    def kill(self, name: str) -> None:
-        process = self.postgres.process if name == "postgres" else self.processes[name]
-        assert process is not None
-        process.send_signal(signal.SIGKILL)
-        process.wait(20)
-
-    def down(self) -> None:
-        for name in ("web", "consumer", "upstream", "valkey"):
-            process = self.processes.get(name)
-            if process is not None and process.poll() is None:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                if process.poll() is None:
-                    process.kill()
-                    process.wait(5)
-        self.postgres.stop()
-
-
-def _until(
-    holds: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None, limit_s: float = 60
-) -> None:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if process is not None and process.poll() is not None:
-            raise RuntimeError(f"{what} ended with {process.returncode}.")
-        if holds():
-            return
-        time.sleep(0.05)
-    raise RuntimeError(f"{what} did not come up within {limit_s:g} s.")
-
-
-@contextlib.contextmanager
-def stage(home: Path, *, chunk_pause_s: float = 0.0) -> Iterator[Stage]:
-    one = Stage(home, chunk_pause_s)
-    try:
-        one.up()
-        yield one
-    finally:
-        one.down()
-
-
-async def traffic(one: Stage, requests: int, callers: int, told: Told, stop_at: float) -> None:
-    """`callers` at a time until `requests` answers came whole or time is up."""
+async def traffic(one: Stage, requests: int, pace: Pace, told: Told, stop_at: float) -> None:
+    """Callers side by side until `requests` answers came whole or time is up."""
     url = f"http://127.0.0.1:{one.ports['web']}/v1/chat/completions"
     dice = random.Random(7)
     timeout = aiohttp.ClientTimeout(total=30)
-    async with aiohttp.ClientSession(
-        timeout=timeout, headers={"authorization": f"Bearer {one.key}"}
-    ) as session:
+    headers = {"authorization": f"Bearer {one.key}"}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
 
         async def call() -> None:
             while len(told.whole) < requests and time.monotonic() < stop_at:
-                await asyncio.sleep(dice.uniform(*THINK_S))
-                streamed = dice.random() < STREAMED
-                body = {
-                    "model": "auto",
-                    "messages": [{"role": "user", "content": QUESTION}],
-                    "max_tokens": 256,
-                }
+                await asyncio.sleep(dice.uniform(*pace.think_s))
                 try:
-                    async with session.post(url, json=body | ({"stream": True} if streamed else {})) as reply:
-                        payload = await reply.read()
-                        if reply.status != 200 or (
-                            streamed and not payload.rstrip().endswith(b"data: [DONE]")
-                        ):
-                            raise aiohttp.ClientPayloadError("not whole")
-                        if streamed and b'"error"' in payload:
-                            raise aiohttp.ClientPayloadError("ended in an error")
-                        told.whole.append(reply.headers["x-request-id"])
+                    told.whole.append(await _ask(session, url, dice.random() < STREAMED))
                 except (TimeoutError, aiohttp.ClientError, OSError):
                     told.broken += 1
 
-        await asyncio.gather(*(call() for _ in range(callers)))
+        await asyncio.gather(*(call() for _ in range(pace.callers)))
 
 
-async def hand(one: Stage, victims: tuple[str, ...], told: Told, done: asyncio.Event) -> None:
+async def _ask(session: aiohttp.ClientSession, url: str, streamed: bool) -> str:
+    """The request id of an answer received to its last byte. Raises what broke it off."""
+    body = {"model": "auto", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 256}
+    async with session.post(url, json=body | ({"stream": True} if streamed else {})) as reply:
+        payload = await reply.read()
+        if reply.status != 200 or (streamed and not payload.rstrip().endswith(b"data: [DONE]")):
+            raise aiohttp.ClientPayloadError("not whole")
+        if streamed and b'"error"' in payload:
+            raise aiohttp.ClientPayloadError("ended in an error")
+        return reply.headers["x-request-id"]
+
+
+async def hand(one: Stage, victims: tuple[str, ...], pace: Pace, told: Told, done: asyncio.Event) -> None:
     """Kill one after another, each brought back before the next."""
     dice = random.Random(11)
     while not done.is_set():
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(done.wait(), dice.uniform(*PAUSE_S))
+            await asyncio.wait_for(done.wait(), dice.uniform(*pace.pause_s))
             return
         name = dice.choice(victims)
         await asyncio.to_thread(one.kill, name)
@@ -233,14 +119,29 @@ async def hand(one: Stage, victims: tuple[str, ...], told: Told, done: asyncio.E
         await asyncio.to_thread(one.start, name)
 
 
+async def clock(told: Told, began: float, done: asyncio.Event) -> None:
+    """A line a minute on standard error, so that somebody who waits an hour sees that it lives."""
+    while not done.is_set():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(done.wait(), 60)
+            return
+        told.seconds = time.monotonic() - began
+        print(f"  {told.said()}", file=sys.stderr, flush=True)
+
+
 async def run(
-    one: Stage, requests: int, victims: tuple[str, ...], *, callers: int = 8, limit_s: float = 600
+    one: Stage, requests: int, victims: tuple[str, ...], *, pace: Pace = Pace(), limit_s: float = 600
 ) -> Told:
     told, done, began = Told(), asyncio.Event(), time.monotonic()
-    killing = asyncio.create_task(hand(one, victims, told, done))
-    await traffic(one, requests, callers, told, began + limit_s)
+    beside = [
+        asyncio.create_task(hand(one, victims, pace, told, done)),
+        asyncio.create_task(clock(told, began, done)),
+    ]
+    calling = asyncio.create_task(traffic(one, requests, pace, told, began + limit_s))
+    await asyncio.wait([calling, beside[0]], return_when=asyncio.FIRST_COMPLETED)  # a hand that fails ends it
     done.set()
-    await killing
+    await asyncio.gather(*beside)
+    await calling
     told.seconds = time.monotonic() - began
     return told
 
@@ -281,16 +182,48 @@ def read_books(one: Stage, told: Told) -> Books:
     doubled += len(told.whole) - len(whole)
     rebuild = "from costs.tasks import rebuild_counters; rebuild_counters()"  # what the schedule does every five minutes
     subprocess.run(
-        [sys.executable, "manage.py", "shell", "-c", rebuild], cwd=ROOT, env=one.env, timeout=120, check=True
+        [sys.executable, "manage.py", "shell", "-c", rebuild],
+        cwd=ROOT,
+        env=one.env,
+        timeout=600,
+        check=True,
+        capture_output=True,
     )
     checked = subprocess.run(
         [sys.executable, "manage.py", "verify_books", "--json"],
         cwd=ROOT,
         env=one.env,
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     findings = orjson.loads(checked.stdout or b"[]") if checked.stdout else [checked.stderr.decode()[-300:]]
     assert entries is not None and total is not None
     extra = len(set(attempts) - whole)
     return Books(lost, doubled, extra, int(entries[0]), int(total[0]), findings)
+
+
+def measure(place: Path, requests: int, limit_s: float, pace: Pace) -> tuple[Told, Books]:
+    """The whole of it: a stage at `place`, traffic and kills, then the books."""
+    with stage(place, chunk_pause_s=0.01) as one:
+        told = asyncio.run(run(one, requests, VICTIMS, pace=pace, limit_s=limit_s))
+        settle(one)
+        return told, read_books(one, told)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description="Traffic while processes are killed -9, then the books.")
+    words.add_argument("seconds", type=float)
+    words.add_argument("--callers", type=int, default=8)
+    words.add_argument("--think", type=float, nargs=2, default=Pace.think_s, metavar=("LEAST", "MOST"))
+    words.add_argument("--pause", type=float, nargs=2, default=Pace.pause_s, metavar=("LEAST", "MOST"))
+    said = words.parse_args()
+    pace = Pace(said.callers, tuple(said.think), tuple(said.pause))
+    with tempfile.TemporaryDirectory(prefix="sy-kills-") as folder:
+        told, books = measure(Path(folder), sys.maxsize, said.seconds, pace)
+    kept = asdict(books) | {"answers": len(told.whole), "broken": told.broken, "kills": dict(told.kills)}
+    print(json.dumps(kept | {"seconds": told.seconds, "how": told.said()}), flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "switchyard.settings.dev")
+    main()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 import redis
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
+from costs.books.verification import verify_books
 from costs.models import Alert, Attempt, LedgerEntry
 from routing.models import DecisionRecord, Feedback
 from switchyard.gateway import consumer as consuming
@@ -70,6 +74,33 @@ def test_a_decision_reads_the_same_from_the_stream_and_from_the_database(
     assert Feedback.objects.get().correct is True
 
 
+def test_a_batch_of_known_new_and_odd_events_is_sorted_out(gateway: RunningGateway, ledger: Consumer) -> None:
+    """One known, one new, one known with another cost, one that can't be true: each meets its own end."""
+    ask(gateway, 4)
+    known, changed, new, odd = gateway.events(4)
+    ledger.redis.delete(STREAM)
+    ledger.deliver_bodies([{b"d": orjson.dumps(one)} for one in (known, changed)])
+    assert Attempt.objects.count() == 2
+    (attempt,) = changed["attempts"]
+    leg = next(iter(attempt["legs"]))
+    dearer = attempt | {
+        "cost_nusd": attempt["cost_nusd"] + 1,
+        "legs": attempt["legs"] | {leg: attempt["legs"][leg] + 1},
+    }
+    odd["attempts"][0]["tokens_in"] = -1
+    batch = (known, changed | {"attempts": [dearer]}, new, odd)
+    ledger.deliver_bodies([{b"d": orjson.dumps(one)} for one in batch])
+    booked = dict(LedgerEntry.objects.values_list("request_id", "amount_nusd"))
+    assert booked == {
+        e["request_id"]: sum(a["cost_nusd"] for a in e["attempts"]) for e in (known, changed, new)
+    }
+    assert Attempt.objects.count() == 3
+    alerts = dict(Alert.objects.values_list("kind", "subject"))
+    assert alerts["event_rejected"] == odd["event_id"]
+    assert alerts["event_conflict"].startswith(changed["request_id"])
+    assert verify_books(known["organisation_id"]) == []
+
+
 def test_what_a_dead_consumer_took_is_taken_over(
     gateway: RunningGateway, ledger: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,16 +116,16 @@ def test_nothing_is_acknowledged_while_the_database_is_away(
     gateway: RunningGateway, ledger: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(gateway)
-    real = consuming.metering.record_events
 
-    def away(events: Any) -> None:
+    def away(*words: Any) -> None:
         raise OperationalError("no database")
 
-    monkeypatch.setattr(consuming.metering, "record_events", away)
-    with pytest.raises(OperationalError):
-        ledger.step()
+    with monkeypatch.context() as patched:
+        for way in ("record_events", "record_lines"):
+            patched.setattr(consuming.metering, way, away)
+        with pytest.raises(OperationalError):
+            ledger.step()
     assert ledger.redis.xlen(STREAM) == 1 and not DecisionRecord.objects.exists()
-    monkeypatch.setattr(consuming.metering, "record_events", real)
     monkeypatch.setattr(consuming, "RECLAIM_IDLE_MS", 0)
     ledger.step()
     assert Attempt.objects.count() == DecisionRecord.objects.count() == 1
@@ -169,10 +200,23 @@ def test_answers_go_on_while_valkey_is_down_and_their_events_arrive_after(
         server.stop()
 
 
+def migrated_database(folder: Path) -> str:
+    """Address of a database with every table, for a process beside the test: the test's own one, or a copy of that in
+    memory."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "postgresql":
+        return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    connection.ensure_connection()
+    with closing(sqlite3.connect(folder / "books.sqlite3")) as copy:
+        connection.connection.backup(copy)
+    return f"sqlite:///{folder / 'books.sqlite3'}"
+
+
 @pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
 def test_the_command_ends_cleanly_on_sigterm(valkey: ValkeyServer, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[3]
-    env = {**os.environ, "REDIS_URL": valkey.url, "SWITCHYARD_HOME": str(tmp_path),
+    env = {**os.environ, "REDIS_URL": valkey.url, "DATABASE_URL": migrated_database(tmp_path), "SWITCHYARD_HOME": str(tmp_path),
            "DJANGO_SETTINGS_MODULE": "switchyard.settings.test",
            "PYTHONPATH": f"{root}{os.pathsep}{root / 'platform'}"}  # fmt: skip
     process = subprocess.Popen(
