@@ -77,7 +77,7 @@ def sparse_nodes(
     return mixed, gate
 
 
-def norm_nodes(g: GraphBuilder, state: State, name: str, x: str) -> str:
+def norm_nodes(g: GraphBuilder, state: State, name: str, x: str, epsilon: float = 1e-5) -> str:
     """Layer normalisation with its gain and shift."""
     gain, shift = (g.const(state[f"{name}.{part}"].astype(np.float32)) for part in ("weight", "bias"))
-    return g.op("LayerNormalization", x, gain, shift, axis=-1, epsilon=1e-5)
+    return g.op("LayerNormalization", x, gain, shift, axis=-1, epsilon=epsilon)
