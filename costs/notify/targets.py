@@ -84,11 +84,12 @@ def delete_target(*, target: AlertTarget, user: User | None) -> None:
 
 
 @transaction.atomic
-def send_test(*, target: AlertTarget, user: User) -> AlertDelivery:
+def send_test(*, target: AlertTarget, user: User | None) -> AlertDelivery:
     """Put a test alert into the outbox, for this target alone; it goes the way every other goes."""
+    who = user.username if user else "The command line"
     alert = Alert.objects.create(
         organisation_id=target.organisation_id, kind=outbox.TEST, lob=target.lob.slug if target.lob else "",
-        subject=f"target {target.pk}", message=f"{user.username} tries out this target: alerts arrive here.",
+        subject=f"target {target.pk}", message=f"{who} tries out this target: alerts arrive here.",
         cause="Nothing is wrong.", unique_key=f"test:{target.pk}:{now_ns()}", resolved_at=now(),
     )  # fmt: skip
     delivery = AlertDelivery.objects.create(alert=alert, target=target)

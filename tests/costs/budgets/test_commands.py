@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 
 import pytest
@@ -13,6 +14,7 @@ from costs.models import BudgetExtra
 from costs.notify import targets
 from tests import factories
 from tests.costs.budgets.rows import make_row
+from tests.costs.notify.receiver import receiving
 
 pytestmark = pytest.mark.django_db
 
@@ -76,3 +78,42 @@ def test_the_outbox_is_sent_by_hand(legal):
     )
     assert run("send_alerts") == "0 gathered, 1 sent, 0 not sent, 0 waiting\n"
     assert len(mail.outbox) == 1
+
+
+def test_targets_are_added_tried_switched_and_removed(legal):
+    with receiving() as receiver:
+        added = json.loads(
+            run("alert_targets", "add", "webhook", receiver.url, "--lob", "legal", "--kinds", "books")
+        )
+        assert len(added["secret"]) > 30 and added["lob"] == "legal" and added["kinds"] == ["books"]
+        assert "was sent to" in run("alert_targets", "test", str(added["id"]))
+        [(_, headers, body)] = receiver.got
+        assert json.loads(body)["kind"] == "test" and "command line" in json.loads(body)["message"].lower()
+        assert headers["x-switchyard-signature"].startswith("t=")
+    with pytest.raises(CommandError, match="has not arrived yet: .*can't be reached"):
+        run("alert_targets", "test", str(added["id"]))
+    assert json.loads(run("alert_targets", "pause", str(added["id"])))["active"] is False
+    assert json.loads(run("alert_targets", "resume", str(added["id"])))["active"] is True
+    [listed] = json.loads(run("alert_targets", "list"))
+    assert "secret" not in listed and listed["id"] == added["id"]
+    assert "is removed" in run("alert_targets", "remove", str(added["id"]))
+    assert json.loads(run("alert_targets", "list")) == []
+
+
+def test_what_is_no_target_is_refused_in_words(legal):
+    other = factories.make_lob(factories.make_organisation(slug="other", name="Other"), "plant")
+    made, _ = targets.create_target(
+        organisation_id=other.organisation_id, lob=other, kind="email", address="a@b.example", user=None
+    )
+    own = ("--organisation", legal.organisation.slug)
+    for arguments, words in (
+        ((*own, "add", "email", "nobody"), "no e-mail address"),
+        ((*own, "add", "webhook", "http://169.254.169.254/"), "never an upstream"),
+        ((*own, "add", "email", "a@b.example", "--lob", "plant"), "no line of business"),
+        ((*own, "test", str(made.pk)), "no target"),
+        ((*own, "remove", str(made.pk)), "no target"),
+        (("list",), "Name one"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            run("alert_targets", *arguments)
+    assert json.loads(run("alert_targets", *own, "list")) == []

@@ -149,7 +149,7 @@ def test_plain_http_behind_an_https_address_gets_nothing():
 
 
 def test_a_certificate_is_checked_against_who_vouches_for_it_and_its_name(tmp_path, monkeypatch):
-    certificate, key = _certificate(tmp_path)
+    certificate, key = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with receiving(tls=context) as receiver:
@@ -163,7 +163,7 @@ def test_a_certificate_is_checked_against_who_vouches_for_it_and_its_name(tmp_pa
             webhook.post(receiver.url.replace("127.0.0.1", "127.0.0.2"), b"{}", {}, timeout_s=3)
 
 
-def _certificate(folder):
+def self_signed(folder):
     """A certificate that vouches for itself as 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hooks")])
