@@ -59,11 +59,11 @@ class OpenVino:
         return found
 
 
-def compile_graph(graph: bytes | str, dtype: str = "float32") -> Any:
-    """A compiled model for one caller at a time, with our number of threads; `graph`: serialised ONNX, or its path."""
+def compile_graph(graph: bytes | str, dtype: str = "float32", thread_count: int | None = None) -> Any:
+    """A compiled model for one caller at a time; `graph`: serialised ONNX, or its path."""
     model = core().read_model(graph)
     settings = {
-        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(threads.count()),
+        "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(thread_count or threads.count()),
         "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": INT8_GROUP if dtype == "int8" else "0",
     }  # fmt: skip

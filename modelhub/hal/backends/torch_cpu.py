@@ -42,7 +42,7 @@ class Torch:
         found.append(self._make("topk_gate", "float32", priority=10))
         found += [self._make("int8_matmul", dtype, priority=10) for dtype in ("float32", "int8")]
         found += [self._make(name, "float32", fused=False) for name in FUSED]
-        found += [self._make(name, "float32", fused=False, variant="library") for name in FUSED[:2]]
+        found.append(self._make("ffn_gelu", "float32", fused=False, variant="library"))
         return found
 
     def _make(self, name: str, dtype: str, **more: Any) -> Implementation:

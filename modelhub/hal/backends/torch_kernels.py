@@ -1,8 +1,4 @@
-"""Operators in torch for the CPU: makers take weights and give a function of activations.
-
-Fused forms work through the tokens in tiles, so that the hidden activations of a tile stay in the cache and no large
-buffer is asked of the operating system; bias, GELU and product are one call of the library where it has one.
-"""
+"""Operators in torch for the CPU: makers take weights and give a function of activations."""
 
 from __future__ import annotations
 
@@ -14,9 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from modelhub.ml.moe import kernels as moe
-
-TILE = 128  # tokens; with F=1536 in float32 the hidden tile is 0.8 MB, within a core's second-level cache
-NORM_TILE = 64
 
 Held = Mapping[str, Tensor]
 Attributes = Mapping[str, Any]
@@ -30,18 +23,10 @@ def matmul(held: Held, attributes: Attributes, dims: Mapping[str, int]) -> Step:
 
 
 def ffn_gelu(held: Held, attributes: Attributes, dims: Mapping[str, int]) -> Step:
+    """Two kernels: product, bias and GELU in one, then product and bias. Weights are laid out along the product once."""
     w1, w2 = held["w1"].T.contiguous(), held["w2"].T.contiguous()
     b1, b2 = held["b1"], held["b2"]
-
-    def step(x: Tensor) -> Tensor:
-        y = torch.empty(x.shape, dtype=w1.dtype)
-        for start in range(0, len(x), TILE):
-            rows = x[start : start + TILE].to(w1.dtype)
-            inner = torch._addmm_activation(b1, rows, w1, use_gelu=True)
-            torch.addmm(b2, inner, w2, out=y[start : start + TILE])
-        return y.float()
-
-    return step
+    return lambda x: torch.addmm(b2, torch._addmm_activation(b1, x, w1, use_gelu=True), w2)
 
 
 def ffn_gelu_narrow(held: Held, attributes: Attributes, dims: Mapping[str, int]) -> Step:
@@ -51,7 +36,7 @@ def ffn_gelu_narrow(held: Held, attributes: Attributes, dims: Mapping[str, int])
 
 
 def ffn_gelu_steps(held: Held, attributes: Attributes, dims: Mapping[str, int]) -> Step:
-    """One kernel for every arithmetic step."""
+    """One kernel for every arithmetic step, as a graph is that nobody fused."""
     w1, b1, w2, b2 = held["w1"].T, held["b1"], held["w2"].T, held["b2"]
 
     def step(x: Tensor) -> Tensor:
@@ -69,38 +54,17 @@ def ffn_gelu_library(held: Held, attributes: Attributes, dims: Mapping[str, int]
 
 
 def layernorm_residual(held: Held, attributes: Attributes, dims: Mapping[str, int]) -> Step:
-    """Sum and norm over tiles that stay in the cache. Statistics are float32 whatever the dtype."""
+    """Two kernels: sum, norm. Statistics are float32 whatever the dtype."""
     gain, bias, eps, kind = (
         held["gain"].float(),
         held["bias"].float(),
         float(attributes["eps"]),
         held["gain"].dtype,
     )
-    width = len(gain)
-    native = torch.ops.aten.native_layer_norm
 
     def step(x: Tensor, residual: Tensor) -> Tensor:
-        if kind != torch.float32:
-            return F.layer_norm(x.to(kind).float() + residual.to(kind).float(), (width,), gain, bias, eps)
-        tokens = len(x)
-        if tokens <= NORM_TILE:
-            return native(x + residual, (width,), gain, bias, eps)[0]
-        y, mean, scale = torch.empty_like(x), x.new_empty(tokens, 1), x.new_empty(tokens, 1)
-        total = x.new_empty(NORM_TILE, width)
-        for start in range(0, tokens, NORM_TILE):
-            end = min(start + NORM_TILE, tokens)
-            tile = torch.add(x[start:end], residual[start:end], out=total[: end - start])
-            native.out(
-                tile,
-                (width,),
-                gain,
-                bias,
-                eps,
-                out0=y[start:end],
-                out1=mean[start:end],
-                out2=scale[start:end],
-            )
-        return y
+        total = x + residual if kind == torch.float32 else x.to(kind).float() + residual.to(kind).float()
+        return F.layer_norm(total, gain.shape, gain, bias, eps)
 
     return step
 
@@ -115,11 +79,6 @@ def layernorm_residual_steps(held: Held, attributes: Attributes, dims: Mapping[s
         return centred / torch.sqrt(spread + eps) * gain + bias
 
     return step
-
-
-def layernorm_residual_library(held: Held, attributes: Attributes, dims: Mapping[str, int]) -> Step:
-    gain, bias, eps = held["gain"], held["bias"], float(attributes["eps"])
-    return lambda x, residual: F.layer_norm(x + residual, (len(gain),), gain, bias, eps)
 
 
 def attention(kind: torch.dtype) -> Maker:
@@ -196,7 +155,7 @@ def maker(name: str, form: str, dtype: str) -> Maker:
         ("matmul", ""): matmul, ("ffn_gelu", "steps"): ffn_gelu_steps, ("ffn_gelu", "library"): ffn_gelu_library,
         ("ffn_gelu", ""): ffn_gelu if dtype == "float32" else ffn_gelu_narrow,
         ("layernorm_residual", ""): layernorm_residual, ("layernorm_residual", "steps"): layernorm_residual_steps,
-        ("layernorm_residual", "library"): layernorm_residual_library, ("attention", ""): attention(kind),
+        ("attention", ""): attention(kind),
         ("attention", "steps"): attention_steps, ("topk_gate", ""): topk_gate,
         ("int8_matmul", ""): int8_matmul if dtype == "int8" else int8_matmul_wide,
     }  # fmt: skip

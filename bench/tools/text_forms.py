@@ -1,0 +1,152 @@
+"""The shipped text model in every form a CPU runs: torch eager, and the graphs of each backend, on real texts.
+
+The torch form is transformers' own encoder and our gating network, with the shipped graph's weights read back into it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelhub import artifacts
+from modelhub.hal import sessions
+from modelhub.hal.models import Form
+from modelhub.ml import datasets, tokens, trunk
+from modelhub.ml.moe.body import write_body
+from modelhub.ml.text.graphs import read_head
+
+MODEL, HEAD = "txt-base", "support-intent"
+LAYERS, MASS = 2, 0.4
+Feed = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """The forms, the inputs (one text each), and `label`, which reads the head's answer off features (N, D)."""
+
+    forms: list[Form]
+    inputs: list[Feed]
+    label: Callable[[np.ndarray], np.ndarray]
+    trunk: Path
+    body: Path
+
+
+def state_of(graph: Path) -> dict[str, np.ndarray]:
+    """A gating body's weights from its graph, told apart by shape and order. Raises ValueError for another layout."""
+    import onnx
+    from onnx import numpy_helper
+
+    arrays = [numpy_helper.to_array(t) for t in onnx.load(str(graph)).graph.initializer]
+    banks = [a for a in arrays if a.ndim == 3]
+    if len(banks) != 2 * LAYERS:
+        raise ValueError(f"{graph.name} holds {len(banks)} banks of experts, expected {2 * LAYERS}")
+    experts, hidden, width = banks[0].shape
+
+    def of(*shape: int) -> list[np.ndarray]:
+        return [a.astype(np.float32) for a in arrays if a.shape == shape]
+
+    norms, keys, biases = of(width), of(width, experts), of(experts)
+    inner, outer = of(width, hidden), of(hidden, width)
+    state: dict[str, np.ndarray] = {}
+    for layer in range(LAYERS):
+        name = f"layers.{layer}."
+        state[name + "norm.weight"], state[name + "norm.bias"] = norms[2 * layer], norms[2 * layer + 1]
+        scale = np.linalg.norm(keys[layer], axis=0).mean()
+        state[name + "gate.keys"], state[name + "gate.scale"] = keys[layer].T / scale, np.float32(scale)
+        state[name + "gate.selection_bias"] = biases[layer]
+        state[name + "bank.w1"], state[name + "bank.w2"] = (
+            b.astype(np.float32) for b in banks[2 * layer : 2 * layer + 2]
+        )
+        state[name + "shared.0.weight"], state[name + "shared.2.weight"] = inner[layer].T, outer[layer].T
+    state["norm.weight"], state["norm.bias"] = norms[-2], norms[-1]
+    return state
+
+
+def load(count: int) -> TextModel:
+    """Everything for `count` validation texts of one workload."""
+    home, folder = artifacts.home(), artifacts.find(MODEL)
+    manifest = artifacts.verify(folder)
+    trunk_dir = trunk.ensure_trunk(home)
+    body = artifacts.file_of(folder, manifest, "body")
+    state = state_of(body)
+    head = read_head(artifacts.file_of(folder, manifest, f"head:{HEAD}"))
+    tokenizer = tokens.load_tokenizer(trunk_dir / "tokenizer.json")
+    texts = datasets.load(HEAD, "val").texts[:count]
+    rows = [row[: manifest["max_tokens"]] for row in tokens.encode(tokenizer, texts, manifest["wide_tokens"])]
+    inputs = [dict(zip(("input_ids", "attention_mask"), tokens.pad([row]), strict=True)) for row in rows]
+    work = Path(tempfile.mkdtemp(prefix="text-forms-"))
+    encoder = trunk_dir / "model.onnx"
+    paths = {form: work / f"{form}.onnx" for form in ("moe", "qmoe", "unrolled")}
+    for form, path in paths.items():
+        write_body(state, path, layers=LAYERS, mass=MASS, form=form)
+    forms = [
+        Form("torch eager", "float32", lambda: torch_form(state)),
+        Form("torch eager bf16", "bfloat16", lambda: torch_form(state, narrow=True)),
+        Form("onnxruntime", "float32", lambda: graph_form("onnxruntime", encoder, paths["moe"])),
+        Form(
+            "onnxruntime unrolled", "float32", lambda: graph_form("onnxruntime", encoder, paths["unrolled"])
+        ),
+        Form(
+            "onnxruntime int8",
+            "int8",
+            lambda: graph_form("onnxruntime", int8_encoder(encoder, work), paths["qmoe"]),
+        ),
+        Form("openvino", "float32", lambda: graph_form("openvino", encoder, paths["unrolled"])),
+    ]
+
+    def label(features: np.ndarray) -> np.ndarray:
+        return (features @ head.weight.T + head.bias).argmax(axis=-1)
+
+    return TextModel(forms, inputs, label, encoder, body)
+
+
+def torch_form(state: dict[str, np.ndarray], *, narrow: bool = False) -> Callable[[Feed], np.ndarray]:
+    """transformers' BERT in eager mode, mean pooling, our gating network."""
+    import torch
+    from transformers import AutoModel
+
+    from modelhub.ml.moe.model import GatingClassifier, GatingConfig
+
+    kind = torch.bfloat16 if narrow else torch.float32
+    encoder = AutoModel.from_pretrained(str(trunk.find_weights()), local_files_only=True).eval().to(kind)
+    banks = state["layers.0.bank.w1"].shape
+    config = GatingConfig(width=banks[2], layers=LAYERS, experts=banks[0], hidden=banks[1], mass=MASS)
+    network = GatingClassifier(config, {})
+    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
+    network.eval().to(kind)
+
+    def run(feed: Feed) -> np.ndarray:
+        with torch.inference_mode():
+            mask = torch.from_numpy(feed["attention_mask"])
+            ids = torch.from_numpy(feed["input_ids"])
+            states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+            weight = mask[..., None].to(states.dtype)
+            pooled = (states * weight).sum(1) / weight.sum(1).clamp_min(1e-9)
+            return network.features(pooled)[0].float().numpy()
+
+    return run
+
+
+def graph_form(backend: str, encoder: Path, body: Path) -> Callable[[Feed], np.ndarray]:
+    first, second = sessions.open_session(encoder, backend), sessions.open_session(body, backend)
+
+    def run(feed: Feed) -> np.ndarray:
+        pooled = first.run(["pooled"], feed)[0]
+        return second.run(["features"], {"pooled": pooled})[0]
+
+    return run
+
+
+def int8_encoder(encoder: Path, work: Path) -> Path:
+    """The trunk with dynamic INT8 products, by ONNX Runtime's own quantiser."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    target = work / "trunk-int8.onnx"
+    options: dict[str, Any] = {"op_types_to_quantize": ["MatMul", "Gemm"], "per_channel": True}
+    quantize_dynamic(str(encoder), str(target), weight_type=QuantType.QInt8, **options)
+    return target
