@@ -21,6 +21,7 @@ from modelhub.ml.tabular.metrics import macro_f1
 from modelhub.ml.trunk import ensure_trunk
 from modelhub.models import Dataset, Deployment, ModelVersion
 from modelhub.services.datasets import read_rows
+from modelhub.services.signatures import sign_artifact
 from modelhub.services.validation import has_validation_rows, validation_rows
 from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context, Stopped
@@ -177,6 +178,7 @@ def _on_validation_rows(
 def _keep(context: Context, plan: Plan, report: dict[str, Any]) -> ModelVersion:
     """The candidate, written only while the job is still ours; an existing one keeps its stage."""
     context.write()
+    sign_artifact(plan.out)
     told = (
         "judged_on",
         "before",

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from modelhub import artifacts
 from modelhub.models import Evaluation, ModelVersion
+from modelhub.services.server_control import warm
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.errors import Conflict
@@ -54,6 +55,7 @@ def promote(*, version: ModelVersion, user: User | None, force_reason: str = "")
     version.save(update_fields=["stage", "promoted_at"])
     _tell_quality(version)
     _note(version, "promoted", user, replaced=replaced, gate=why, force_reason=force_reason)
+    transaction.on_commit(lambda: warm(version))
     bump_config()
     return version
 

@@ -10,29 +10,59 @@ import numpy as np
 import orjson
 from aiohttp import web
 
-from modelhub.artifacts import ArtifactMissing
-from modelhub.serving.errors import ServingError
+from modelhub.artifacts import ArtifactCorrupt, ArtifactMissing
+from modelhub.serving.errors import NotFinite, ServingError
+from modelhub.serving.runners.heads import HeadMissing
 
+ASKED_MODEL = web.RequestKey("asked_model", str)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def json_response(
-    body: dict[str, Any], *, status: int = 200, accelerator_ns: int | None = None
+    body: dict[str, Any],
+    *,
+    status: int = 200,
+    accelerator_ns: int | None = None,
+    headers: dict[str, str] | None = None,
 ) -> web.Response:
-    headers = {} if accelerator_ns is None else {"x-accelerator-ns": str(accelerator_ns)}
-    return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
-    )
+    sent = dict(headers or {})
+    if accelerator_ns is not None:
+        sent["x-accelerator-ns"] = str(accelerator_ns)
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", headers=sent)
 
 
-@web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ServingError as error:
-        return json_response(error.body(), status=error.status)
-    except ArtifactMissing as error:
-        return json_response(ServingError(404, "model_not_found", str(error)).body(), status=404)
+def answering(server: Any) -> Any:
+    """Middleware: errors leave in OpenAI's shape, every answer is counted, and a server that stops takes on nothing new."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response: web.StreamResponse
+        try:
+            if server.draining and request.method == "POST":
+                raise ServingError(503, "draining", "This server is stopping; ask another.", retry_after_s=1)
+            response = await handler(request)
+        except ServingError as error:
+            if isinstance(error, NotFinite):
+                server.metrics.event("not_finite", **error.detail)
+            response = json_response(error.body(), status=error.status, headers=error.headers())
+        except HeadMissing as error:
+            response = json_response(ServingError(404, "model_not_found", str(error)).body(), status=404)
+        except ArtifactMissing as error:
+            response = json_response(ServingError(404, "model_not_found", str(error)).body(), status=404)
+        except ArtifactCorrupt as error:
+            told = ServingError(503, "artifact_corrupt", f"{error}.")
+            response = json_response(told.body(), status=503)
+        except web.HTTPException as error:
+            server.metrics.ended(request.path if error.status != 404 else "other", error.status)
+            raise
+        if server.draining:
+            response.force_close()
+        server.metrics.ended(request.path, response.status)
+        if response.status >= 500 and response.status != 504 and ASKED_MODEL in request:
+            server.control.mover.failed(request[ASKED_MODEL])
+        return response
+
+    return middleware
 
 
 def scores_of(names: list[str], scores: np.ndarray) -> list[dict[str, Any]]:

@@ -94,6 +94,7 @@ class Upstream:
         assert self._session is not None, "Upstream.open() was not called"
         headers = {
             "authorization": f"Bearer {target.api_key}", "content-type": "application/json", "x-request-id": request_id,
+            "x-switchyard-deadline-ms": str(int(1000 * deadline.left())),
         }  # fmt: skip
         try:
             async with asyncio.timeout(deadline.within(self.first_byte_s)):

@@ -1,6 +1,7 @@
 """Serve the models of one side over HTTP: `manage.py serve_models --side private --port 9001`."""
 
 import asyncio
+import logging
 import os
 import signal
 from argparse import ArgumentParser
@@ -10,9 +11,16 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from modelhub.hal.device import best_device
+from modelhub.services.signatures import artifact_trust
 from modelhub.serving.app import ModelServer
 from modelhub.serving.bill import Bill
+from modelhub.serving.kept import Kept
+from modelhub.serving.memory import Room
 from modelhub.serving.sessions import SIDES, ModelPool
+from switchyard.core.conf import conf
+
+log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -25,6 +33,9 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, required=True)
         parser.add_argument("--threads", type=int, default=1, help="Threads of one inference.")
         parser.add_argument("--prices", help="External side: JSON file of its price sheet.")
+        parser.add_argument(
+            "--model", action="append", help="Serve this artifact; repeat it. Else the side's own."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         api_key = os.environ.get("SWITCHYARD_UPSTREAM_KEY", "")
@@ -41,9 +52,27 @@ class Command(BaseCommand):
 
 
 async def serve(options: dict[str, Any], api_key: str) -> None:
-    """Load, listen, and stop on SIGTERM or SIGINT once running requests have ended."""
+    """Load, listen, take new versions as they come, and stop on SIGTERM or SIGINT once running requests have ended."""
     from aiohttp import web
 
+    server = made(options, api_key)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=conf("SERVING_DRAIN_S"))
+    await runner.setup()
+    await server.warm_up()
+    await web.TCPSite(runner, options["host"], options["port"]).start()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(f"{options['side']} model server on http://{options['host']}:{options['port']}/v1", flush=True)
+    watching = asyncio.create_task(watch_artifacts(server, conf("SERVING_RELOAD_POLL_S")))
+    await stop.wait()
+    server.draining = True  # /healthz says so, and callers are sent elsewhere, while what has begun is ended
+    watching.cancel()
+    await runner.cleanup()
+
+
+def made(options: dict[str, Any], api_key: str) -> ModelServer:
+    """The server of one side as the settings want it. Raises CommandError without a price sheet."""
     side, home = options["side"], Path(settings.HOME)
     trunk = None
     if side == "private":
@@ -58,16 +87,28 @@ async def serve(options: dict[str, Any], api_key: str) -> None:
                 f"The external side bills by a price sheet and {prices} is missing: pass --prices FILE."
             )
         bill = Bill(home / "bill-external.db", prices)
+    kept = Kept(home / f"serving-{side}.json")
+    pool = ModelPool(
+        side, trunk_dir=trunk, threads=options["threads"], ids=options["model"], room=Room(conf("SERVING_MEMORY_BYTES")),
+        trust=artifact_trust(), backends=kept.backends(), providers=best_device().providers,
+    )  # fmt: skip
     server = ModelServer(
-        ModelPool(side, trunk_dir=trunk, threads=options["threads"]), api_key=api_key, bill=bill
+        pool,
+        api_key=api_key,
+        bill=bill,
+        deadline_s=conf("SERVING_DEADLINE_S"),
+        queue_rows=conf("SERVING_QUEUE_ROWS"),
     )
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=5)
-    await runner.setup()
-    await server.warm_up()
-    await web.TCPSite(runner, options["host"], options["port"]).start()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    print(f"{side} model server on http://{options['host']}:{options['port']}/v1", flush=True)
-    await stop.wait()
-    await runner.cleanup()
+    server.control.keep = kept.keep
+    return server
+
+
+async def watch_artifacts(server: ModelServer, seconds: float) -> None:
+    """A retrained model is taken as soon as its manifest is there; nobody need tell this process."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            for found in await server.control.take_new():
+                print(f"{found['model']} is now {found['version']}", flush=True)
+        except Exception:
+            log.exception("looking for new versions")

@@ -287,6 +287,7 @@ def _write(
         "version": out.name.partition("@")[2],
         "base": body.manifest["id"],
         "body_sha256": body.manifest["files"]["body"]["sha256"],
+        "trunk_sha256": body.manifest["requires"].get("trunk", {}).get("sha256"),
         "head": head,
         "labels": labels,
         "temperature": temperature,

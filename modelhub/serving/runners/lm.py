@@ -1,24 +1,31 @@
-"""Runs the demonstration language model: ONNX Runtime steps with an explicit cache, numpy sampling, streamed text.
+"""Runs the demonstration language model: ONNX Runtime steps with an explicit cache, one answer or many at once.
 
 model = CausalLM(find("lm-tiny"))
 generation = model.stream(model.chat_prompt([{"role": "user", "content": "…"}]), max_tokens=64)
 for text, token_id in generation: ...
 generation.finish_reason, generation.prompt_tokens, generation.completion_tokens
+
+`model.new_batch()` writes several answers together (`modelhub.serving.runners.lm_batch`).
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from modelhub import artifacts
+from modelhub.serving.forms import open_role
+from modelhub.serving.runners.lm_steps import Caches, ManyRows, OneRow, Steps
+from modelhub.serving.runners.writing import Piece, StopScanner, Writer, byte_alphabet, sample
+from modelhub.serving.runtime import CPU, GraphSession, How, finite
+
+__all__ = ["CausalLM", "Generation", "PromptTooLong", "StopScanner", "byte_alphabet", "sample"]
 
 ROLE_MARKS = {
     "system": "<|system|>",
@@ -40,138 +47,57 @@ class PromptTooLong(ValueError):
         self.tokens, self.limit = tokens, limit
 
 
-def byte_alphabet() -> dict[str, int]:
-    """The printable character that byte-level BPE writes for each byte, read backwards."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-def sample(logits: np.ndarray, temperature: float, top_p: float, rng: np.random.Generator) -> int:
-    """One token id from logits (V,): the largest at temperature 0, else drawn from the smallest set of mass `top_p`."""
-    if temperature <= 0:
-        return int(logits.argmax())
-    scaled = logits.astype(np.float64) / temperature
-    weights = np.exp(scaled - scaled.max())
-    weights /= weights.sum()
-    if top_p < 1:
-        order = np.argsort(-weights, kind="stable")
-        kept = order[: int(np.searchsorted(np.cumsum(weights[order]), top_p) + 1)]
-        cut = np.zeros_like(weights)
-        cut[kept] = weights[kept]
-        weights = cut / cut.sum()
-    return int(rng.choice(len(weights), p=weights))
-
-
-class StopScanner:
-    """Lets text through except what is, or may become, a stop string."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self.stops = [stop for stop in stops if stop]
-        self.held = ""
-        self.found = False
-
-    def feed(self, text: str) -> str:
-        """Text that is safe to release; after a stop string `found` is set and the rest is dropped."""
-        self.held += text
-        places = [place for stop in self.stops if (place := self.held.find(stop)) >= 0]
-        if places:
-            released, self.held, self.found = self.held[: min(places)], "", True
-            return released
-        keep = max((self._overlap(stop) for stop in self.stops), default=0)
-        released = self.held[: len(self.held) - keep]
-        self.held = self.held[len(self.held) - keep :]
-        return released
-
-    def flush(self) -> str:
-        """What was held back, once no more text comes."""
-        released, self.held = self.held, ""
-        return released
-
-    def _overlap(self, stop: str) -> int:
-        sizes = range(min(len(stop) - 1, len(self.held)), 0, -1)
-        return next((n for n in sizes if self.held.endswith(stop[:n])), 0)
-
-
 class Generation:
-    """An answer being written: iterate for (text piece, token id); the counts and the reason stand beside it.
-
-    A piece is whole UTF-8 text and may be empty while a character or a stop string is incomplete. Text that was
-    held back when the last token had come is a piece without a token (None).
-    """
+    """An answer being written alone: iterate for (text piece, token id); the counts and the reason stand beside it."""
 
     def __init__(self, model: CausalLM, prompt_ids: Sequence[int], limit: int, **options: Any) -> None:
         self.prompt_tokens = len(prompt_ids)
-        self.completion_tokens = 0
-        self.finish_reason: str | None = None
-        self._pieces = self._run(model, list(prompt_ids), limit, **options)
+        self._writer = Writer(limit, model.end_ids, model.token_bytes, **options)
+        self._pieces = self._run(model, list(prompt_ids))
 
-    def __iter__(self) -> Iterator[tuple[str, int | None]]:
+    @property
+    def completion_tokens(self) -> int:
+        return self._writer.completion_tokens
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self._writer.finish_reason
+
+    def __iter__(self) -> Iterator[Piece]:
         return self._pieces
 
-    def __next__(self) -> tuple[str, int | None]:
+    def __next__(self) -> Piece:
         return next(self._pieces)
 
-    def _run(
-        self,
-        model: CausalLM,
-        ids: list[int],
-        limit: int,
-        *,
-        temperature: float,
-        top_p: float,
-        seed: int | None,
-        stop: Sequence[str],
-    ) -> Iterator[tuple[str, int | None]]:
-        rng = np.random.default_rng(seed)
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        scanner, past = StopScanner(stop), model.empty_cache()
-        while self.completion_tokens < limit:
+    def _run(self, model: CausalLM, ids: list[int]) -> Iterator[Piece]:
+        past = model.empty_cache()
+        while self._writer.finish_reason is None:
             logits, past = model.step(ids, past)
-            token = sample(logits, temperature, top_p, rng)
-            if token in model.end_ids:
-                self.finish_reason = "stop"
-                break
-            self.completion_tokens += 1
-            ids = [token]
-            text = scanner.feed(decoder.decode(model.token_bytes[token]))
-            if scanner.found:
-                self.finish_reason = "stop"
-                yield text, token
-                return
-            yield text, token
-        self.finish_reason = self.finish_reason or "length"
-        rest = scanner.feed(decoder.decode(b"", final=True)) + scanner.flush()
-        if rest:
-            yield rest, None
+            yield from self._writer.take(logits)
+            ids = [self._writer.last_token]
 
 
 class CausalLM:
     """The demonstration model of an artifact directory. Thread-safe: a generation keeps its own cache.
 
-    Raises ArtifactCorrupt when a file is missing or not the one the manifest names.
+    Raises ArtifactCorrupt when a file is missing or not the one the manifest names, ModelRefused when no form of its
+    graph can be opened.
     """
 
-    def __init__(self, directory: Path, *, threads: int = 1, providers: list[str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, threads: int = 1, providers: list[str] | None = None, how: How | None = None
+    ) -> None:
         self.manifest = artifacts.verify(directory)
         self.config = json.loads(artifacts.file_of(directory, self.manifest, "config").read_text("utf-8"))
         self.tokenizer = Tokenizer.from_file(str(artifacts.file_of(directory, self.manifest, "tokenizer")))
         self.tokenizer.encode_special_tokens = True  # marks typed by a user stay text
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # errors; the converters leave harmless warnings behind
-        self.session = ort.InferenceSession(
-            str(artifacts.file_of(directory, self.manifest, "model")),
-            options,
-            providers=providers or ["CPUExecutionProvider"],
-        )
+        self.how = replace(how or How(threads, tuple(providers or [CPU])), model=self.manifest["id"])
+        self.chosen = open_role(directory, self.manifest, "model", self.how)
+        self.session: GraphSession = self.chosen.session
+        width = self.config["kv_lora_rank"] + self.config["qk_rope_head_dim"]
+        kind = ManyRows if "expert_counts" in self.session.outputs() else OneRow
+        self.steps: Steps = kind(self.session, self.config["num_hidden_layers"], width)
         self.context_length: int = self.config["max_position_embeddings"]
-        self._cache_shape = (
-            self.config["num_hidden_layers"],
-            1,
-            0,
-            self.config["kv_lora_rank"] + self.config["qk_rope_head_dim"],
-        )
         self._load_vocabulary()
 
     def _load_vocabulary(self) -> None:
@@ -190,6 +116,11 @@ class CausalLM:
         """Where the session really runs."""
         return self.session.get_providers()
 
+    @property
+    def sessions(self) -> list[GraphSession]:
+        return [self.session]
+
+    # ------------------------------------------------------------------ text and tokens
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; nothing in it is read as a mark."""
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -216,16 +147,39 @@ class CausalLM:
             ids += [mark, *self.encode(message.get("content") or ""), self.marks["<|end|>"]]
         return [*ids, self.marks["<|assistant|>"]]
 
-    def empty_cache(self) -> np.ndarray:
-        """A cache that has seen nothing: (layers, 1, 0, width) float32."""
-        return np.zeros(self._cache_shape, np.float32)
+    # ------------------------------------------------------------------ steps
+    def empty_cache(self) -> Caches:
+        """A cache that has seen nothing."""
+        return Caches(self.steps.layers, self.steps.width)
 
-    def step(self, ids: Sequence[int], past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def step(self, ids: Sequence[int], past: Caches) -> tuple[np.ndarray, Caches]:
         """Read more ids after `past`: logits (V,) of the next token, marks shut out, and the grown cache."""
-        feed = {"ids": np.asarray([ids], np.int64), "past": past}
-        logits, present = self.session.run(["logits", "present"], feed)
-        logits[0, self._never] = -np.inf
-        return logits[0], present
+        place = past.room(1, int(past.lengths[:1].max(initial=0)) + len(ids))
+        logits = self.read(np.asarray([ids], np.int64), np.array([len(ids)], np.int64), place, 0)
+        return logits[0], place
+
+    def read(
+        self, ids: np.ndarray, counts: np.ndarray, caches: Caches, first: int, counted: Any = None
+    ) -> np.ndarray:
+        """One step for rows first… of the caches, which grow in place: logits (B, V), marks shut out.
+
+        Shapes: ids (B, S) padded on the right, counts (B,). Raises NotFinite.
+        """
+        logits = finite(self.steps.run(ids, counts, caches, first, counted), self.manifest["id"])
+        logits[:, self._never] = -np.inf
+        return logits
+
+    # ------------------------------------------------------------------ answers
+    def room_for(self, prompt_ids: Sequence[int], max_tokens: int) -> int:
+        """How many tokens may be written. Raises PromptTooLong, or ValueError on an empty prompt or no tokens."""
+        if not prompt_ids:
+            raise ValueError("the prompt is empty")
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens={max_tokens} must be at least 1")
+        room = self.context_length - len(prompt_ids)
+        if room < 1:
+            raise PromptTooLong(len(prompt_ids), self.context_length - 1)
+        return min(max_tokens, room)
 
     def stream(
         self,
@@ -240,19 +194,11 @@ class CausalLM:
 
         Raises PromptTooLong, or ValueError on an empty prompt or `max_tokens` below 1, before anything is run.
         """
-        if not prompt_ids:
-            raise ValueError("the prompt is empty")
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens={max_tokens} must be at least 1")
-        room = self.context_length - len(prompt_ids)
-        if room < 1:
-            raise PromptTooLong(len(prompt_ids), self.context_length - 1)
-        return Generation(
-            self,
-            prompt_ids,
-            min(max_tokens, room),
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            stop=stop,
-        )
+        limit = self.room_for(prompt_ids, max_tokens)
+        return Generation(self, prompt_ids, limit, temperature=temperature, top_p=top_p, seed=seed, stop=stop)
+
+    def new_batch(self, max_rows: int = 32) -> Any:
+        """An empty batch that answers join and leave between steps."""
+        from modelhub.serving.runners.lm_batch import LmBatch
+
+        return LmBatch(self, max_rows)

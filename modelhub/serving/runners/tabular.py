@@ -10,17 +10,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from modelhub import artifacts
 from modelhub.ml.pricing import advice
 from modelhub.ml.pricing import features as pricing_features
 from modelhub.ml.tabular import features
 from modelhub.ml.tabular.schema import Column, RecordError, check_history, check_row
+from modelhub.serving.runtime import CPU, GraphSession, How, finite
 
 __all__ = ["RecordError", "TabularModel", "UnknownHead"]
 
@@ -39,18 +40,14 @@ class UnknownHead(KeyError):
 class TabularModel:
     """All prediction heads of one artifact directory. Thread-safe; raises ArtifactCorrupt on a wrong file."""
 
-    def __init__(self, directory: Path, *, threads: int = 1, providers: list[str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, threads: int = 1, providers: list[str] | None = None, how: How | None = None
+    ) -> None:
         self.manifest = artifacts.verify(directory)
         self.heads: dict[str, dict[str, Any]] = self.manifest["heads"]
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # errors; the converters leave harmless warnings behind
+        how = replace(how or How(threads, tuple(providers or [CPU])), model=self.manifest["id"])
         self._sessions = {
-            name: ort.InferenceSession(
-                str(artifacts.file_of(directory, self.manifest, head["file"])),
-                options,
-                providers=providers or ["CPUExecutionProvider"],
-            )
+            name: GraphSession(artifacts.file_of(directory, self.manifest, head["file"]), how)
             for name, head in self.heads.items()
         }
         self._columns = {
@@ -62,6 +59,10 @@ class TabularModel:
     def providers(self) -> list[str]:
         """Where the sessions really run."""
         return next(iter(self._sessions.values())).get_providers()
+
+    @property
+    def sessions(self) -> list[GraphSession]:
+        return list(self._sessions.values())
 
     def columns(self, head: str) -> list[dict[str, Any]]:
         """`{"name", "type", "values"?}` of each column; remaining-life also takes `history`, a list of rows."""
@@ -86,7 +87,8 @@ class TabularModel:
         return self._classes(head, rows)
 
     def _run(self, head: str, inputs: np.ndarray) -> np.ndarray:
-        return self._sessions[head].run([self.heads[head]["output"]], {"features": inputs})[0]
+        found = self._sessions[head].run([self.heads[head]["output"]], {"features": inputs})[0]
+        return finite(found, f"{self.manifest['id']}/{head}")
 
     def _classes(self, head: str, rows: np.ndarray) -> Items:
         about = self.heads[head]

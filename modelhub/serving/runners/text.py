@@ -2,27 +2,31 @@
 
 An artifact holds one `body` graph, which makes a text's features, and one small graph per head. The sparse
 model's body reads the pretrained trunk's pooled states; the edge student's body reads token ids itself. Heads
-that users fine-tune lie in the home beside the model and are loaded when first asked for.
+that users fine-tune lie in the home beside the model and are loaded when first asked for. A batch may mix heads:
+trunk and body run once over all rows, then each head over its own.
 """
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from modelhub import artifacts
 from modelhub.ml import tokens
+from modelhub.serving.forms import open_role
+from modelhub.serving.runners.heads import HeadMissing, Heads
+from modelhub.serving.runtime import CPU, GraphSession, How, finite
+
+__all__ = ["HeadMissing", "TextClassifier", "TextResult", "softmax"]
 
 BATCH_TOKENS, BATCH_ROWS = 4096, 64
+WASTED_TOKENS = 512  # padding a batch may hold before a second run costs less than the padding
 
-
-class HeadMissing(KeyError):
-    """The model has no head of that name, shipped or fine-tuned."""
+Counted = Callable[[str, str, str, np.ndarray, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +40,107 @@ class TextResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
-    session: ort.InferenceSession
-    labels: list[str]
-    temperature: float
+class TextRow:
+    """One answer of a mixed batch: scores (L,) in `label_names` order."""
+
+    label: str
+    scores: np.ndarray
+    tokens: int
+    label_names: list[str]
 
 
 class TextClassifier:
     """A text model loaded from its artifact folder, checked against its manifest. Safe to share by threads.
 
     `trunk_dir` is the folder that `ensure_trunk` made; when it is needed and not given, it is made in the
-    home. Raises ArtifactCorrupt for a file that is not the one its manifest names.
+    home. `count_every`: of how many batches one has its experts' counts handed to `counted` (0: none).
+    Raises ArtifactCorrupt for a file that is not the one its manifest names, ModelRefused for a graph that can't be
+    opened.
     """
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        trunk_dir: Path | None = None,
-        threads: int = 1,
-        providers: list[str] | None = None,
-    ) -> None:
+        self, directory: Path, *, trunk_dir: Path | None = None, threads: int = 1, providers: list[str] | None = None,
+        how: How | None = None, counted: Counted | None = None, count_every: int = 0, trust: Any = None, room: Any = None,
+    ) -> None:  # fmt: skip
         self.directory = Path(directory)
         self.manifest = artifacts.verify(self.directory)
-        self._threads, self._wanted = threads, providers or ["CPUExecutionProvider"]
-        self._trunk: ort.InferenceSession | None = None
+        how = how or How(threads, tuple(providers or [CPU]))
+        self.how = replace(how, model=self.manifest["id"])
+        self._trunk: GraphSession | None = None
         if "trunk" in self.manifest["requires"]:
             trunk_dir = trunk_dir or _made_trunk()
-            self._trunk = self._open(trunk_dir / "model.onnx")
+            self._trunk = GraphSession(trunk_dir / "model.onnx", self.how)
             self._tokenizer = tokens.load_tokenizer(trunk_dir / "tokenizer.json")
         else:
             tokenizer = artifacts.file_of(self.directory, self.manifest, "tokenizer")
             self._tokenizer = tokens.load_tokenizer(tokenizer)
-        self._body = self._open(artifacts.file_of(self.directory, self.manifest, "body"))
-        self._heads: dict[str, _Head] = {}
-        self._lock = threading.Lock()
-        for name in self.manifest["heads"]:
-            self._heads[name] = self._load_shipped(name)
+        self.chosen = open_role(self.directory, self.manifest, "body", self.how)
+        self._body = self.chosen.session
+        self._heads = Heads(self.directory, self.manifest, self.how, trust=trust, room=room)
+        self._counted, self._count_every, self._batches = counted, count_every, 0
+        self._counts = next((name for name in self._body.outputs() if name.startswith("expert_counts")), "")
 
+    # ------------------------------------------------------------------ what it is
     @property
     def heads(self) -> dict[str, dict[str, Any]]:
         """What the manifest says of each shipped head."""
         return dict(self.manifest["heads"])
 
     @property
+    def sessions(self) -> list[GraphSession]:
+        """Every graph that is open: trunk, body, heads."""
+        return [s for s in (self._trunk, self._body) if s is not None] + self._heads.sessions()
+
+    @property
     def providers(self) -> list[str]:
-        """Where the sessions really run, best first, as ONNX Runtime reports it."""
+        """Where the sessions really run, best first, as the runtime reports it."""
         return (self._trunk or self._body).get_providers()
 
+    def adapters(self) -> list[str]:
+        """Fine-tuned heads in memory, least recently used first."""
+        return self._heads.tuned()
+
+    def close(self) -> None:
+        """Give back the room of what was loaded beside the model."""
+        self._heads.close()
+
+    @property
+    def can_embed(self) -> bool:
+        return self._trunk is not None
+
+    # ------------------------------------------------------------------ answers
     def classify(self, head: str, texts: list[str]) -> TextResult:
         """Label texts with a head; `support-intent@ft-ab12` names a fine-tuned one. Raises HeadMissing."""
-        chosen = self._head(head)
-        ids = self._encode(texts)
-        scores = np.zeros((len(texts), len(chosen.labels)), np.float32)
-        for group in self._groups(ids):
-            rows = [ids[i] for i in group]
-            feed = dict(zip(("input_ids", "attention_mask"), tokens.pad(rows), strict=True))
-            feed["features"] = self._features(rows)
-            logits = chosen.session.run(["logits"], feed)[0]
-            scores[group] = softmax(logits / np.float32(chosen.temperature))
-        labels = [chosen.labels[best] for best in scores.argmax(axis=1)]
-        return TextResult(labels, scores, [len(row) for row in ids], list(chosen.labels))
+        names = self._heads.of(head).labels
+        rows = self.classify_mixed([head] * len(texts), texts)
+        scores = np.stack([row.scores for row in rows]) if rows else np.zeros((0, len(names)), np.float32)
+        return TextResult([row.label for row in rows], scores, [row.tokens for row in rows], list(names))
+
+    def classify_mixed(self, heads: Sequence[str], texts: Sequence[str]) -> list[TextRow]:
+        """Label each text with its own head; the shared graphs run once over all of them.
+
+        Raises HeadMissing, ModelRefused for a head that isn't to be served, NotFinite for a value that is no number.
+        """
+        chosen = {name: self._heads.of(name) for name in dict.fromkeys(heads)}
+        ids = self._encode(list(texts))
+        answers: list[TextRow | None] = [None] * len(texts)
+        for group in by_padding([len(row) for row in ids]):
+            features, counts = self._features([ids[i] for i in group])
+            for name, head in chosen.items():
+                mine = [place for place, i in enumerate(group) if heads[i] == name]
+                if not mine:
+                    continue
+                rows = [ids[group[place]] for place in mine]
+                feed = dict(zip(("input_ids", "attention_mask"), tokens.pad(rows), strict=True))
+                feed["features"] = features[mine]
+                logits = finite(head.session.run(["logits"], feed)[0], f"{self.manifest['id']}/{name}")
+                scores = softmax(logits / np.float32(head.temperature))
+                for place, row, best in zip(mine, scores, scores.argmax(axis=1), strict=True):
+                    i = group[place]
+                    answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
+            if counts is not None:
+                self._tell(counts, [(heads[i], answers[i]) for i in group])
+        return [answer for answer in answers if answer is not None]
 
     def embed(self, texts: list[str]) -> np.ndarray:
         """Sentence embeddings of the trunk, each of length one. Gives (N, 384) float32.
@@ -106,26 +150,49 @@ class TextClassifier:
         if self._trunk is None:
             raise NotImplementedError(f"{self.manifest['id']} has no trunk to embed with")
         ids = self._encode(texts)
-        pooled = np.zeros((len(texts), self._trunk.get_outputs()[1].shape[-1]), np.float32)
-        for group in self._groups(ids):
-            pooled[group] = self._pool([ids[i] for i in group])
+        pooled = np.zeros((len(texts), self._trunk.width_of(1)), np.float32)
+        for group in by_padding([len(row) for row in ids]):
+            pooled[group] = finite(self._pool([ids[i] for i in group]), self.manifest["id"])
         return pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """How many tokens of each text the model reads."""
         return [len(row) for row in self._encode(texts)]
 
+    def check_head(self, head: str) -> None:
+        """Load a head before anybody waits for it. Raises HeadMissing, ModelRefused, ArtifactCorrupt."""
+        self._heads.of(head)
+
+    # ------------------------------------------------------------------ inside
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         return tokens.encode(self._tokenizer, texts, self.manifest["wide_tokens"])
 
-    def _groups(self, ids: list[np.ndarray]) -> list[list[int]]:
-        return tokens.batches_by_length([len(row) for row in ids], BATCH_TOKENS, BATCH_ROWS)
-
-    def _features(self, rows: list[np.ndarray]) -> np.ndarray:
+    def _features(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features (N, D), and expert counts (L, E) of all rows where this batch is sampled."""
+        feed: dict[str, np.ndarray]
         if self._trunk is not None:
-            return self._body.run(["features"], {"pooled": self._pool(rows)})[0]
-        ids, mask = self._short(rows)
-        return self._body.run(["features"], {"input_ids": ids, "attention_mask": mask})[0]
+            feed = {"pooled": self._pool(rows)}
+        else:
+            feed = dict(zip(("input_ids", "attention_mask"), self._short(rows), strict=True))
+        self._batches += 1
+        sampled = (
+            self._counts and self._counted and self._count_every and self._batches % self._count_every == 0
+        )
+        found = self._body.run(["features", self._counts] if sampled else ["features"], feed)
+        return found[0], found[1] if sampled else None
+
+    def _tell(self, counts: np.ndarray, rows: list[tuple[str, TextRow | None]]) -> None:
+        """Hand the counts of a batch on: (L, E) of all its rows, under its label where they have one in common."""
+        assert self._counted is not None
+        answers = [answer for _, answer in rows if answer is not None]
+        heads = {head.partition("@")[0] for head, _ in rows}
+        if len(heads) > 1 or not answers:
+            return  # a sum over several lines of business says nothing of any
+        labels = {answer.label for answer in answers}
+        label = labels.pop() if len(labels) == 1 else ""
+        self._counted(
+            self.manifest["id"], heads.pop(), label, counts, sum(answer.tokens for answer in answers)
+        )
 
     def _pool(self, rows: list[np.ndarray]) -> np.ndarray:
         assert self._trunk is not None
@@ -135,39 +202,21 @@ class TextClassifier:
     def _short(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         return tokens.pad([row[: self.manifest["max_tokens"]] for row in rows])
 
-    def _head(self, name: str) -> _Head:
-        found = self._heads.get(name)
-        if found is not None:
-            return found
-        with self._lock:
-            if name not in self._heads:
-                self._heads[name] = self._load_tuned(name)
-            return self._heads[name]
 
-    def _load_shipped(self, name: str) -> _Head:
-        entry = self.manifest["heads"][name]
-        path = artifacts.file_of(self.directory, self.manifest, f"head:{name}")
-        return _Head(self._open(path), entry["labels"], float(entry.get("temperature", 1.0)))
-
-    def _load_tuned(self, name: str) -> _Head:
-        if "@" not in name:
-            raise HeadMissing(f"{self.manifest['id']} has no head {name!r}; it has: {', '.join(self._heads)}")
-        try:
-            folder = artifacts.find_head(self.manifest["id"], name)
-        except artifacts.ArtifactMissing as error:
-            raise HeadMissing(str(error)) from error
-        manifest = artifacts.verify(folder)
-        if manifest["body_sha256"] != self.manifest["files"]["body"]["sha256"]:
-            raise artifacts.ArtifactCorrupt(f"head {name!r} was fitted on another body than this model's")
-        path = artifacts.file_of(folder, manifest, "head")
-        return _Head(self._open(path), manifest["labels"], float(manifest.get("temperature", 1.0)))
-
-    def _open(self, path: Path) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        return ort.InferenceSession(str(path), options, providers=self._wanted)
+def by_padding(lengths: list[int]) -> list[list[int]]:
+    """Positions in groups of like length: at most BATCH_ROWS rows, BATCH_TOKENS in all, WASTED_TOKENS of padding."""
+    groups: list[list[int]] = []
+    current: list[int] = []
+    held = 0
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        padded = (len(current) + 1) * lengths[index]
+        full = padded > BATCH_TOKENS or len(current) >= BATCH_ROWS
+        if current and (full or padded - held - lengths[index] > WASTED_TOKENS):
+            groups.append(current)
+            current, held = [], 0
+        current.append(index)
+        held += lengths[index]
+    return [*groups, current] if current else groups
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -10,6 +10,17 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     # Snapshot: a publish must be seen in every process within 2 s, so look four times in that span.
     "SNAPSHOT_POLL_S": 0.5,
     "SNAPSHOT_STALE_S": 10.0,
+    # Model servers. Memory that models may take together; 0 = four fifths of the machine or the container.
+    "SERVING_MEMORY_BYTES": int(os.environ.get("SWITCHYARD_SERVING_MEMORY_BYTES", "0")),
+    # The longest a caller waits who names no deadline of its own, and rows that may wait before 503.
+    "SERVING_DEADLINE_S": 120.0,
+    "SERVING_QUEUE_ROWS": 8192,
+    # After SIGTERM, for what has begun: under the supervisor's own patience for them (2.5 s) where it is ours.
+    "SERVING_DRAIN_S": float(os.environ.get("SWITCHYARD_SERVING_DRAIN_S", "2")),
+    # How often a server looks for new versions of its models: a file's hash, half a millisecond.
+    "SERVING_RELOAD_POLL_S": 2.0,
+    # `required` serves nothing from the home that this installation didn't sign; `checked` refuses wrong signatures.
+    "SERVING_SIGNATURES": os.environ.get("SWITCHYARD_SERVING_SIGNATURES", "checked"),
     # Upstream deadlines.
     "CONNECT_TIMEOUT_S": 3.0,
     "FIRST_TOKEN_TIMEOUT_S": 30.0,
