@@ -139,7 +139,7 @@ def test_a_neighbour_and_those_without_the_role_change_nothing(company: Company)
 def test_a_refused_top_up_stays_as_it_was_typed(company: Company) -> None:
     legal, fiona = Budget.objects.get(scope="lob:legal"), client_of("fiona", company, "finance")
     typed = {"budget": str(legal.pk), "amount_usd": "much", "reason": "quarter end", "period": "next"}
-    text = fiona.post("/budgets/top-ups/", typed).content.decode()
+    text = fiona.post("/budgets/top-ups/", typed, follow=True).content.decode()
     assert "more than nothing" in text
     for words in (
         'value="much"',
@@ -148,3 +148,4 @@ def test_a_refused_top_up_stays_as_it_was_typed(company: Company) -> None:
         f'"{legal.pk}" selected>',
     ):
         assert words in text
+    assert "quarter end" not in fiona.get("/budgets/").content.decode(), "it is shown once"

@@ -17,6 +17,7 @@ from costs.models import Alert, AlertDelivery, AlertTarget
 from costs.notify import targets
 from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, require_role, show
+from switchyard.dashboards.typed import keep_typed, typed_in
 from switchyard.tenancy.models import LineOfBusiness
 from switchyard.tenancy.querysets import Scope
 
@@ -37,6 +38,7 @@ def alerts(request: PageRequest) -> HttpResponse:
         request,
         "costs/alerts.html",
         {
+            "typed": typed_in(request, "alert-target"),
             "open": rows.filter(resolved_at__isnull=True)[:200],
             "resolved": rows.filter(resolved_at__isnull=False)[:50],
             "may_resolve": scope.has_role(*ROLES),
@@ -78,6 +80,7 @@ def new_target(request: PageRequest) -> HttpResponse:
         )  # fmt: skip
     except SwitchyardError as error:
         messages.error(request, error.message)
+        keep_typed(request, "alert-target")
     else:
         messages.success(request, _("Alerts raised from now on are sent there."))
         seen = set(Alert.objects.for_tenant(scope).filter(kind__in=kinds).values_list("kind", flat=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -22,6 +21,7 @@ from costs.models import Budget, BudgetExtra
 from switchyard.core.errors import SwitchyardError
 from switchyard.core.money import usd_to_nusd
 from switchyard.dashboards.pages import Ask, Column, Link, PageRequest, Panel, page, require_role, show_panels
+from switchyard.dashboards.typed import keep_typed, typed_in
 
 ASKS, DECIDES, WRITES = ("finance", "operator"), ("finance",), ("finance",)
 BURN_DOWNS = 6  # more small charts than that are looked at by nobody; the table has every budget
@@ -31,11 +31,6 @@ DECISIONS = {"approve": money.approve_top_up, "refuse": money.refuse_top_up}
 @page
 def budgets(request: PageRequest) -> HttpResponse:
     """The organisation's budgets too: they bind everyone, though only those who see all of it see them here."""
-    return _shown(request)
-
-
-def _shown(request: PageRequest, typed: Mapping[str, str] | None = None, fault: str = "") -> HttpResponse:
-    """`typed`: what somebody wrote for a top-up that was refused, and why."""
     ask = request.ask
     rows = Budget.objects.for_tenant(ask.scope).select_related("lob")
     if ask.lob:
@@ -50,7 +45,7 @@ def _shown(request: PageRequest, typed: Mapping[str, str] | None = None, fault: 
     builders = {"budget-use": partial(_use, spent), "headroom": partial(_headroom, found, own)}
     builders |= {f"burn-down-{burn.budget.pk}": partial(_burn_down, burn) for burn in spent[:BURN_DOWNS]}
     context = _top_ups(ask, [burn.budget for burn in found])
-    context |= {"may_write": writing.organisation_id is not None, "typed": typed or {}, "fault": fault}
+    context |= {"may_write": writing.organisation_id is not None, "typed": typed_in(request, "top-up")}
     return show_panels(request, "costs/budgets.html", builders, context)
 
 
@@ -230,7 +225,9 @@ def request_top_up(request: PageRequest) -> HttpResponse:
             reason=request.POST.get("reason", ""), period=request.POST.get("period", "current"),
         )  # fmt: skip
     except SwitchyardError as error:
-        return _shown(request, request.POST, error.message)
+        messages.error(request, error.message)
+        keep_typed(request, "top-up")
+        return redirect("dashboards:budgets")
     messages.success(request, _("Asked for: somebody else decides."))
     return redirect("dashboards:budgets")
 

@@ -22,6 +22,7 @@ from costs.reports.units import unit_economics
 from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, require_role, show_panels
 from switchyard.dashboards.selectors import has_demonstration, workloads
+from switchyard.dashboards.typed import keep_typed, typed_in
 from switchyard.tenancy.admin_base import UsdField
 from switchyard.tenancy.models import LineOfBusiness, Workload
 
@@ -42,6 +43,7 @@ def lifetime(request: PageRequest) -> HttpResponse:
         context = {"demonstration": has_demonstration(ask), "may_plan": ask.scope.has_role(*ROLES)} | _form(
             request
         )
+        context["price_typed"] = typed_in(request, "label-price")
     return show_panels(request, "costs/lifetime.html", builders, context)
 
 
@@ -52,6 +54,8 @@ def _form(request: PageRequest) -> dict[str, Any]:
     plan = (
         WorkloadPlan.objects.for_tenant(request.ask.scope).filter(workload=chosen).first() if chosen else None
     )
+    if typed := typed_in(request, "plan"):
+        return {"workloads": found, "chosen": typed.get("workload", ""), "plan": typed}
     return {"workloads": found, "chosen": chosen, "plan": plan or WorkloadPlan()}
 
 
@@ -147,6 +151,7 @@ def save_plan(request: PageRequest) -> HttpResponse:
         messages.success(request, _("The plan of %(workload)s is kept.") % {"workload": workload.name})
     except SwitchyardError as error:
         messages.error(request, error.message)
+        keep_typed(request, "plan")
     return redirect(f"{reverse('dashboards:lifetime')}?plan={workload.name}#plan")
 
 
@@ -161,8 +166,8 @@ def save_label_price(request: PageRequest) -> HttpResponse:
         price = UsdField(required=True).clean(request.POST.get("label_usd", ""))
         set_label_price(lob=lob, price_nusd=price or 0, actor=request.user)
         messages.success(request, _("Labels of %(lob)s cost this from now on.") % {"lob": lob.slug})
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-    except SwitchyardError as error:
-        messages.error(request, error.message)
+    except (ValidationError, SwitchyardError) as error:
+        told = " ".join(error.messages) if isinstance(error, ValidationError) else error.message
+        messages.error(request, told)
+        keep_typed(request, "label-price")
     return redirect(f"{reverse('dashboards:lifetime')}#label-prices")

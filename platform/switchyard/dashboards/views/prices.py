@@ -28,6 +28,7 @@ from switchyard.core.clock import now
 from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.core.money import format_usd
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, require_role, show_panels
+from switchyard.dashboards.typed import keep_typed, typed_in
 
 DRAFT = {
     "input_usd_per_mtok": gettext_lazy("Input, USD per million tokens"),
@@ -60,6 +61,7 @@ def _shown(request: PageRequest, diff: Diff | None = None) -> HttpResponse:
         } | panels
     context = {
         "names": sorted({row.deployment for row in rows}), "sheets": rows, "given": request.GET, "fault": fault,
+        "typed": typed_in(request, "prices") or request.POST,
         "draft": DRAFT.items(), "found": found, "may_import": _may_import(ask), "diff": diff,
         "changes": _changes(diff) if diff else None, "refused": _refused(diff) if diff else None,
         "pending": as_csv(diff.pending) if diff is not None and not diff.refused else "",
@@ -89,6 +91,7 @@ def _load(request: PageRequest) -> HttpResponse:
         )
     except SwitchyardError as error:
         messages.error(request, error.message)
+        keep_typed(request, "prices")
         return redirect("dashboards:prices")
     return _shown(request, diff)
 

@@ -19,6 +19,7 @@ from costs.reconciliation.service import Correct, checks_of, reconcile_node, rec
 from modelhub.models import Deployment
 from switchyard.core.errors import InvalidRequest, SwitchyardError
 from switchyard.dashboards.pages import Column, Link, PageRequest, Panel, csv_of, page, require_role, show
+from switchyard.dashboards.typed import keep_typed, typed_in
 
 SHOWN = 50
 
@@ -40,7 +41,7 @@ def reconciliation(request: PageRequest) -> HttpResponse:
         return csv_of(panels[wanted])
     last = ask.period.last_day
     context = {
-        "may_see": True, "check": check, "panel": panels,
+        "typed": typed_in(request, "bill"), "may_see": True, "check": check, "panel": panels,
         "deployments": Deployment.objects.for_tenant(scope).filter(side="external").order_by("name"),
         "nodes": Node.objects.filter(organisation_id=scope.organisation_id).order_by("name"),
         "first": last - timedelta(days=1), "last": last,
@@ -100,6 +101,7 @@ def check_bill(request: PageRequest) -> HttpResponse:
         check = _from_form(request, scope.organisation_id)
     except SwitchyardError as error:
         messages.error(request, error.message)
+        keep_typed(request, "bill")  # all but its file, which has to be chosen again
         return redirect("dashboards:reconciliation")
     messages.success(request, _("Held against the books."))
     return redirect(f"{reverse('dashboards:reconciliation')}?check={check.pk}")
