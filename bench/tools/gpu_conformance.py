@@ -46,16 +46,21 @@ def cases() -> list[Implementation]:
 
 def run(journal: Journal, shard: int, shards: int) -> None:
     """This process's part of the implementations; neighbours of one operator and dtype share compiled kernels."""
-    groups = sorted({(each.operator, each.dtype) for each in cases()}, key=_weight)
+    groups = sorted({_group(each) for each in cases()}, key=_weight)
     mine = {group for index, group in enumerate(groups) if index % shards == shard}
     poison()
     for each in cases():
-        if (each.operator, each.dtype) in mine:
+        if _group(each) in mine:
             name = f"conformance {each.operator} {each.key}"
             journal.case(name, lambda each=each: _check(journal, each))
 
 
-def _weight(group: tuple[str, str]) -> tuple[int, str, str]:
+def _group(each: Implementation) -> tuple[str, str, str]:
+    """Forms that compile the same kernels go together."""
+    return each.operator, each.dtype, {"graph": "triton", "few-graph": "few"}.get(each.variant, each.variant)
+
+
+def _weight(group: tuple[str, str, str]) -> tuple[int, str, str, str]:
     """The experts compile most kernels, so they are dealt out first."""
     return (0 if group[0] == "moe_experts" else 1, *group)
 

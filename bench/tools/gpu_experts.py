@@ -104,7 +104,7 @@ def exact(given: Mapping[str, Any]) -> torch.Tensor:
 
 
 def dense_calls(bank: Bank, sets: Sequence[Mapping[str, Any]], dtype: str) -> dict[str, list[Call]]:
-    """One layer of E·F hidden units over the same weights: torch's products, and ours with the activation inside."""
+    """One layer of E·F hidden units over the same weights: torch's products, and ours with the activation inside the first."""
     made: dict[str, list[Call]] = {"torch": [], "fused": []}
     for given in sets:
         w1 = given["w1"].reshape(-1, bank.width)
@@ -124,8 +124,8 @@ def _dense(x: Any, w1: Any, w2: Any, dtype: str) -> Any:
 def _dense_fused(x: Any, w1: Any, w2: Any, none: Any, dtype: str) -> Any:
     from modelhub.hal.backends.cuda_triton import linear
 
-    with products_in("tf32" if dtype == "tf32" else "ieee"):
-        return linear(x, w1, none, "silu", "tf32x3" if dtype == "float32" else "tf32") @ w2.T
+    full = "tf32x3" if dtype == "float32" else "tf32"
+    return linear(linear(x, w1, none, "silu", full), w2, none[: x.size(1)], "none", full)
 
 
 def floors(bank: Bank, tokens: int, dtype: str, ceilings: Ceilings) -> tuple[float | None, float | None]:

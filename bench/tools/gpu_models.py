@@ -142,7 +142,8 @@ def _dispatch(journal: Journal, device: str, batch: int) -> None:
 
             call = Graphed(net.forward)
         after = _waits(lambda i, call=call, given=given: call(given[i % 16], mask))
-        wrong = float((call(given[0], mask).float() - want).norm() / want.norm())
+        with torch.inference_mode():
+            wrong = float((call(given[0], mask).float() - want).norm() / want.norm())
         _tell(journal, batch, dtype, chosen, before, after, wrong)
 
 

@@ -101,9 +101,8 @@ def _sample(operator: str, dims: tuple[tuple[str, int], ...], seed: int) -> dict
 def forms_for(operator: str, dtype: str, dims: Mapping[str, int]) -> list[cuda.Form]:
     """The forms that take this shape; recordings are left to the clock."""
     return [
-        form for form in cuda.forms()
+        form for form in cuda.here()
         if form.operator == operator and dtype in form.dtypes and form.fits(dims) and not form.graph
-        and (not form.triton or cuda.has_triton())
     ]  # fmt: skip
 
 

@@ -49,9 +49,8 @@ class Cuda:
                 form.operator, NAME, DEVICE, dtype, partial(prepare, form, dtype), form.fits, form.priority,
                 fused=form.fused, variant=form.variant,
             )
-            for form in forms()
+            for form in here()
             for dtype in form.dtypes
-            if not form.triton or has_triton()
         ]  # fmt: skip
 
 
@@ -59,18 +58,27 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
+def here() -> list[Form]:
+    """The forms that this device and what is installed can run."""
+    import torch
+
+    hopper = torch.cuda.is_available() and torch.cuda.get_device_capability(0) >= (9, 0)
+    return [form for form in forms() if (has_triton() or not form.triton) and (hopper or not form.hopper)]
+
+
 class Form:
     """One way to run an operator: the function's file and name, the dtypes and shapes it takes.
 
-    `arguments`: which of `precision` (how float32 operands reach the matrix units) and the operator's attributes it takes.
+    `more`: arguments of this form alone; `graph`: recorded once and replayed; `hopper`: needs compute capability 9.0.
     """
 
     def __init__(
         self, operator: str, variant: str, source: str, function: str, dtypes: tuple[str, ...] = FLOATS, *,
-        priority: int = 10, fused: bool = True, fits: Fits = always, graph: bool = False,
+        priority: int = 10, fused: bool = True, fits: Fits = always, graph: bool = False, hopper: bool = False, **more: Any,
     ) -> None:  # fmt: skip
         self.operator, self.variant, self.source, self.function = operator, variant, source, function
         self.dtypes, self.priority, self.fused, self.fits, self.graph = dtypes, priority, fused, fits, graph
+        self.hopper, self.more = hopper, more
 
     @property
     def triton(self) -> bool:
@@ -122,8 +130,12 @@ def forms() -> list[Form]:
         Form("moe_experts", "gathered", lib, "moe_gathered", priority=5, fits=_few),
         Form("moe_experts", "grouped", lib, "moe_grouped", ("bfloat16",), priority=15, fits=_deep_enough("D", "F")),
         Form("moe_experts", "triton", own, "moe_experts", priority=20),
+        Form("moe_experts", "triton-low", own, "moe_experts", priority=18, step=-1),
+        Form("moe_experts", "triton-tall", own, "moe_experts", priority=18, step=1),
+        Form("moe_experts", "triton-early", own, "moe_experts", priority=19, hopper=True, early=True),
         Form("moe_experts", "graph", own, "moe_experts", priority=30, fits=_small, graph=True),
         Form("moe_experts", "few", own, "moe_few", dense, priority=35, fits=_few),
+        Form("moe_experts", "few-early", own, "moe_few", dense, priority=34, fits=_few, hopper=True, early=True),
         Form("moe_experts", "few-graph", own, "moe_few", dense, priority=40, fits=_few, graph=True),
         Form("topk_gate", "steps", lib, "gate_steps", ("float32",), priority=0, fused=False),
         Form("topk_gate", "triton", own, "topk_gate", ("float32",), priority=20),
@@ -189,7 +201,7 @@ def bind(
 ) -> Callable[..., Any]:  # fmt: skip
     """The form as a function of its activations alone, on tensors that are on the device."""
     op = OPERATORS[form.operator]
-    function, extra = form.load(), {**op.attributes, **attributes}
+    function, extra = form.load(), {**op.attributes, **attributes, **form.more}
     kind = torch_dtype(dtype)
     if form.triton and dtype == "tf32":
         from modelhub.hal.backends.cuda_torch import round_tf32

@@ -22,6 +22,7 @@ class Graphed:
         self._function, self._most = function, most
         self._records: dict[tuple[Any, ...], tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Any]] = {}
 
+    @torch.inference_mode()  # buffers made in that mode may only be written in it
     def __call__(self, *inputs: Tensor) -> Any:
         """The function's answer. Raises whatever recording raises; RuntimeError when there are too many shapes."""
         key = tuple((tuple(each.shape), each.dtype) for each in inputs)

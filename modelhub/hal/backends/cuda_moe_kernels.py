@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from modelhub.hal.backends.cuda_kernels import activate, to_tf32
 
 
+@triton.jit
+def after_previous(EARLY: tl.constexpr):
+    """Launched EARLY, while the kernel before still runs: wait until what it wrote is there, then let the next one come."""
+    if EARLY:
+        gdc_wait()
+        gdc_launch_dependents()
+
+
 @triton.jit(do_not_specialize=["pairs", "capacity"])
-def sort_pairs(weights, chosen, counts, members, pairs, capacity, experts, BLOCK: tl.constexpr):
+def sort_pairs(
+    weights, chosen, counts, members, pairs, capacity, experts, EARLY: tl.constexpr, BLOCK: tl.constexpr
+):
     """Each expert's pairs, in any order, and how many they are; `counts` must be zero before.
 
     Shapes: weights and chosen (pairs), counts (experts) int32, members (experts, capacity) int32. The order within an
@@ -21,6 +32,7 @@ def sort_pairs(weights, chosen, counts, members, pairs, capacity, experts, BLOCK
     """
     pair = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = pair < pairs
+    after_previous(EARLY)
     weight = tl.load(weights + pair, mask=inside, other=0.0)
     expert = tl.load(chosen + pair, mask=inside, other=0).to(tl.int32)
     used = inside & (weight != 0.0) & (expert >= 0) & (expert < experts)
@@ -32,7 +44,7 @@ def sort_pairs(weights, chosen, counts, members, pairs, capacity, experts, BLOCK
 def grouped_linear(
     x, w, out, counts, members, capacity, experts, columns, depth,
     SHARE: tl.constexpr, KIND: tl.constexpr, PRECISION: tl.constexpr, ROUND: tl.constexpr, EVEN: tl.constexpr,
-    WIDTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    WIDTH: tl.constexpr, EARLY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """out[pair] = activation(w[expert of pair] · x[pair // SHARE]) for every pair in use.
 
@@ -44,6 +56,7 @@ def grouped_linear(
     across = tl.cdiv(columns, BN)
     block, block_n = pid // across, pid % across
     every = tl.arange(0, WIDTH)
+    after_previous(EARLY)
     count = tl.load(counts + every, mask=every < experts, other=0)
     blocks = (count + BM - 1) // BM
     ends = tl.cumsum(blocks, 0)
@@ -80,7 +93,9 @@ def grouped_linear(
 
 
 @triton.jit
-def mix(parts, weights, chosen, out, width, experts, K: tl.constexpr, BLOCK: tl.constexpr):
+def mix(
+    parts, weights, chosen, out, width, experts, K: tl.constexpr, EARLY: tl.constexpr, BLOCK: tl.constexpr
+):
     """out[token] = Σ weight · parts[pair], in slot order, so twice the same input gives twice the same bits.
 
     Shapes: parts (tokens · K, width), weights and chosen (tokens, K), out (tokens, width).
@@ -88,6 +103,7 @@ def mix(parts, weights, chosen, out, width, experts, K: tl.constexpr, BLOCK: tl.
     token = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), dtype=tl.float32)
+    after_previous(EARLY)
     for slot in tl.static_range(K):
         weight = tl.load(weights + token * K + slot).to(tl.float32)
         expert = tl.load(chosen + token * K + slot).to(tl.int32)
@@ -100,13 +116,14 @@ def mix(parts, weights, chosen, out, width, experts, K: tl.constexpr, BLOCK: tl.
 @triton.jit
 def few_up(
     x, w, weights, chosen, out, experts, columns, depth,
-    K: tl.constexpr, KIND: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    K: tl.constexpr, KIND: tl.constexpr, EARLY: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """out[pair] = activation(w[expert] · x[token]) as vector products: for a few tokens, where reading weights is all the time.
 
     Shapes: x (tokens, depth), w (experts, columns, depth), out (tokens · K, columns) float32. Grid: (pairs, columns / BN).
     """
     pair = tl.program_id(0)
+    after_previous(EARLY)
     weight = tl.load(weights + pair)
     expert = tl.load(chosen + pair).to(tl.int32)
     if (weight == 0.0) | (expert < 0) | (expert >= experts):
@@ -127,7 +144,8 @@ def few_up(
 
 @triton.jit
 def few_down(
-    hidden, w, weights, chosen, out, experts, columns, depth, K: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr
+    hidden, w, weights, chosen, out, experts, columns, depth,
+    K: tl.constexpr, EARLY: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """out[token] = Σ weight · (w[expert] · hidden[pair]): the second product and the mix in one.
 
@@ -137,6 +155,7 @@ def few_down(
     column = tl.program_id(1) * BN + tl.arange(0, BN)
     k = tl.arange(0, BK)
     total = tl.zeros((BN, BK), dtype=tl.float32)
+    after_previous(EARLY)
     for slot in tl.static_range(K):
         weight = tl.load(weights + token * K + slot).to(tl.float32)
         expert = tl.load(chosen + token * K + slot).to(tl.int32)

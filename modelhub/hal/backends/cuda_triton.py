@@ -44,10 +44,16 @@ _SINGLE = (
 )  # fmt: skip
 
 
-def tile_for(rows: float, dtype: torch.dtype) -> Tile:
-    """The tile for a product of so many rows (per expert, where there are experts)."""
+def tile_for(rows: float, dtype: torch.dtype, step: int = 0) -> Tile:
+    """The tile for a product of so many rows (per expert, where there are experts), or one `step` lower (-1) or taller (1)."""
     table = _SINGLE if dtype == torch.float32 else _HALF
-    return next((tile for limit, tile in table if rows <= limit), table[-1][1])
+    place = next((index for index, (limit, _) in enumerate(table) if rows <= limit), len(table) - 1)
+    return table[max(0, min(len(table) - 1, place + step))][1]
+
+
+def _early(early: bool) -> dict[str, bool]:
+    """Launch options of a kernel that may start while the one before it ends (programmatic dependent launch, Hopper)."""
+    return {"launch_pdl": True} if early else {}
 
 
 def _rounds(x: Tensor, precision: str) -> bool:
@@ -150,11 +156,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, precision: str = "t
 
 def moe_experts(
     x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, w2: Tensor, activation: str = "silu",
-    precision: str = "tf32",
+    precision: str = "tf32", step: int = 0, early: bool = False,
 ) -> Tensor:  # fmt: skip
     """Each token's experts, mixed, as two grouped products over pairs sorted by expert; nothing is asked of the host.
 
-    Shapes: x (T, D), weights (T, K) float32, experts (T, K) int64, w1 (E, F, D), w2 (E, D, F) -> (T, D).
+    Shapes: x (T, D), weights (T, K) float32, experts (T, K) int64, w1 (E, F, D), w2 (E, D, F) -> (T, D). `step`: see
+    `tile_for`; `early`: each kernel is launched before the one ahead has ended.
     """
     tokens, width = x.shape
     count, k = w1.size(0), experts.size(1)
@@ -162,48 +169,69 @@ def moe_experts(
     counts = torch.zeros(count, dtype=torch.int32, device=x.device)
     members = torch.empty((count, pairs), dtype=torch.int32, device=x.device)
     moe.sort_pairs[(triton.cdiv(pairs, PAIRS_A_PROGRAM),)](
-        weights, experts, counts, members, pairs, pairs, count, BLOCK=PAIRS_A_PROGRAM, num_warps=4
+        weights,
+        experts,
+        counts,
+        members,
+        pairs,
+        pairs,
+        count,
+        EARLY=early,
+        BLOCK=PAIRS_A_PROGRAM,
+        num_warps=4,
+        **_early(early),
     )
-    up = _grouped(x, w1, counts, members, pairs, k, activation, precision)
-    parts = _grouped(up, w2, counts, members, pairs, 1, "none", precision)
+    how = _How(counts, members, pairs, precision, tile_for(pairs / count, x.dtype, step), early)
+    parts = _grouped(_grouped(x, w1, k, activation, how), w2, 1, "none", how)
     out = torch.empty_like(x)
     block = min(1024, triton.next_power_of_2(width))
     moe.mix[(tokens, triton.cdiv(width, block))](
-        parts, weights, experts, out, width, count, K=k, BLOCK=block, num_warps=max(1, min(4, block // 128))
-    )
+        parts, weights, experts, out, width, count, K=k, EARLY=early, BLOCK=block, num_warps=max(1, min(4, block // 128)),
+        **_early(early),
+    )  # fmt: skip
     return out
 
 
-def _grouped(
-    x: Tensor, w: Tensor, counts: Tensor, members: Tensor, pairs: int, share: int, activation: str, precision: str
-) -> Tensor:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What both grouped products share: who is whose, and how to run."""
+
+    counts: Tensor
+    members: Tensor
+    pairs: int
+    precision: str
+    tile: Tile
+    early: bool
+
+
+def _grouped(x: Tensor, w: Tensor, share: int, activation: str, how: _How) -> Tensor:
     experts, columns, depth = w.shape
-    tile = tile_for(pairs / experts, x.dtype)
+    tile, pairs = how.tile, how.pairs
     blocks = min(pairs, pairs // tile.m + experts)  # the most that any spread of pairs over experts needs
     out = torch.empty((pairs, columns), dtype=x.dtype, device=x.device)
     moe.grouped_linear[(blocks * triton.cdiv(columns, tile.n),)](
-        x, w, out, counts, members, pairs, experts, columns, depth, SHARE=share, KIND=ACTIVATIONS[activation],
-        PRECISION=precision, ROUND=_rounds(x, precision) and activation != "none", EVEN=depth % tile.k == 0,
-        WIDTH=max(256, triton.next_power_of_2(experts)), BM=tile.m, BN=tile.n, BK=tile.k,
-        num_warps=tile.warps, num_stages=tile.stages,
+        x, w, out, how.counts, how.members, pairs, experts, columns, depth, SHARE=share, KIND=ACTIVATIONS[activation],
+        PRECISION=how.precision, ROUND=_rounds(x, how.precision) and activation != "none", EVEN=depth % tile.k == 0,
+        WIDTH=max(256, triton.next_power_of_2(experts)), EARLY=how.early, BM=tile.m, BN=tile.n, BK=tile.k,
+        num_warps=tile.warps, num_stages=tile.stages, **_early(how.early),
     )  # fmt: skip
     return out
 
 
 def moe_few(
-    x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, w2: Tensor, activation: str = "silu"
-) -> Tensor:
+    x: Tensor, weights: Tensor, experts: Tensor, w1: Tensor, w2: Tensor, activation: str = "silu", early: bool = False
+) -> Tensor:  # fmt: skip
     """As `moe_experts`, as vector products in float32: for a few tokens. Shapes as there."""
     tokens, width = x.shape
     count, hidden, k = w1.size(0), w1.size(1), experts.size(1)
     up = torch.empty((tokens * k, hidden), dtype=torch.float32, device=x.device)
     out = torch.empty_like(x)
     moe.few_up[(tokens * k, triton.cdiv(hidden, 8))](
-        x, w1, weights, experts, up, count, hidden, width, K=k, KIND=ACTIVATIONS[activation], BN=8,
-        BK=min(512, triton.next_power_of_2(width)), num_warps=4,
+        x, w1, weights, experts, up, count, hidden, width, K=k, KIND=ACTIVATIONS[activation], EARLY=early, BN=8,
+        BK=min(512, triton.next_power_of_2(width)), num_warps=4, **_early(early),
     )  # fmt: skip
     moe.few_down[(tokens, triton.cdiv(width, 4))](
-        up, w2, weights, experts, out, count, width, hidden, K=k, BN=4,
-        BK=min(1024, triton.next_power_of_2(hidden)), num_warps=4,
+        up, w2, weights, experts, out, count, width, hidden, K=k, EARLY=early, BN=4,
+        BK=min(1024, triton.next_power_of_2(hidden)), num_warps=4, **_early(early),
     )  # fmt: skip
     return out
