@@ -193,10 +193,11 @@ def _right_forms(
             if "CUDA error" in str(error):
                 raise
             continue
-        if wrong <= TOLERANCES[dtype]:
+        allowed = cuda.ALLOWED.get(("moe_experts", dtype), TOLERANCES[dtype])
+        if wrong <= allowed:
             found[form.variant] = calls
         else:
-            why = f"error {wrong:.2g} against float64 is over {TOLERANCES[dtype]:g}"
+            why = f"error {wrong:.2g} against float64 is over {allowed:g}"
             journal.failed(f"moe_{form.variant}_{tail}", "us", why, control=True)
     return found
 
