@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 
-from costs.books import direct, fiscal, partitions, rows
+from costs.books import fiscal, partitions, rows
 from costs.books.conflicts import settle_conflicts
 from costs.books.sanity import skewed
 from costs.books.writing import write
@@ -23,7 +23,6 @@ from switchyard.core.clock import from_ns, now
 
 log = logging.getLogger(__name__)
 Event = Mapping[str, Any]
-_prepared: set[datetime] = set()  # months whose partitions this process has seen to
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 
@@ -88,7 +87,9 @@ def _record(usage: list[Event]) -> Recorded:
     moment = now()
     batch = _Batch(moment, int(moment.timestamp() * 1e9), {})
     batch.closed = fiscal.closed_spans({e.get("organisation_id") or 0 for e in usage})
-    _prepare([ns for e in usage if type(ns := e.get("at_ns")) is int and not skewed(ns, batch.moment_ns)])
+    times = [ns for e in usage if type(ns := e.get("at_ns")) is int and not skewed(ns, batch.moment_ns)]
+    if times:
+        partitions.prepare(from_ns(min(times)), from_ns(max(times)))
     with collector_paused():
         written = write(batch.attempts, _transfers(batch, usage, done))
     done.attempts, done.entries = written.attempts, written.entries
@@ -96,18 +97,6 @@ def _record(usage: list[Event]) -> Recorded:
         done.conflicts = settle_conflicts(written, done.times)
     _alert(*batch.alerts.values())
     return done
-
-
-def record_lines(lines: direct.Lines) -> Recorded:
-    """Write what `direct.lines_of` gave, in the caller's transaction; its `odd` events are the caller's to record.
-
-    Raises IntegrityError or DataError when the database refuses any of it: then nothing is written, and `record_events`
-    sorts out what is known, late or unwritable.
-    """
-    times = lines.times()
-    _prepare([int(at.timestamp()) * 10**9 for at in times])
-    direct.write(lines)
-    return Recorded(lines.n_events, lines.n_attempts, lines.n_entries, times=times)
 
 
 def _transfers(batch: _Batch, usage: list[Event], done: Recorded) -> Iterator[Row]:
@@ -133,20 +122,6 @@ def _joined(parts: Iterable[Recorded]) -> Recorded:
         whole.conflicts += part.conflicts
         whole.times += part.times
     return whole
-
-
-def _prepare(times_ns: list[int]) -> None:
-    """Partitions of the months that came; once a month and process."""
-    if not times_ns:
-        return
-    month, last = fiscal.month_start(from_ns(min(times_ns))), from_ns(max(times_ns))
-    months = []
-    while month <= last:
-        months.append(month)
-        month = fiscal.month_end(month)
-    if not _prepared.issuperset(months):
-        partitions.ensure_partitions(months)
-        _prepared.update(months)
 
 
 def _alert(*alerts: Alert) -> None:
@@ -245,7 +220,7 @@ def record_job_cost(
     values["at"], memo = stored(booked_at), "; ".join(filter(None, (said, memo)))[:200]
     entries = [rows.transfer_row(values, batch.recorded_at, memo, job_id)] if cost else []
     with transaction.atomic():
-        _prepare([int(booked_at.timestamp() * 1e9)])
+        partitions.prepare(booked_at, booked_at)
         write([rows.attempt_row(values)], entries)
         _alert(*batch.alerts.values())
     return cost

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import django
@@ -120,10 +123,8 @@ def money(bodies: list[bytes]) -> None:
         if not direct.usable():
             metering.record_events([orjson.loads(body) for body in batch])
             continue
-        with collector_paused():
-            lines = direct.lines_of([read_event(body) for body in batch], time.time_ns())
-            with transaction.atomic():
-                metering.record_lines(lines)
+        with collector_paused(), transaction.atomic():
+            direct.write(map(read_event, batch), time.time_ns())
 
 
 def whole(consumer: Any, bodies: list[bytes]) -> None:
@@ -147,6 +148,18 @@ def fill(consumer: Any, bodies: list[bytes]) -> None:
             pipe.execute()
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """A Valkey of ours; gives its address."""
+    from tests.fakes.valkey import ValkeyServer
+
+    server = ValkeyServer(folder)
+    try:
+        yield server.start().url
+    finally:
+        server.stop()
+
+
 def measure(count: int, repeats: int) -> dict[str, Any]:
     from django.core.management import call_command
 
@@ -154,14 +167,13 @@ def measure(count: int, repeats: int) -> dict[str, Any]:
     from costs.models import Attempt, LedgerEntry
     from switchyard.gateway.consumer import Consumer
     from tests import factories
-    from tests.fakes.valkey import ValkeyServer
 
     call_command("migrate", verbosity=0)
     organisation = factories.make_organisation(slug="ingest")
     series: dict[str, list[Taken]] = defaultdict(list)
     session, wanted = Session(), 2_000
-    with ValkeyServer() as valkey:
-        consumer = Consumer(valkey.url)
+    with tempfile.TemporaryDirectory(prefix="sy-v-", dir="/tmp") as folder, running(Path(folder)) as url:
+        consumer = Consumer(url)
         whole(consumer, events(2_000, organisation.pk, 0))  # connections, partitions, plans
         for number in range(repeats):
             for name in ("money", "whole", "stream")[: 2 + (session.process is not None)]:

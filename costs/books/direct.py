@@ -7,23 +7,26 @@ there as a whole. Both write the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
 from django.db import connection
+from django.db.models import Max
 
-from costs.books import fiscal
+from costs.books import fiscal, partitions
 from costs.books.events import UNREADABLE, Call, UsageEvent, legs_of, read_calls
 from costs.books.sanity import AHEAD_NS, BEHIND_NS
 from costs.ledger import credit_account, expense_account
-from costs.models import LEGS, Attempt, LedgerEntry
+from costs.models import LEGS, Attempt, FiscalPeriod, LedgerEntry
 from switchyard.core import binary
+from switchyard.core.clock import from_ns
 
 HOUR_NS = 3_600_000_000_000
 KNOWN_NAMES = 10_000
+SLICE = 320  # parts of rows that are sent together: some 64 of them
 _FIGURES = (
     "attempt", "revision", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens",
     "accelerator_ns", "duration_ms", "cost_nusd",
@@ -54,44 +57,75 @@ _shared: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}  # names → their part
 
 @dataclass(slots=True)
 class Lines:
-    """Rows that can be written, and which events they are of. `odd` are the others' places in what was read."""
+    """What was written, and what wasn't: `odd` are the places of events that must go the long way."""
 
+    events: list[Any] = field(default_factory=list)
+    odd: list[int] = field(default_factory=list)
     attempts: list[bytes] = field(default_factory=list)
-    entries: list[bytes] = field(default_factory=list)
-    n_events: int = 0
     n_attempts: int = 0
     n_entries: int = 0
-    odd: list[int] = field(default_factory=list)
-    hours: set[int] = field(default_factory=set)  # since the epoch
+    hours: set[int] = field(default_factory=set)  # since the epoch, in which something was booked
 
-    def times(self) -> list[datetime]:
-        """An hour each in which something was booked, for the roll-ups."""
-        return [datetime.fromtimestamp(hour * 3600, UTC) for hour in sorted(self.hours)]
+    def touched(self) -> set[tuple[int, datetime]]:
+        """(organisation, hour) to roll up."""
+        hours = [datetime.fromtimestamp(hour * 3600, UTC) for hour in self.hours]
+        return {(pk, hour) for pk in {event.organisation_id for event in self.events} for hour in hours}
 
 
 def usable() -> bool:
     return connection.vendor == "postgresql"
 
 
-def lines_of(events: Sequence[UsageEvent], now_ns: int) -> Lines:
-    """Rows of the events that are as they should be at this moment."""
+def write(source: Iterable[UsageEvent | None], now_ns: int) -> Lines:
+    """Those of the events that are as they should be at this moment, in the caller's transaction; None stands for one that
+    couldn't be read. A generator is asked for the next ones while the database takes those before.
+
+    IntegrityError when something of it is known, or dated into a month that was closed meanwhile; DataError for text that
+    the database can't keep: then the transaction is lost, and nothing is written.
+    """
     lines = Lines()
-    spans = fiscal.closed_spans({event.organisation_id for event in events})
-    ends = [int(end.timestamp()) * 10**9 for closed in spans.values() for _, end in closed]
-    low_ns, high_ns = max([now_ns - BEHIND_NS, *ends]), now_ns + AHEAD_NS
+    ENTRIES.copy(_transfers(lines, source, now_ns))
+    ATTEMPTS.copy(lines.attempts)
+    return lines
+
+
+def _window(now_ns: int) -> tuple[int, int]:
+    """Times that may be booked as they are: no clock gone wrong, after every closed month, in partitions that were seen to."""
+    since = partitions.prepared_since(from_ns(now_ns))
+    if since is None:
+        partitions.prepare(from_ns(now_ns), from_ns(now_ns))
+        since = fiscal.month_start(from_ns(now_ns))
+    closed = FiscalPeriod.objects.filter(state="closed").aggregate(end=Max("end"))["end"]
+    first = max(since, closed) if closed else since
+    return max(now_ns - BEHIND_NS, int(first.timestamp()) * 10**9), now_ns + AHEAD_NS
+
+
+def _transfers(lines: Lines, source: Iterable[UsageEvent | None], now_ns: int) -> Iterator[bytes]:
+    """Rows of the transfers, some at a time; those of the attempts, which go next, are in `lines`."""
+    low_ns, high_ns = _window(now_ns)
     recorded = binary.moment(now_ns)
-    for place, event in enumerate(events):
-        try:
-            calls = read_calls(event.attempts)
-        except UNREADABLE:
+    parts: list[bytes] = []
+    for place, event in enumerate(source):
+        calls = _calls(event, low_ns, high_ns) if event is not None else None
+        if event is None or calls is None:
             lines.odd.append(place)
             continue
-        if all(_sound(call, event, low_ns, high_ns) for call in calls):
-            _add(lines, event, calls, recorded)
-            lines.n_events += 1
-        else:
-            lines.odd.append(place)
-    return lines
+        lines.events.append(event)
+        _add(lines, parts, event, calls, recorded)
+        if len(parts) >= SLICE:
+            yield b"".join(parts)
+            parts.clear()
+    if parts:
+        yield b"".join(parts)
+
+
+def _calls(event: UsageEvent, low_ns: int, high_ns: int) -> list[Call] | None:
+    """The event's attempts; None when one of them is odd."""
+    try:
+        calls = read_calls(event.attempts)
+    except UNREADABLE:
+        return None
+    return calls if all(_sound(call, event, low_ns, high_ns) for call in calls) else None
 
 
 def _sound(call: Call, event: UsageEvent, low_ns: int, high_ns: int) -> bool:
@@ -104,7 +138,8 @@ def _sound(call: Call, event: UsageEvent, low_ns: int, high_ns: int) -> bool:
     )
 
 
-def _add(lines: Lines, event: UsageEvent, calls: Sequence[Call], recorded: int) -> None:
+def _add(lines: Lines, parts: list[bytes], event: UsageEvent, calls: Sequence[Call], recorded: int) -> None:
+    """Rows of an event's transfers to `parts`, those of its attempts to `lines`."""
     request, answering = binary.text(event.request_id), _answering(event, calls)
     names = _event_names(event)
     for index, call in enumerate(calls):
@@ -128,7 +163,7 @@ def _add(lines: Lines, event: UsageEvent, calls: Sequence[Call], recorded: int) 
         lines.hours.add(call.at_ns // HOUR_NS)
         if cost:
             event_id = binary.text(f"{event.request_id}/{call.attempt}/{call.revision}")
-            lines.entries += (
+            parts += (
                 ENTRIES.head, event_id, request, ENTRIES.pack((at, recorded, cost, call.attempt)), shared[1],
             )  # fmt: skip
             lines.n_entries += 1
@@ -156,17 +191,3 @@ def _share(key: tuple[Any, ...]) -> tuple[bytes, bytes]:
     own = names | accounts | {"superseded": False, "job_id": "", "memo": memo, "reverses_id": None}
     _shared[key] = ATTEMPTS.share(own), ENTRIES.share(own)
     return _shared[key]
-
-
-def write(lines: Lines) -> None:
-    """In the caller's transaction. IntegrityError when something of it is known or dated into a month that was closed
-    meanwhile, DataError for text that the database can't keep: then the transaction is lost, and nothing is written."""
-    for layout, parts in ((ENTRIES, lines.entries), (ATTEMPTS, lines.attempts)):
-        if parts:
-            layout.copy(parts)
-
-
-def all_but(items: Iterable[Any], places: Iterable[int]) -> list[Any]:
-    """The items that don't stand at these places."""
-    without = set(places)
-    return [item for place, item in enumerate(items) if place not in without] if without else list(items)

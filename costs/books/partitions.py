@@ -8,7 +8,7 @@ partition below and one above the requests'; DEFAULT takes requests of months th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
@@ -21,6 +21,7 @@ AHEAD = 3  # months that are prepared
 TABLES = {"costs_attempt": "request_id", "costs_ledgerentry": "event_id"}
 PREFIX = "req_"
 AFTER_REQUESTS = "req`"  # the first text behind every `req_…`
+_prepared: set[datetime] = set()  # months whose partitions this process has seen to
 INDEXES = {
     "costs_attempt": [
         "ALTER TABLE costs_attempt ADD CONSTRAINT attempt_metered_once UNIQUE (request_id, attempt, revision)",
@@ -67,6 +68,25 @@ def ensure_partitions(months: Iterable[datetime] = (), *, using: Any = None) -> 
                     _create(cursor, table, key, name, month)
                     made.append(name)
     return made
+
+
+def prepare(first: datetime, last: datetime) -> None:
+    """Partitions of the months from one time to another; once a month and process."""
+    month, months = month_start(first), []
+    while month <= last:
+        months.append(month)
+        month = month_end(month)
+    if not _prepared.issuperset(months):
+        ensure_partitions(months)
+        _prepared.update(months)
+
+
+def prepared_since(at: datetime) -> datetime | None:
+    """The start of the months up to this time's that `prepare` has seen to without a gap; None when it hasn't to the last."""
+    month, first = month_start(at), None
+    while month in _prepared:
+        first, month = month, month_start(month - timedelta(days=1))
+    return first
 
 
 def _create(cursor: Any, table: str, key: str, name: str, month: datetime) -> None:

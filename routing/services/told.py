@@ -6,7 +6,7 @@ the long way (routing.services.records). Both write the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -106,18 +106,21 @@ def _plain_verdict(raw: bytes) -> str | None:
 
 def write_decisions(events: Sequence[ToldEvent]) -> None:
     """In the caller's transaction. IntegrityError when one is known, DataError for what the database can't keep."""
-    parts: list[bytes] = []
+    DECISIONS.copy(_rows(events))
+
+
+def _rows(events: Sequence[ToldEvent]) -> Iterator[bytes]:
+    """Made while the database takes those before."""
     for event in events:
-        verdict = _verdict(event.guard)
-        key = (*_names(event), verdict)
-        shared = _shared.get(key) or _share(key)
-        parts += (
-            DECISIONS.head, binary.text(event.decision_id), binary.text(event.request_id),
-            binary.big(event.other_side_cost_nusd), binary.json_document(_detail(event)), binary.text(event.sealed_answers),
-            DECISIONS.pack((*_figures(event), binary.moment(event.at_ns))), shared,
+        key = (*_names(event), _verdict(event.guard))
+        yield b"".join(
+            (
+                DECISIONS.head, binary.text(event.decision_id), binary.text(event.request_id),
+                binary.big(event.other_side_cost_nusd), binary.json_document(_detail(event)),
+                binary.text(event.sealed_answers), DECISIONS.pack((*_figures(event), binary.moment(event.at_ns))),
+                _shared.get(key) or _share(key),
+            )
         )  # fmt: skip
-    if parts:
-        DECISIONS.copy(parts)
 
 
 def _detail(event: ToldEvent) -> bytes:

@@ -98,8 +98,16 @@ class Layout:
         return struct.pack(f">i{code}", struct.calcsize(">" + code), value)
 
     def copy(self, parts: Iterable[bytes]) -> None:
-        """Write rows into the table. IntegrityError or DataError as any insert; then none of them is written."""
+        """Write rows into the table; none, when there are no parts. IntegrityError or DataError as any insert: then none of
+        them is written. Parts that a generator makes are made while the database, on another core, takes those before."""
+        source = iter(parts)
+        first = next(source, None)
+        if first is None:
+            return
         columns = ", ".join(f'"{name}"' for name in self.columns)
         statement = f"COPY {self.model._meta.db_table} ({columns}) FROM STDIN (FORMAT BINARY)"
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
-            copy.write(b"".join([SIGNATURE, *parts, END]))
+            copy.write(SIGNATURE + first)
+            for part in source:
+                copy.write(part)
+            copy.write(END)

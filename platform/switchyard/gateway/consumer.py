@@ -131,31 +131,22 @@ class Consumer:
     def record_told(self, bodies: Sequence[bytes]) -> Sequence[int]:
         """Usage events that are as they should be, straight into the tables in one transaction (PostgreSQL only); gives the
         places of those which weren't recorded. Raises only when the database is away."""
-        everything = range(len(bodies))
         if not direct.usable():
-            return everything
-        with collector_paused():
-            read = [told.read_told(body) for body in bodies]
-            places = [place for place, event in enumerate(read) if event is not None]
-            events = [event for event in read if event is not None]
-            try:
-                lines = direct.lines_of(events, time.time_ns())
-                plain = direct.all_but(events, lines.odd)
-                with transaction.atomic():
-                    booked = metering.record_lines(lines)
-                    told.write_decisions(plain)
-            except OperationalError:
-                raise
-            except (IntegrityError, DataError) as error:
-                log.info("a batch of %d events goes the long way: %.200s", len(bodies), error)
-                return everything
-            except Exception:
-                log.exception(
-                    "a batch of %d events can't go the straight way: it goes the long one", len(bodies)
-                )
-                return everything
-        self._touched |= {(pk, hour) for pk in {e.organisation_id for e in plain} for hour in booked.times}
-        return sorted(set(everything) - set(direct.all_but(places, lines.odd)))
+            return range(len(bodies))
+        try:
+            with collector_paused(), transaction.atomic():
+                lines = direct.write(map(told.read_told, bodies), time.time_ns())
+                told.write_decisions(lines.events)
+        except OperationalError:
+            raise
+        except (IntegrityError, DataError) as error:
+            log.info("a batch of %d events goes the long way: %.200s", len(bodies), error)
+            return range(len(bodies))
+        except Exception:
+            log.exception("a batch of %d events can't go the straight way: it goes the long one", len(bodies))
+            return range(len(bodies))
+        self._touched |= lines.touched()
+        return lines.odd
 
     def _deliver(self, events: Sequence[Any]) -> None:
         """Record them together, or one by one where one of them can't be: the good ones of a bad batch are kept, the others

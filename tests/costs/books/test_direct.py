@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costs import metering
-from costs.books import direct, rows
+from costs.books import direct, partitions, rows
 from costs.books.closing import close_period, ensure_periods
 from costs.books.events import UNREADABLE, Call, UsageEvent, read_event
 from costs.books.verification import verify_books
@@ -41,10 +41,8 @@ def with_legs(attempt: dict[str, Any], *legs: int) -> dict[str, Any]:
 
 def straight(*events: Mapping[str, Any]) -> list[int]:
     """Write them the straight way; gives the places of those left over."""
-    lines = direct.lines_of([read_event(body(event)) for event in events], now_ns())
     with transaction.atomic():
-        metering.record_lines(lines)
-    return lines.odd
+        return direct.write([read_event(body(event)) for event in events], now_ns()).odd
 
 
 def rows_of(model: Any, request_id: str) -> list[dict[str, Any]]:
@@ -133,7 +131,17 @@ def taken(event: Mapping[str, Any]) -> bool:
         told = read_event(body(event))
     except UNREADABLE:
         return False
-    return direct.lines_of([told], now_ns()).odd == []
+    lines = direct.Lines()
+    list(direct._transfers(lines, [told], now_ns()))
+    return lines.odd == []
+
+
+def test_a_month_nobody_prepared_goes_the_long_way_which_prepares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions, "_prepared", set())
+    plain, last_month = [with_legs(make_attempt(), 3)], now().replace(day=1) - timedelta(days=3)
+    assert taken(make_event(*plain, at=now())) and not taken(make_event(*plain, at=last_month))
+    metering.record_events([make_event(*plain, at=last_month, request_id=new_id("req"))])
+    assert taken(make_event(*plain, at=last_month))
 
 
 def test_wrong_clocks_and_closed_months_are_left_to_the_long_way() -> None:
@@ -142,6 +150,7 @@ def test_wrong_clocks_and_closed_months_are_left_to_the_long_way() -> None:
     for days in (-401, 1):
         assert not taken(make_event(*plain, at=now() + timedelta(days=days)))
     last_month = now().replace(day=1) - timedelta(days=3)
+    partitions.prepare(last_month, now())
     assert taken(make_event(*plain, at=last_month))
     ensure_periods(1)
     with pytest.MonkeyPatch.context() as patched:

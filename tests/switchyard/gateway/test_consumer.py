@@ -121,8 +121,8 @@ def test_nothing_is_acknowledged_while_the_database_is_away(
         raise OperationalError("no database")
 
     with monkeypatch.context() as patched:
-        for way in ("record_events", "record_lines"):
-            patched.setattr(consuming.metering, way, away)
+        patched.setattr(consuming.metering, "record_events", away)
+        patched.setattr(consuming.direct, "write", away)
         with pytest.raises(OperationalError):
             ledger.step()
     assert ledger.redis.xlen(STREAM) == 1 and not DecisionRecord.objects.exists()
