@@ -12,6 +12,7 @@ from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDay, TruncHour
 
 from costs.models import LEGS, Attempt, RollupMark, Spend, SpendDay, SpendHour
+from costs.reading import once
 from switchyard.core.bulk import grouped_by_hash
 from switchyard.core.clock import now
 
@@ -171,7 +172,7 @@ def mark() -> None:
 
 def as_of() -> datetime:
     """When the roll-ups were last level with the ledger; now, when nothing ever happened."""
-    found = RollupMark.objects.filter(name=MARK).first()
+    found = once("as_of", lambda: RollupMark.objects.filter(name=MARK).first())
     return found.at if found else now()
 
 

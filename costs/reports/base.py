@@ -16,23 +16,17 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 from django.db.models.functions import TruncHour
 
-from costs.models import LEGS, Attempt, SpendHour
+from costs.models import Attempt, SpendHour
+from costs.reports.cells import LEG_SUMS as LEG_SUMS
+from costs.reports.cells import NAMES, SUMS, by, cells, daily, summed
 from costs.rollups import FROM_ATTEMPTS, LATER_FIELDS, hour_of
 from switchyard.core.money import largest_remainder
 from switchyard.tenancy.querysets import Scope
 
-NAMES = ("lob", "application", "workload", "deployment", "model", "side", "node", "purpose")
 TIMES = {"month": "%Y-%m", "week": "%G-W%V", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
-LEG_SUMS = tuple(f"{leg}_nusd" for leg in LEGS)
-SUMS = (
-    "requests", "answers", "errors", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens",
-    "reasoning_tokens", "accelerator_ns", "cost_nusd", "variance_nusd", "answered_cost_nusd", "other_side_cost_nusd",
-    "other_side_known", "other_side_own_cost_nusd", "judged", "correct", "saved_cache_nusd", "saved_batch_nusd",
-    *LEG_SUMS,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +81,57 @@ def narrowed(rows: Any, only: Mapping[str, str | None]) -> Any:
     return rows.filter(**{name: value for name, value in only.items() if value})
 
 
-def grouped(
-    rows: QuerySet[SpendHour], groups: list[str], zone: tzinfo, raw: QuerySet[Attempt] | None = None
-) -> dict[str, dict[str, int]]:
-    """Key → sums, sorted by key. Hours are put into local days here: there are few of them.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose spending of when: `only` narrows it to one value of some of NAMES, `judged` to what somebody judged."""
 
-    `raw`: the attempts behind the rows; given, an hour that lies in two days is shared out between them.
+    scope: Scope
+    start: datetime
+    end: datetime
+    lob: str | None = None
+    only: Mapping[str, str | None] = field(default_factory=dict)
+    judged: bool = False
+
+    def narrow(self, rows: Any) -> Any:
+        """The roll-up's rows that are meant."""
+        rows = narrowed(rows, {"lob": self.lob, **self.only})
+        return rows.filter(judged__gt=0) if self.judged else rows
+
+
+def grouped(asked: Asked, groups: list[str], zone: tzinfo) -> dict[str, dict[str, int]]:
+    """Key → sums, sorted by key.
+
+    Without times by the period's cells, by UTC days from the daily roll-up. Hours, and days of other zones, are put together
+    from hourly rows here: there are few of them. An hour that lies in two local days is shared out between them.
     """
-    names = [g for g in groups if g in NAMES]
-    times = [g for g in groups if g in TIMES]
-    fields = [*names, "start"] if times else names
+    names, times = [g for g in groups if g in NAMES], [g for g in groups if g in TIMES]
     found: dict[str, dict[str, int]] = {}
-    sums_of = {f"{n}_": Sum(n) for n in SUMS}
-    asked = rows.order_by().values(*fields).annotate(**sums_of) if fields else [rows.aggregate(**sums_of)]
-    plain = [{**{f: row[f] for f in fields}, **{n: row[f"{n}_"] or 0 for n in SUMS}} for row in asked]
-    if times and raw is not None:
-        plain = _shared_out(plain, names, times, zone, raw)
-    for row in plain:
-        parts = [row[g] if g in NAMES else row["start"].astimezone(zone).strftime(TIMES[g]) for g in groups]
-        sums = found.setdefault("|".join(parts), dict.fromkeys(SUMS, 0))
-        for name in SUMS:
-            sums[name] += row[name]
+    for start, values, sums in _parts(asked, names, times, zone):
+        of = dict(zip(names, values, strict=True))
+        parts = [of[g] if g in of else start.astimezone(zone).strftime(TIMES[g]) for g in groups]
+        key = "|".join(parts)
+        known = found.get(key)
+        found[key] = sums if known is None else {name: known[name] + sums[name] for name in SUMS}
     return dict(sorted(found.items()))
+
+
+def _parts(
+    asked: Asked, names: list[str], times: list[str], zone: tzinfo
+) -> Iterable[tuple[datetime, tuple[Any, ...], dict[str, int]]]:
+    """(when, values of `names`, sums)."""
+    if not times:
+        kept = (lambda sums: sums["judged"] > 0) if asked.judged else None
+        found = by(cells(asked.scope, asked.start, asked.end, asked.lob, **asked.only), names, kept)
+        return [(asked.start, values, sums) for values, sums in found.items()]
+    if "hour" not in times and str(zone) == "UTC":
+        return daily(asked.scope, asked.start, asked.end, names, asked.narrow)
+    rows = asked.narrow(spend_rows(asked.scope, asked.start, asked.end, None))
+    fields = [*names, "start"]
+    plain = [dict(zip((*fields, *SUMS), row, strict=True)) for row in summed(rows, fields)]
+    if not asked.judged:
+        raw = raw_rows(asked.scope, asked.start, asked.end, asked.lob, **asked.only)
+        plain = _shared_out(plain, names, times, zone, raw)
+    return [(row["start"], tuple(row[n] for n in names), {n: row[n] for n in SUMS}) for row in plain]
 
 
 def _shared_out(

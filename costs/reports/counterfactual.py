@@ -12,9 +12,8 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, Protocol
 
-from django.db.models import Q, Sum
-
-from costs.reports.base import SUMS, Report, groups_of, spend_rows, zone_of
+from costs.reports.base import Report, groups_of, zone_of
+from costs.reports.cells import SUMS, by, cells
 from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
 
@@ -114,18 +113,16 @@ def _by_earlier_mix(now: Sides, before: Sides | None) -> dict[str, Any]:
 
 def by_workload(scope: Scope, start: datetime, end: datetime, lob: str | None) -> dict[Key, Sides]:
     """(workload, line of business) → side → sums of what answers did, and "other_purposes_nusd": what all else cost."""
-    answers = Q(purpose=ANSWERS)
-    rows = (
-        spend_rows(scope, start, end, lob)
-        .order_by("lob", "workload", "side")
-        .values("lob", "workload", "side")
-        .annotate(other_=Sum("cost_nusd", filter=~answers), **{f"{n}_": Sum(n, filter=answers) for n in SUMS})
-    )
     found: dict[Key, Sides] = {}
-    for row in rows:
-        of_one = found.setdefault((row["workload"], row["lob"]), {})
-        sums = {n: row[f"{n}_"] or 0 for n in SUMS}
-        of_one[row["side"]] = sums | {"other_purposes_nusd": row["other_"] or 0}
+    names = ("lob", "workload", "side", "purpose")
+    for (of, workload, side, purpose), sums in sorted(by(cells(scope, start, end, lob), names).items()):
+        nothing = dict.fromkeys((*SUMS, "other_purposes_nusd"), 0)
+        kept = found.setdefault((workload, of), {}).setdefault(side, nothing)
+        if purpose != ANSWERS:
+            kept["other_purposes_nusd"] += sums["cost_nusd"]
+            continue
+        for name in SUMS:
+            kept[name] += sums[name]
     return dict(sorted(found.items()))
 
 

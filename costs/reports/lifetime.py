@@ -19,7 +19,8 @@ from costs.lifetime import (
     monthly,
 )
 from costs.models import LabelHour, SpendDay, WorkloadPlan
-from costs.reports.base import Report, groups_of, spend_rows, zone_of
+from costs.reports.base import Report, groups_of, zone_of
+from costs.reports.cells import by, cells
 from costs.rollups import HOUR, as_of, hour_of
 from switchyard.core.money import usd_to_nusd
 from switchyard.tenancy.querysets import Scope
@@ -127,14 +128,16 @@ def _planned(plan: WorkloadPlan, span: Span) -> Lifetime:
 
 def _inference(scope: Scope, span: Span, lob: str | None) -> Iterable[tuple[Key, Lifetime]]:
     """All that the roll-ups hold but training: answers, and the shadow and judge calls around them."""
-    rows = spend_rows(scope, span.start, span.end, lob).exclude(purpose__in=TRAINING)
-    sums = rows.order_by().values("lob", "workload", "purpose")
-    for row in sums.annotate(n=Sum("answers"), metered=Sum("cost_nusd"), variance=Sum("variance_nusd")):
-        answers = row["n"] if row["purpose"] == "answer" else 0
-        yield (
-            (row["lob"], row["workload"]),
-            Lifetime(answers=answers, metered_nusd=row["metered"], variance_nusd=row["variance"]),
-        )
+    found = by(cells(scope, span.start, span.end, lob), ("lob", "workload", "purpose"))
+    for (of, workload, purpose), sums in found.items():
+        if purpose not in TRAINING:
+            answers = sums["answers"] if purpose == "answer" else 0
+            yield (
+                (of, workload),
+                Lifetime(
+                    answers=answers, metered_nusd=sums["cost_nusd"], variance_nusd=sums["variance_nusd"]
+                ),
+            )
 
 
 def _training(

@@ -6,7 +6,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from costs.reports.base import Report, grouped, groups_of, spend_rows, totals_of, zone_of
+from costs.reports.base import Asked, Report, grouped, groups_of, totals_of, zone_of
 from costs.rollups import as_of
 from costs.statistics import wilson
 from switchyard.tenancy.querysets import Scope
@@ -28,7 +28,7 @@ def accuracy(
     tz: str = "UTC",
 ) -> Report:
     """Rows {"key", "correct", "judged", "rate", "low", "high"}: Wilson 95 %; groups without a judgement are left out."""
-    found = grouped(spend_rows(scope, start, end, lob).filter(judged__gt=0), groups_of(group), zone_of(tz))
+    found = grouped(Asked(scope, start, end, lob, judged=True), groups_of(group), zone_of(tz))
     rows = [{"key": key} | _accuracy_row(sums) for key, sums in found.items()]
     return Report("accuracy", as_of(), rows, _accuracy_row(totals_of(found.values())))
 
@@ -71,6 +71,6 @@ def cost_per_correct(
     `cost_nusd` (nano-dollars) is what answers cost, their failed attempts in it: shadows, judges, evaluations and training
     answer nobody, so their cost is divided by nobody's right answers.
     """
-    found = grouped(spend_rows(scope, start, end, lob, purpose="answer"), groups_of(group), zone_of(tz))
+    found = grouped(Asked(scope, start, end, lob, {"purpose": "answer"}), groups_of(group), zone_of(tz))
     rows = [{"key": key} | _per_correct(sums) for key, sums in found.items()]
     return Report("cost-per-correct", as_of(), rows, _per_correct(totals_of(found.values())))

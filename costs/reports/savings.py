@@ -7,9 +7,8 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
-from django.db.models import Sum
-
-from costs.reports.base import Report, groups_of, spend_rows, zone_of
+from costs.reports.base import Report, groups_of, zone_of
+from costs.reports.cells import by, cells
 from costs.reports.counterfactual import ANSWERS, Sides, by_workload
 from costs.rollups import as_of
 from switchyard.tenancy.querysets import Scope
@@ -97,17 +96,16 @@ def _compressed(
     teachers = _teachers(scope.organisation_id)
     if not teachers:
         return {}
-    rows = spend_rows(scope, start, end, lob, purpose=ANSWERS, side="private")
-    rows = rows.filter(deployment__in={d for d, _ in teachers})
     names = ("lob", "workload", "deployment")
+    at_home = by(cells(scope, start, end, lob, purpose=ANSWERS, side="private"), names)
     found: dict[tuple[str, str], tuple[int, bool]] = {}
-    for row in rows.order_by().values(*names).annotate(n=Sum("answers"), cost=Sum("answered_cost_nusd")):
-        if (row["deployment"], row["workload"]) not in teachers or not row["n"]:
+    for (of, workload, deployment), sums in at_home.items():
+        if (deployment, workload) not in teachers or not sums["answers"]:
             continue
-        each = teachers[row["deployment"], row["workload"]]
-        amount, unknown = found.get((row["workload"], row["lob"]), (0, False))
-        saved = 0 if each is None else round(Fraction(each) * row["n"]) - row["cost"]
-        found[row["workload"], row["lob"]] = (amount + saved, unknown or each is None)
+        each = teachers[deployment, workload]
+        amount, unknown = found.get((workload, of), (0, False))
+        saved = 0 if each is None else round(Fraction(each) * sums["answers"]) - sums["answered_cost_nusd"]
+        found[workload, of] = (amount + saved, unknown or each is None)
     return found
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from costs.models import LEGS
-from costs.reports.base import TIMES, Report, grouped, groups_of, raw_rows, spend_rows, totals_of, zone_of
+from costs.reports.base import TIMES, Asked, Report, grouped, groups_of, totals_of, zone_of
 from costs.reports.labels import labels_by
 from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
@@ -51,10 +51,9 @@ def spend(
     start = hour_of(start)
     before = start - (end - start)
     names = [g for g in groups if g != TOKEN_CLASS]
-    rows, raw = spend_rows(scope, start, end, lob, **only), raw_rows(scope, start, end, lob, **only)
-    found = grouped(rows, names, zone, raw)
+    found = grouped(Asked(scope, start, end, lob, only), names, zone)
     # The hour that the earlier period ends in is this one's, whole.
-    past = grouped(spend_rows(scope, before, start, lob, **only), [n for n in names if n not in TIMES], zone)
+    past = grouped(Asked(scope, before, start, lob, only), [n for n in names if n not in TIMES], zone)
     total, was = totals_of(found.values()), totals_of(past.values())
     labels = labels_by(scope=scope, start=start, end=end, groups=groups, zone=zone, lob=lob, only=only)
     if TOKEN_CLASS in groups:
@@ -145,7 +144,7 @@ def share(
     first = groups_of(group)[0]
     if first == "side":
         raise ValueError("The share is of the sides already: group it by something else.")
-    found = grouped(spend_rows(scope, start, end, lob), [first, "side"], zone_of(tz))
+    found = grouped(Asked(scope, start, end, lob), [first, "side"], zone_of(tz))
     rows: dict[str, dict[str, Any]] = {}
     for both, sums in found.items():
         key, _, side = both.rpartition("|")

@@ -15,6 +15,7 @@ from costs.lifetime import MONTH_S
 from costs.models import BusinessEvent, SpendHour, WorkloadPlan
 from costs.plans import Reported, change_plan, create_plan, report_events, set_plan
 from costs.reports.units import unit_economics
+from costs.rollups import refresh_days
 from switchyard.audit.models import AuditEvent
 from switchyard.core.clock import now
 from switchyard.core.errors import Conflict, InvalidRequest, NotFound, ValidationFailed
@@ -142,6 +143,7 @@ def answered(lob: Any, at: datetime, answers: int, cost: str, workload: str = "t
         organisation_id=lob.organisation_id, start=at, lob=lob.slug, workload=workload, deployment="d", model="m",
         side="external", answers=answers, cost_nusd=usd(cost),
     )  # fmt: skip
+    refresh_days(at, at + timedelta(hours=1))
 
 
 @pytest.fixture

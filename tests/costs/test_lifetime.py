@@ -24,6 +24,7 @@ from costs.lifetime import (
 )
 from costs.models import LedgerEntry, SpendDay, SpendHour, WorkloadPlan
 from costs.reports.lifetime import lifetime_cost
+from costs.rollups import refresh_days
 from switchyard.core.money import usd_to_nusd
 from switchyard.tenancy.querysets import Scope
 from tests import factories as make
@@ -45,6 +46,8 @@ def scope_of(organisation: Any) -> Scope:
 def spend(model: Any, organisation: Any, at: datetime, **figures: Any) -> None:
     names = {"lob": "legal", "workload": "triage", "deployment": "d", "model": "m", "side": "private"}
     model.objects.create(organisation_id=organisation.pk, start=at, **names | figures)
+    if model is SpendHour:
+        refresh_days(at, at + timedelta(hours=1))
 
 
 # --- the example ---------------------------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ def test_the_report_asks_as_often_however_much_there_is(legal: Any, django_asser
         spend(
             SpendHour, legal.organisation, START + timedelta(hours=number), workload=f"w{number}", answers=1
         )
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert len(ask(legal).rows) == 31
 
 

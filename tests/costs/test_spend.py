@@ -78,6 +78,7 @@ def test_token_classes_sum_to_the_cost_and_say_what_they_count():
         side="external",
         cost_nusd=70,
     )
+    rollups.refresh_days(MIDNIGHT, MIDNIGHT + timedelta(hours=1))
     found = by_key(ask(group="token_class"))
     assert {k: r["cost_nusd"] for k, r in found.items()} == {
         "input": 60, "cached_input": 4, "output": 300, "reasoning": 100, "compute": 900, "minimum": 36, "unsplit": 70,
@@ -137,6 +138,7 @@ def test_judgements_of_a_shared_hour_are_shared_and_none_is_lost():
 def test_loaded_cost_stands_beside_the_metered_one():
     record(make_event(private_attempt(cost_nusd=900)))
     SpendHour.objects.update(variance_nusd=150)
+    rollups.refresh_days(NOON, NOON + timedelta(hours=1))
     assert (ask().totals["cost_nusd"], ask().totals["loaded_nusd"]) == (900, 1_050)
 
 

@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from costs.reading import one_reading
 from switchyard.core.money import format_usd
 from switchyard.dashboards import navigation
 from switchyard.dashboards.period import NAMES, ZONES, Period, period_from
@@ -116,7 +117,10 @@ def page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         request.ask = Ask(scope, period_from(request.GET), lob, lobs)  # type: ignore[attr-defined]
         if scope.organisation_id is None or not lobs:
             return _first_steps(request, scope)
-        return view(request, *args, **kwargs)
+        if request.method not in ("GET", "HEAD"):
+            return view(request, *args, **kwargs)
+        with one_reading():
+            return view(request, *args, **kwargs)
 
     return inner
 

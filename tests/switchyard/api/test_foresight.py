@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from costs.models import Anomaly, Forecast, SpendHour
+from costs.rollups import refresh_days
 from switchyard.core.clock import now
 from tests.switchyard.api.company import Company
 
@@ -20,6 +21,7 @@ def told(company: Company) -> Company:
             deployment="d", model="m", side="external", requests=2, answers=2, cost_nusd=1_500_000_000,
             answered_cost_nusd=1_500_000_000, saved_cache_nusd=500_000_000, input_nusd=1_500_000_000, tokens_in=7,
         )  # fmt: skip
+        refresh_days(now() - timedelta(hours=2), now())
         Forecast.objects.create(
             organisation_id=company.organisation.pk, lob=lob, month=day.replace(day=1), spent_nusd=1, estimate_nusd=2_500_000_000,
             low_nusd=2_000_000_000, high_nusd=3_000_000_000, method="long mean", mape=0.04, coverage=0.9, backtests=12,

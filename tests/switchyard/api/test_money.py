@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from costs.models import LedgerEntry, Price, SpendHour
+from costs.rollups import refresh_days
 from routing.models import DecisionRecord
 from switchyard.core.clock import now
 from tests import factories
@@ -122,6 +123,7 @@ def spent(company: Company) -> Company:
             organisation_id=company.organisation.pk, start=hour, lob=lob, workload=f"{lob}-work", deployment="d", model="m",
             side=side, requests=10, answers=10, cost_nusd=cost, answered_cost_nusd=cost, judged=10, correct=9,
         )  # fmt: skip
+        refresh_days(hour, hour + timedelta(hours=1))
         LedgerEntry.objects.create(
             event_id=lob, organisation_id=company.organisation.pk, at=hour, debit=f"lob:{lob}", credit=side,
             amount_nusd=cost, lob=lob, request_id=f"req_{lob}",
