@@ -39,6 +39,7 @@ class Control:
         app.router.add_post("/control/reload", self.reload)
         app.router.add_post("/control/migrations", self.migrate)
         app.router.add_get("/control/migrations/{id}", self.migration)
+        app.router.add_post("/control/migrations/{id}/cancel", self.cancel)
 
     def close(self) -> None:
         self.mover.close()
@@ -103,13 +104,22 @@ class Control:
         return json_response(move.as_dict(), status=202)
 
     async def migration(self, request: web.Request) -> web.Response:
+        return json_response(self._named(request).as_dict())
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """The model goes back between two batches; a move that has ended stays as it is."""
+        move = self._named(request)
+        move.cancelled = True
+        return json_response(move.as_dict())
+
+    def _named(self, request: web.Request) -> Migration:
         self.server.authorise(request)
         move = self.mover.get(request.match_info["id"])
         if move is None:
             raise ServingError(
                 404, "not_found", "This server knows no such migration; it may have been restarted."
             )
-        return json_response(move.as_dict())
+        return move
 
     def _settled(self, move: Migration) -> None:
         if move.state == "done":

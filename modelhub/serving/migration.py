@@ -77,6 +77,7 @@ class Migration:
     watched: Tally = field(default_factory=Tally)
     old: Loaded | None = None
     new: Loaded | None = None
+    cancelled: bool = False
 
     @property
     def ended(self) -> bool:
@@ -93,6 +94,8 @@ class Migration:
 
     def broken(self, tally: Tally) -> str:
         """Which bound a phase has broken for good, however its remaining rows turn out; empty for none."""
+        if self.cancelled:
+            return "it was cancelled"
         most_wrong = int((1 - self.bounds.agreement) * max(tally.rows, self.bounds.rows) + 1e-9)
         if tally.errors:
             return f"{self.backend} failed on {tally.errors} batches"
@@ -202,6 +205,8 @@ class Mover:
         """Live rows until there are enough. Without traffic golden rows stand in, once patience is over."""
         until, own = time.monotonic() + move.bounds.patience_s, self._live[move.model]
         while tally.rows < rows:
+            if self._gone_back(move, tally):
+                return False
             if len(own) >= BATCH or (own and time.monotonic() > until):
                 if not await self._compare(move, tally, own, move.old, move.new, rows):
                     return False
@@ -226,13 +231,18 @@ class Mover:
             batch = [items.popleft() for _ in range(min(BATCH, len(items)))]
             await self._server.in_thread(self._both, move, tally, batch)
             await asyncio.sleep(0)
-            why = move.broken(tally)
-            if not why and self._failed.get(move.model):
-                why = f"{self._failed[move.model]} live requests failed"
-            if why:
-                self._end(move, "returned", why)
+            if self._gone_back(move, tally):
                 return False
         return True
+
+    def _gone_back(self, move: Migration, tally: Tally) -> bool:
+        """Whether a bound broke; then it has."""
+        why = move.broken(tally)
+        if not why and self._failed.get(move.model):
+            why = f"{self._failed[move.model]} live requests failed"
+        if why:
+            self._end(move, "returned", why)
+        return bool(why)
 
     def _both(self, move: Migration, tally: Tally, batch: list[Any]) -> None:
         """Wall time of both, in turns that alternate so that neither always meets the cold cache."""
