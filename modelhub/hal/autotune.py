@@ -6,58 +6,22 @@ a new version of a runtime is measured again and an old one's figures are never 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from modelhub import artifacts
 from modelhub.hal import conformance, counters
 from modelhub.hal.deadline import TookTooLong, within
 from modelhub.hal.operators import OPERATORS, Dims, Operands, bucket
 from modelhub.hal.profile import CapabilityProfile, today
 from modelhub.hal.registry import Implementation, NoBackend, Registry
+from modelhub.hal.tune_cache import Measurement, TuneCache
 
-FORMAT = 1
 BUDGET_S = 0.15  # measured time for one candidate
 TIMEOUT_S = 5.0  # a candidate that needs longer for its few calls is not chosen
 WARM_UP, LEAST, MOST = 3, 5, 200
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """One candidate on one shape bucket. `ms` is the median of `n` calls, None where it failed or was refused."""
-
-    operator: str
-    bucket: str
-    implementation: str
-    backend: str
-    device: str
-    dtype: str
-    version: str
-    ms: float | None
-    sigma_ms: float | None
-    n: int
-    error: float | None
-    allowed: float
-    why: str
-    fused: bool
-    date: str
-
-    @property
-    def key(self) -> str:
-        return "|".join(
-            (self.operator, self.bucket, self.implementation, self.version, "" if self.fused else "steps")
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,50 +34,6 @@ class Choice:
     order: tuple[Implementation, ...]
     measurements: tuple[Measurement, ...]
     reasons: tuple[str, ...] = field(default=())
-
-
-class TuneCache:
-    """The measurements of one device on disk. A file that isn't whole is put aside and begun anew."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.entries: dict[str, Measurement] = {}
-        self._read()
-
-    @classmethod
-    def for_device(cls, profile: CapabilityProfile, home: Path | None = None) -> TuneCache:
-        words = json.dumps([profile.name, profile.kind, profile.cores, profile.threads, sorted(profile.isa)])
-        digest = hashlib.sha256(words.encode()).hexdigest()[:12]
-        return cls((home or artifacts.home()) / "hal" / f"autotune-{digest}.json")
-
-    def _read(self) -> None:
-        try:
-            body = json.loads(self.path.read_text("utf-8"))
-            if body["format"] != FORMAT:
-                raise ValueError(f"format {body['format']}, expected {FORMAT}")
-            found = [Measurement(**entry) for entry in body["entries"]]
-            self.entries = {each.key: each for each in found}
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            counters.cache_reset(type(error).__name__)
-            with_reason = self.path.with_suffix(".corrupt")
-            if self.path.exists():
-                os.replace(self.path, with_reason)
-            self.entries = {}
-
-    def put(self, found: Sequence[Measurement], profile: CapabilityProfile) -> None:
-        """Add measurements and write; those that another process wrote meanwhile are kept."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            mine = self.entries | {each.key: each for each in found}
-            self._read()
-            self.entries |= mine
-            entries = [each.as_dict() for _, each in sorted(self.entries.items())]
-            artifacts.write_json(
-                self.path, {"format": FORMAT, "device": profile.as_dict(), "entries": entries}
-            )
 
 
 class Autotuner:
@@ -239,13 +159,3 @@ class Autotuner:
 
 def _with(blank: Measurement, **changes: Any) -> Measurement:
     return Measurement(**{**blank.as_dict(), **changes})
-
-
-def device_tables(home: Path | None = None) -> list[tuple[Mapping[str, Any], list[Measurement]]]:
-    """Every device measured in a home: its profile and its measurements. Reads files only: the web process may call it."""
-    found = []
-    for path in sorted(((home or artifacts.home()) / "hal").glob("autotune-*.json")):
-        cache = TuneCache(path)
-        if cache.entries:
-            found.append((json.loads(path.read_text("utf-8"))["device"], list(cache.entries.values())))
-    return found

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from modelhub.hal import conformance, emulation, graph_facts, graphs, lowering, sessions
-from modelhub.hal.autotune import Autotuner, Measurement
+from modelhub.hal.autotune import Autotuner
 from modelhub.hal.device import CPU
 from modelhub.hal.operators import OPERATORS, Operator
 from modelhub.hal.profile import CapabilityProfile
 from modelhub.hal.registry import Implementation, Registry
+from modelhub.hal.tune_cache import Measurement
 
 FORMAT = 1
 NATIVE, FALLBACK, MISSING, REFUSED, NOT_RUN = "native", "fallback", "missing", "refused", "not run"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelhub.hal import ceilings, registry, threads
-from modelhub.hal.autotune import Autotuner, TuneCache
+from modelhub.hal.autotune import Autotuner
 from modelhub.hal.operators import OPERATORS
 from modelhub.hal.profile import CapabilityProfile
 from modelhub.hal.registry import Registry
+from modelhub.hal.tune_cache import TuneCache
 
 TOKENS = (1, 64, 1024)
 # The shapes of the models that ship: the text trunk (384, 1536), the gating networks (E=32, f=128) and MODELS' E=16.
@@ -49,3 +51,13 @@ def shapes(operator: str) -> Iterator[dict[str, int]]:
             place = "S" if operator == "attention" else op.batch[0]
             size = min(tokens, LONGEST) if operator == "attention" else tokens
             yield {**op.dims, **shape, place: size}
+
+
+def backend_rows(held: Registry) -> Iterator[dict[str, Any]]:
+    """What `tune_cache.keep_backends` keeps of a registry."""
+    for name, device, presence in held.rows():
+        count = sum(each.backend == name for each in held.implementations)
+        yield {
+            "name": name, "device": device, "present": presence.present, "detail": presence.detail,
+            "version": presence.version, "implementations": count,
+        }  # fmt: skip

@@ -14,6 +14,7 @@ from costs.api.plans import BusinessEventViewSet, WorkloadPlanViewSet
 from costs.api.prices import PriceViewSet
 from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
+from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
 from modelhub.api.views import (
     AuditViewSet,
@@ -41,7 +42,7 @@ RESOURCES = {
     "lobs": LobViewSet, "applications": ApplicationViewSet, "keys": KeyViewSet, "workloads": WorkloadViewSet,
     "users": UserViewSet, "service-accounts": ServiceAccountViewSet, "roles": RoleViewSet, "audit-log": AuditLogViewSet,
     "deployments": DeploymentViewSet, "models": VersionViewSet, "datasets": DatasetViewSet,
-    "activations": ActivationViewSet, "experts": ExpertsViewSet, "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
+    "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet, "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,

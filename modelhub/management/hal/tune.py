@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from modelhub.hal import ceilings, tuning
+from modelhub.hal import ceilings, tune_cache, tuning
 from modelhub.hal.operators import OPERATORS, bucket
 from modelhub.hal.registry import NoBackend
 
@@ -22,6 +22,7 @@ def handle(options: dict[str, Any], out: Any) -> None:
     if options["fresh"] or held.profile.copy_gb_s is None:
         ceilings.keep(ceilings.measure(held.registry, held.profile))
         held = tuning.library()
+    tune_cache.keep_backends(tuning.backend_rows(held.registry))
     for name in [options["operator"]] if options["operator"] else OPERATORS:
         for dims in tuning.shapes(name):
             candidates = held.registry.candidates(name, dims, fused=None)

@@ -49,6 +49,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     (_("Models"), (
         (_("Models"), "models", "cube"),
         (_("Experts"), "experts", "grid"),
+        (_("Devices"), "devices", "server"),
         (_("Jobs"), "jobs", "play"),
     )),
     (_("Trust"), (

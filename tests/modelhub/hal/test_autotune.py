@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from modelhub.hal import counters, dispatch
-from modelhub.hal.autotune import Autotuner, TuneCache, device_tables
+from modelhub.hal.autotune import Autotuner
 from modelhub.hal.backends.reference import NumpyReference
 from modelhub.hal.operators import OPERATORS
 from modelhub.hal.profile import cpu_profile
 from modelhub.hal.registry import NoBackend, Presence, Registry
+from modelhub.hal.tune_cache import TuneCache, device_tables
 from tests.fakes.devices import CrawlingDevice, FakeDevice, LyingDevice, NotANumberDevice, VanishingDevice
 
 PROFILE = cpu_profile(threads=1)

@@ -9,12 +9,13 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from modelhub.hal import certify, report_html, signature
-from modelhub.hal.autotune import Autotuner, TuneCache
+from modelhub.hal.autotune import Autotuner
 from modelhub.hal.backends.ort_cpu import OnnxRuntime
 from modelhub.hal.backends.ort_devices import backends as provider_backends
 from modelhub.hal.operators import OPERATORS
 from modelhub.hal.profile import cpu_profile
 from modelhub.hal.registry import Registry
+from modelhub.hal.tune_cache import TuneCache
 from modelhub.management.hal import certify as command
 from modelhub.ml.graph import GraphBuilder
 from tests.fakes.devices import FakeDevice, LyingDevice

@@ -20,7 +20,7 @@ PAGES = [
     "/ledger/", "/prices/", "/accuracy/", "/review/", "/decisions/",
     "/decisions/dec_customer-service_0003/", "/policies/", "/policies/new/?scope=customer-service", "/policies/try/", "/models/",
     "/lifetime/", "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/machines/", "/audit/?verify=1",
-    "/break-even/", "/capacity/", "/experts/", "/experts/?devices=3&redundant=x",
+    "/break-even/", "/capacity/", "/experts/", "/experts/?devices=3&redundant=x", "/devices/",
 ]  # fmt: skip
 # Pages and the words that belong to legal alone: its work, its rows.
 LEGAL_WORDS = (
