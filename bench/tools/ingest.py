@@ -33,7 +33,7 @@ BATCH = 1000  # as the consumer reads
 def events(count: int, organisation_id: int, seed: int) -> list[bytes]:
     """Answers of six lines of business spread over the last hours, with facts, trace and candidates as a policy of six rules
     leaves them: about 2.5 kB each."""
-    from bench.tools.scale import combos
+    from bench.tools.books import combos
     from switchyard.core.ids import new_id
 
     names = combos()

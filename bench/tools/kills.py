@@ -1,7 +1,7 @@
 """Traffic while processes are killed: every answer that a client received whole must be in the ledger exactly once.
 
 A stage of our own (bench/tools/stage.py), a client that writes down which answers it received whole, and a hand that kills -9
-one process after another. Bounded in requests and in time. Alone, for an hour at a modest rate beside other work:
+one process after another. Bounded in time. Alone, for an hour at a modest rate beside other work:
 
     nice -n 19 python -m bench.tools.kills 3600 --callers 2 --think 0.5 1.5 → a line a minute, JSON as the last line
 """
@@ -22,14 +22,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
 import psycopg
 
-from bench.common import ROOT
+from bench.common import ROOT, commit
 from bench.tools.stage import Stage, stage
 
+KEPT = ROOT / "var" / "bench" / "ledger"  # figures of parts that were measured
 VICTIMS = ("web", "consumer", "valkey", "postgres")
 STREAMED = 0.4
 SETTLE_S = 60.0
@@ -74,8 +76,8 @@ class Books:
     findings: list[str]
 
 
-async def traffic(one: Stage, requests: int, pace: Pace, told: Told, stop_at: float) -> None:
-    """Callers side by side until `requests` answers came whole or time is up."""
+async def traffic(one: Stage, pace: Pace, told: Told, stop_at: float) -> None:
+    """Callers side by side until time is up."""
     url = f"http://127.0.0.1:{one.ports['web']}/v1/chat/completions"
     dice = random.Random(7)
     timeout = aiohttp.ClientTimeout(total=30)
@@ -83,7 +85,7 @@ async def traffic(one: Stage, requests: int, pace: Pace, told: Told, stop_at: fl
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
 
         async def call() -> None:
-            while len(told.whole) < requests and time.monotonic() < stop_at:
+            while time.monotonic() < stop_at:
                 await asyncio.sleep(dice.uniform(*pace.think_s))
                 try:
                     told.whole.append(await _ask(session, url, dice.random() < STREAMED))
@@ -129,15 +131,13 @@ async def clock(told: Told, began: float, done: asyncio.Event) -> None:
         print(f"  {told.said()}", file=sys.stderr, flush=True)
 
 
-async def run(
-    one: Stage, requests: int, victims: tuple[str, ...], *, pace: Pace = Pace(), limit_s: float = 600
-) -> Told:
+async def run(one: Stage, victims: tuple[str, ...], *, pace: Pace = Pace(), limit_s: float = 600) -> Told:
     told, done, began = Told(), asyncio.Event(), time.monotonic()
     beside = [
         asyncio.create_task(hand(one, victims, pace, told, done)),
         asyncio.create_task(clock(told, began, done)),
     ]
-    calling = asyncio.create_task(traffic(one, requests, pace, told, began + limit_s))
+    calling = asyncio.create_task(traffic(one, pace, told, began + limit_s))
     await asyncio.wait([calling, beside[0]], return_when=asyncio.FIRST_COMPLETED)  # a hand that fails ends it
     done.set()
     await asyncio.gather(*beside)
@@ -202,12 +202,16 @@ def read_books(one: Stage, told: Told) -> Books:
     return Books(lost, doubled, extra, int(entries[0]), int(total[0]), findings)
 
 
-def measure(place: Path, requests: int, limit_s: float, pace: Pace) -> tuple[Told, Books]:
-    """The whole of it: a stage at `place`, traffic and kills, then the books."""
+def measure(place: Path, limit_s: float, pace: Pace) -> dict[str, Any]:
+    """The whole of it: a stage at `place`, traffic and kills for so long, then the books; as JSON."""
     with stage(place, chunk_pause_s=0.01) as one:
-        told = asyncio.run(run(one, requests, VICTIMS, pace=pace, limit_s=limit_s))
+        told = asyncio.run(run(one, VICTIMS, pace=pace, limit_s=limit_s))
         settle(one)
-        return told, read_books(one, told)
+        books = asdict(read_books(one, told))
+    return books | {
+        "answers": len(told.whole), "broken": told.broken, "kills": dict(told.kills), "seconds": told.seconds,
+        "how": told.said(),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -216,12 +220,15 @@ def main() -> None:
     words.add_argument("--callers", type=int, default=8)
     words.add_argument("--think", type=float, nargs=2, default=Pace.think_s, metavar=("LEAST", "MOST"))
     words.add_argument("--pause", type=float, nargs=2, default=Pace.pause_s, metavar=("LEAST", "MOST"))
+    words.add_argument("--keep", action="store_true", help=f"Also write it where bench.ledger looks: {KEPT}")
     said = words.parse_args()
     pace = Pace(said.callers, tuple(said.think), tuple(said.pause))
     with tempfile.TemporaryDirectory(prefix="sy-kills-") as folder:
-        told, books = measure(Path(folder), sys.maxsize, said.seconds, pace)
-    kept = asdict(books) | {"answers": len(told.whole), "broken": told.broken, "kills": dict(told.kills)}
-    print(json.dumps(kept | {"seconds": told.seconds, "how": told.said()}), flush=True)
+        found = measure(Path(folder), said.seconds, pace)
+    if said.keep:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        (KEPT / "kills.json").write_text(json.dumps(found | {"commit": commit()}))
+    print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

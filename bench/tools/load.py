@@ -1,6 +1,7 @@
 """A light load generator: so many keep-alive connections, so many requests, each latency written down.
 
-python -m bench.tools.load URL KEY CONCURRENCY REQUESTS [stream] → JSON {"latencies_ms": [...], "wall_s", "failed"}
+python -m bench.tools.load URL KEY CONCURRENCY REQUESTS [stream] [pause=MS] → JSON {"latencies_ms": [...], "wall_s",
+"failed"}; with a pause each connection waits so long between an answer and its next request.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import orjson
 import uvloop
 
 MODEL = "auto"  # the only chat workload of the key
+PAUSE_S = sum(float(word[6:]) / 1000 for word in sys.argv[5:] if word.startswith("pause="))
 QUESTION = "Where is my parcel, and when will it arrive? I ordered two weeks ago. " * 11
 
 
@@ -58,7 +60,10 @@ class Caller(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self.latencies.append((time.perf_counter() - self.began) * 1000)
         self.failed += self.parser.get_status_code() != 200
-        self._next()
+        if PAUSE_S:
+            asyncio.get_running_loop().call_later(PAUSE_S, self._next)
+        else:
+            self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
