@@ -1,0 +1,166 @@
+"""Mixed hardware: shares by capability against equal shares, simulated over recorded devices and tried with two CPU processes.
+
+The trial trains one sparse network in two processes of unequal strength. Where there are cores for it, they have unequal thread
+counts; on two cores each has one, and the weaker shares its core with a process that is always busy, so that it has half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from bench.common import ROOT, Results
+from modelhub.hal import planner_training, profiles
+from modelhub.hal.planner import EFFICIENCY
+
+FLEET = ("nvidia-h100-sxm", "nvidia-a100-80gb", "amd-mi250x", "ascend-910b")
+FLOPS_PER_ROW = 6 * 100e6 * 128  # a training row of 128 tokens through 100 million active weights
+BATCHES = (256, 512, 1024)
+GRADIENT_BYTES, LINK_GB_S = 2 * 100e6, 25.0
+REPEATS, AT_LEAST, TIMEOUT_S = 7, 0.40, 240
+BUSY = "while True: pass"
+
+
+def main() -> None:
+    results = Results("fleet")
+    rows(results)
+    results.write()
+
+
+def rows(results: Results) -> None:
+    simulated_rows(results)
+    trial_rows(results)
+
+
+# --- simulated ------------------------------------------------------------------------------------------------------------
+
+
+def simulated_rows(results: Results) -> None:
+    """A step of several sizes over four kinds of accelerators, by the vendors' peaks."""
+    members = planner_training.members_of(
+        {name: profiles.load(name) for name in FLEET}, flops_per_row=FLOPS_PER_ROW, efficiency=EFFICIENCY
+    )
+    gains = [
+        planner_training.simulate(rows, members, gradient_bytes=GRADIENT_BYTES, link_gb_s=LINK_GB_S).gain for rows in BATCHES
+    ]  # fmt: skip
+    how = (
+        f"SIMULATED from vendors' figures: training rows a second with shares by capability over equal shares, less one; "
+        f"{', '.join(FLEET)}; steps of {', '.join(map(str, BATCHES))} rows, gradients added over {LINK_GB_S:g} GB/s"
+    )
+    results.add("mixed_hardware_gain_simulated", gains, "share", how, at_least=AT_LEAST)
+
+
+# --- tried ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Which cores a process may use and with how many threads; `shared`: a busy process lives on them too."""
+
+    cores: tuple[int, ...]
+    threads: int
+    shared: bool = False
+
+
+def strengths(cores: tuple[int, ...]) -> tuple[Strength, Strength]:
+    """Two processes of unequal strength on these cores. Raises ValueError for a single core."""
+    if len(cores) < 2:
+        raise ValueError("the trial needs two cores: on one, no process is stronger than another")
+    if len(cores) == 2:
+        return Strength(cores[:1], 1), Strength(cores[1:], 1, shared=True)
+    few = max(1, len(cores) // 4)
+    return Strength(cores[few : few * 4], len(cores[few : few * 4])), Strength(cores[:few], few)
+
+
+def trial_rows(results: Results) -> None:
+    try:
+        pair = strengths(tuple(sorted(os.sched_getaffinity(0))))
+        found = trial(pair, REPEATS)
+    except (ValueError, AttributeError, RuntimeError, subprocess.SubprocessError) as error:
+        results.not_run("mixed_hardware_gain_trial", "share", f"{type(error).__name__}: {error}")
+        return
+    gains = [a / b - 1 for a, b in zip(found["step_s"]["equal"], found["step_s"]["planned"], strict=True)]
+    speeds = ", ".join(f"{value:,.0f}" for value in found["rows_per_s"])
+    words = [
+        f"{each.threads} thread{'s' * (each.threads > 1)}{' on a core shared with a busy process' * each.shared}"
+        for each in pair
+    ]
+    how = (
+        f"TRIED: two CPU processes ({'; '.join(words)}) train one sparse network on the same batches; rows a second with shares "
+        f"by their measured speeds ({speeds} rows a second) over equal shares, less one, in turns; weights agree to "
+        f"{found['weights_apart']:.0e}; planned {found['shares']['planned']}"
+    )
+    results.add("mixed_hardware_gain_trial", gains, "share", how, at_least=AT_LEAST)
+    how = "what the planner foresaw from the two measured speeds and fixed costs"
+    results.add("mixed_hardware_gain_foreseen", [found["foreseen"]], "share", how, control=True)
+    for name, times in found["step_s"].items():
+        results.add(
+            f"mixed_hardware_step_{name}",
+            [t * 1e3 for t in times],
+            "ms",
+            f"a step with {name} shares",
+            control=True,
+        )
+
+
+def trial(pair: tuple[Strength, ...], repeats: int) -> dict[str, Any]:
+    """What the first member found. RuntimeError with the end of the log when a member fails or shares change what is learned."""
+    with tempfile.TemporaryDirectory() as folder, neighbours(pair):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.tools.fleet_member", str(rank), str(len(pair)), f"{folder}/meet",
+                 ",".join(map(str, each.cores)), str(each.threads), str(repeats)],
+                cwd=ROOT, env=_environment(each.threads), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for rank, each in enumerate(pair)
+        ]  # fmt: skip
+        try:
+            said = [process.communicate(timeout=TIMEOUT_S) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+    for process, (_, errors) in zip(processes, said, strict=True):
+        if process.returncode:
+            raise RuntimeError(f"a member ended with {process.returncode}: {errors[-500:]}")
+    found: dict[str, Any] = json.loads(said[0][0].splitlines()[-1])
+    if found["weights_apart"] > 1e-4:
+        raise RuntimeError(f"shares changed what was learned: weights are {found['weights_apart']:.1e} apart")
+    return found
+
+
+def _environment(threads: int) -> dict[str, str]:
+    path = os.pathsep.join([str(ROOT), str(ROOT / "platform")])
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
+
+
+@contextmanager
+def neighbours(pair: tuple[Strength, ...]) -> Iterator[None]:
+    """A busy process on each shared core, for as long as the block lasts."""
+    busy = []
+    try:
+        for each in pair:
+            if each.shared:
+                process = subprocess.Popen([sys.executable, "-c", BUSY])
+                busy.append(process)
+                os.sched_setaffinity(process.pid, set(each.cores))
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
