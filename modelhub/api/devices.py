@@ -14,7 +14,7 @@ from modelhub.selectors.devices import ANY, BOTH, SAME, known_backends, measured
 from switchyard.tenancy.api.base import TenantViewSet
 
 
-class CandidateSerializer(serializers.Serializer):
+class OperatorCandidateSerializer(serializers.Serializer):
     operator = serializers.CharField()
     shape = serializers.CharField(help_text="Shape bucket: batch dimensions rounded up to a power of two.")
     implementation = serializers.CharField()
@@ -47,7 +47,7 @@ class DeviceSerializer(serializers.Serializer):
 
 
 class DeviceDetailSerializer(DeviceSerializer):
-    candidates = CandidateSerializer(many=True)
+    candidates = OperatorCandidateSerializer(many=True)
     backends = BackendSerializer(many=True)
 
 

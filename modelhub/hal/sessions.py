@@ -117,7 +117,7 @@ class OpenVinoSession:
         try:
             import openvino  # noqa: F401
         except ImportError:
-            raise NotPresent("openvino is not installed: pip install openvino") from None
+            raise NotPresent("openvino is not installed: pip install --no-deps openvino") from None
         from modelhub.hal.backends.openvino_cpu import compile_graph
 
         self.backend, self._lock = OPENVINO, threading.Lock()

@@ -121,7 +121,7 @@ def kept_backends(home: Path | None = None) -> list[dict[str, Any]]:
 
 def device_tables(home: Path | None = None) -> list[tuple[Mapping[str, Any], list[Measurement]]]:
     """Every device measured in a home: its profile and its measurements. Reads files only: the web process may call it."""
-    found = []
+    found: list[tuple[Mapping[str, Any], list[Measurement]]] = []
     for path in sorted(((home or artifacts.home()) / "hal").glob("autotune-*.json")):
         try:
             device, entries = _read_table(path)

@@ -13,7 +13,7 @@ OURS = {"switchyard", "routing", "modelhub", "costs", "tests", "bench", "manage"
 LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-gpu.lock")
 EXTRAS = {"torch"}  # its own step, never in the lock
 # Asked for only where somebody installed them: other runtimes and collectors.
-OPTIONAL = {"openvino", "peft", "opentelemetry"}
+OPTIONAL = {"openvino", "peft", "opentelemetry", "triton"}
 
 
 def canonical(name: str) -> str:
@@ -43,6 +43,11 @@ def test_torch_is_in_no_lock_and_the_two_onnxruntimes_never_meet():
     assert not any("torch" in pins(name) for name in LOCKS)
     assert "onnxruntime" in pins("requirements.lock")
     assert set(pins("requirements-gpu.lock")) == {"onnxruntime-gpu"}
+
+
+def test_the_package_that_reports_the_use_of_openvino_is_not_installed():
+    assert "openvino" in pins("requirements-test.lock")
+    assert not any("openvino-telemetry" in pins(name) for name in LOCKS)
 
 
 def test_every_direct_name_is_locked():

@@ -40,7 +40,7 @@ class OpenVino:
         try:
             import openvino
         except ImportError:
-            return Presence(False, "openvino is not installed: pip install openvino")
+            return Presence(False, "openvino is not installed: pip install --no-deps openvino")
         if self.dtype == "bfloat16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return Presence(False, "the processor has no bfloat16 products (AVX-512 BF16 or AMX)")
         return Presence(True, f"OpenVINO {openvino.__version__.partition('-')[0]}", openvino.__version__)

@@ -17,10 +17,8 @@ from packaging.utils import canonicalize_name
 
 from switchyard.supervisor.home import ROOT
 
-OUTSIDE = {
-    "torch",
-    "sentence-transformers",
-}  # torch is a step of its own; the trunk's weights need no package
+# torch is a step of its own; the trunk's weights need no package; OpenVINO runs without the package that reports its use
+OUTSIDE = {"torch", "sentence-transformers", "openvino-telemetry"}
 LOCKS = (("requirements.lock", ("requirements.in",)),
          ("requirements-test.lock", ("requirements.in", "requirements-test.in")))  # fmt: skip
 
