@@ -22,6 +22,7 @@ RECIPES = {
     "evaluation": "modelhub.recipes.evaluate",
     "bias_audit": "modelhub.recipes.audit_bias",
     "verify_books": "costs.books.checking",
+    "migration": "modelhub.recipes.migrate",
 }
 
 

@@ -27,9 +27,13 @@ from modelhub.api.serializers import (
     UploadSerializer,
     VersionSerializer,
 )
+from modelhub.api.servers import LaunchForm, LaunchSpecSerializer, MigrateForm
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
+from modelhub.selectors.placements import placement_of
 from modelhub.services import jobs, promotion
 from modelhub.services.datasets import upload
+from modelhub.services.launching import Hardware, launch_spec
+from modelhub.services.migration import start_migration
 from modelhub.services.retirement import retire_version
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
@@ -79,6 +83,32 @@ class DeploymentViewSet(ConfigViewSet):
             organisation_id=row.organisation_id, deployment=row.name, source=source, actor=self.request.user,
             valid_from=opening(row.organisation_id, row.name), **prices,
         )  # fmt: skip
+
+    @extend_schema(request=MigrateForm, responses={202: JobStartedSerializer})
+    @action(detail=True, methods=["post"])
+    def migrate(self, request: Any, pk: str = "") -> Response:
+        """Move what its server serves to another backend, while it answers; the job tells how it went."""
+        row = self.get_object()
+        self._refuse_shared(row)
+        form = MigrateForm(data=request.data)
+        form.is_valid(raise_exception=True)
+        job = start_migration(deployment=row, user=request.user, **form.validated_data)
+        return Response({"job": job.pk}, status=202)
+
+    @extend_schema(parameters=[LaunchForm], responses={200: LaunchSpecSerializer})
+    @action(detail=True, methods=["get"], url_path="launch-spec")
+    def launch_spec(self, request: Any, pk: str = "") -> Response:
+        """How to start vLLM or SGLang for it: a command, a compose service, Helm values."""
+        row = self.get_object()
+        form = LaunchForm(data=request.query_params)
+        form.is_valid(raise_exception=True)
+        values = dict(form.validated_data)
+        engine, redundant = values.pop("engine"), values.pop("redundant", None)
+        hardware = Hardware(**values)
+        devices = hardware.tensor_parallel * hardware.data_parallel
+        plans = placement_of(self.scope, row.model, devices, redundant)
+        versions = ModelVersion.objects.for_tenant(self.scope).filter(deployment=row)
+        return Response(launch_spec(row, engine, hardware, plans, versions=versions).as_dict())
 
     def _refuse_shared(self, row: Deployment) -> None:
         """What others use too isn't changed by somebody who is limited to some lines of business."""

@@ -11,7 +11,9 @@ FINAL = {"succeeded", "failed", "cancelled", "quarantined"}
 
 
 class Job(models.Model):
-    KINDS = ["fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch", "verify_books"]
+    KINDS = [
+        "fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch", "verify_books", "migration",
+    ]  # fmt: skip
 
     id = models.CharField(primary_key=True, max_length=40)
     organisation = models.ForeignKey("tenancy.Organisation", on_delete=models.CASCADE, related_name="jobs")
