@@ -109,6 +109,7 @@ def _load_postgres(total: int, end: datetime, organisation_id: int) -> None:
     from costs import triggers
     from costs.books.partitions import TABLES, ensure_partitions
     from costs.models import Attempt, LedgerEntry
+    from switchyard.core.bulk import grouped_by_hash
 
     by_month: dict[datetime, list[Hour]] = {}
     for hour in hours(total, end):
@@ -121,7 +122,8 @@ def _load_postgres(total: int, end: datetime, organisation_id: int) -> None:
         for done in [sessions.submit(_fill, model, made, by_month, organisation_id) for model, made in sides]:
             done.result()
     told("balances")
-    triggers.rebuild_balances(connection)
+    with grouped_by_hash():
+        triggers.rebuild_balances(connection)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 

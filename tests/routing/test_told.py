@@ -107,3 +107,20 @@ def test_an_event_without_its_decision_is_left_to_the_long_way(missing: str) -> 
 def test_bytes_that_are_no_event_are_left_to_the_long_way() -> None:
     for body in (b"", b"not json", b'{"kind": "usage"}', b"[]", b"\xff"):
         assert told.read_told(body) is None
+
+
+@on_postgres
+def test_a_record_is_compressed_quickly_and_has_no_index_that_nobody_reads() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'routing_decisionrecord'")
+        definitions = [row[0] for row in cursor.fetchall()]
+        cursor.execute(
+            "SELECT 'lz4' = ANY(enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
+        )
+        (has_lz4,) = cursor.fetchone()
+        cursor.execute(
+            "SELECT attcompression FROM pg_attribute WHERE attrelid = 'routing_decisionrecord'::regclass AND attname = 'detail'"
+        )
+        (compression,) = cursor.fetchone()
+    assert len(definitions) == 4 and not any("pattern_ops" in definition for definition in definitions)
+    assert compression == ("l" if has_lz4 else "")
