@@ -25,6 +25,7 @@ FLOPS_PER_ROW = 6 * 100e6 * 128  # a training row of 128 tokens through 100 mill
 BATCHES = (256, 512, 1024)
 GRADIENT_BYTES, LINK_GB_S = 2 * 100e6, 25.0
 REPEATS, AT_LEAST, TIMEOUT_S = 7, 0.40, 240
+MOST_THREADS = 4  # more threads than that don't quicken so small a network
 BUSY = "while True: pass"
 
 
@@ -75,8 +76,8 @@ def strengths(cores: tuple[int, ...]) -> tuple[Strength, Strength]:
         raise ValueError("the trial needs two cores: on one, no process is stronger than another")
     if len(cores) == 2:
         return Strength(cores[:1], 1), Strength(cores[1:], 1, shared=True)
-    few = max(1, len(cores) // 4)
-    return Strength(cores[few : few * 4], len(cores[few : few * 4])), Strength(cores[:few], few)
+    many = cores[1 : 1 + MOST_THREADS]
+    return Strength(many, len(many)), Strength(cores[:1], 1)
 
 
 def trial_rows(results: Results) -> None:

@@ -142,6 +142,7 @@ def forms() -> list[Form]:
         Form("moe_experts", "triton-low", own, "moe_experts", priority=18, step=-1),
         Form("moe_experts", "triton-tall", own, "moe_experts", priority=18, step=1),
         Form("moe_experts", "triton-early", own, "moe_experts", priority=19, hopper=True, early=True),
+        Form("moe_experts", "triton-low-early", own, "moe_experts", priority=17, hopper=True, step=-1, early=True),
         Form("moe_experts", "graph", own, "moe_experts", priority=30, fits=_small, graph=True),
         Form("moe_experts", "few", own, "moe_few", dense, priority=35, fits=_few),
         Form("moe_experts", "few-early", own, "moe_few", dense, priority=34, fits=_few, hopper=True, early=True),

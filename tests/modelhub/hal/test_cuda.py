@@ -87,6 +87,22 @@ def test_forms_refuse_shapes_their_kernels_cannot_take():
     assert not by_name["attention", "triton"].fits({"Dh": 48})
 
 
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.operator}-{form.variant or 'torch'}")
+def test_each_form_answers_through_the_registry_in_every_precision_it_offers(form, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)  # the same steps, on the CPU's memory
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    op = OPERATORS[form.operator]
+    dims = {**op.dims, **{"moe_experts": {"T": 21, "D": 64, "F": 32, "E": 5, "K": 3}}.get(op.name, {})}
+    operands = op.sample(dims, seed=9)
+    for dtype in form.dtypes:
+        prepared = cuda.prepare(form, dtype, {name: operands[name] for name in op.constants}, {}, dims)
+        found = prepared(*(operands[name] for name in op.activations))
+        allowed = 3e-2 if dtype == "int8" else cuda.ALLOWED.get((op.name, dtype), TOLERANCES[dtype])
+        for got, want in zip(found, op.exact(operands), strict=True):
+            assert np.abs(got - want).max() <= allowed * np.abs(want).max(), dtype
+        prepared.synchronise()
+
+
 def test_a_machine_without_a_gpu_says_so_and_offers_nothing():
     if HERE.present:
         pytest.skip(f"this machine has a GPU: {HERE.detail}")
