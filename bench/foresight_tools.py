@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -122,12 +123,15 @@ def plant(
     """`each` anomalies of every kind, one a workload and fortnight, from day `first` on."""
     changed = {name: list(days) for name, days in company.items()}
     length = len(next(iter(company.values())))
-    slots = [(name, day) for name in company for day in range(first, length - 14, 14)]
+    busy = [name for name, days in company.items() if median(map(requests, days)) >= detect.FEW_REQUESTS]
+    slots = [(name, day) for name in busy for day in range(first, length - 14, 14)]
     order = random.permutation(len(slots))[: each * len(KINDS)]
     planted = []
     for i, slot in enumerate(order):
         name, start = slots[slot]
         day = start + int(random.integers(12))
+        while len(company[name][day]) < len(PRICES):  # a quiet day has nothing that could go another way
+            day += 1
         kind = KINDS[i % len(KINDS)]
         changed[name][day] = disturb(company[name], day, kind, random)
         planted.append(Planted(name, day, kind))
@@ -170,7 +174,8 @@ def hunt(company: Mapping[str, Sequence[Day]], planted: Sequence[Planted], since
     """How many of the planted are found, and how many findings were not planted."""
     since, usual = FIRST + timedelta(days=since_day), usual_day(company)
     findings = {
-        name: detect.find(days, FIRST, usual_nusd=usual, since=since) for name, days in company.items()
+        name: detect.find(days, FIRST, usual_nusd=usual, workloads=len(company), since=since)
+        for name, days in company.items()
     }
     told = {(name, (f.day - FIRST).days): f.factor for name, own in findings.items() for f in own}
     hits = [p for p in planted if (p.workload, p.day) in told]

@@ -18,7 +18,7 @@ from costs.rollups import hour_of
 from switchyard.core.clock import now
 from switchyard.core.money import format_usd
 
-FORECAST_DAYS, ANOMALY_DAYS, BURST_DAYS = 400, 120, 15
+FORECAST_DAYS, ANOMALY_DAYS, BURST_DAYS, PROFILE_DAYS = 400, 120, 15, 28
 JUDGED_DAYS = 3  # late work of the last days may still change them
 NAMES = ("lob", "workload", "deployment")
 ANSWERS = "answer"  # the purpose whose spending is judged
@@ -48,13 +48,14 @@ def forecast_month(organisation_id: int, at: datetime | None = None) -> list[For
 
     today = (at or now()).astimezone(UTC).date()
     days = _daily(organisation_id, today - timedelta(days=FORECAST_DAYS), today)
+    gone = _gone_of_day(organisation_id, at or now())
     month = today.replace(day=1)
     made = []
     for lob, spends in sorted(days.items()):
         first = min(spends)
         whole = [spends.get(first + timedelta(days=i), 0) for i in range((today - first).days)]
         try:
-            end = backtest.month_end(whole, first, spends.get(today, 0))
+            end = backtest.month_end(whole, first, spends.get(today, 0), gone_of_today=gone.get(lob))
         except backtest.NotEnoughDays:
             continue
         values = {
@@ -82,6 +83,25 @@ def _daily(organisation_id: int, first: date, today: date) -> dict[str, dict[dat
         for name in (row["lob"], ""):
             found[name][row["start"].date()] += row["cost"]
     return found
+
+
+def _gone_of_day(organisation_id: int, at: datetime) -> dict[str, float]:
+    """Line of business → the share of a UTC day's spending that has usually come by this time of the day, from the hours of
+    the last four weeks; "" is all of them. Nobody who spent nothing is in it."""
+    today, moment = _midnight(at.astimezone(UTC).date()), at.astimezone(UTC)
+    rows = SpendHour.objects.filter(
+        organisation_id=organisation_id, start__gte=today - timedelta(days=PROFILE_DAYS), start__lt=today
+    )
+    hours: dict[str, list[int]] = defaultdict(lambda: [0] * 24)
+    for lob, start, cost in rows.order_by().values_list("lob", "start").annotate(cost=Sum("cost_nusd")):
+        for name in (lob, ""):
+            hours[name][start.hour] += cost
+    within = moment.minute / 60 + moment.second / 3600
+    return {
+        name: (sum(by[: moment.hour]) + by[moment.hour] * within) / sum(by)
+        for name, by in hours.items()
+        if sum(by) > 0
+    }
 
 
 def _midnight(day: date) -> datetime:
@@ -115,7 +135,9 @@ def find_anomalies(
         span = [_midnight(begin + timedelta(days=i)) for i in range((today - begin).days)]
         who = [asked.get(group, {}).get(day, {}) for day in span]
         spent = [by_day.get(day, {}) for day in span]
-        for one in detect.find(spent, begin, usual_nusd=usual, since=since, applications=who):
+        for one in detect.find(
+            spent, begin, usual_nusd=usual, workloads=len(grouped), since=since, applications=who
+        ):
             values = {
                 "spent_nusd": one.spent, "expected_nusd": one.expected, "low_nusd": one.low, "high_nusd": one.high,
                 "score": one.score, "cause": one.cause, "parts": dict(one.parts),

@@ -126,9 +126,18 @@ class MonthEnd:
 
 
 def month_end(
-    series: Sequence[int], first: date, spent_today: int = 0, confidence: float = CONFIDENCE
+    series: Sequence[int],
+    first: date,
+    spent_today: int = 0,
+    confidence: float = CONFIDENCE,
+    *,
+    gone_of_today: float | None = None,
 ) -> MonthEnd:
-    """The month of the day after the last whole one. `first` is the day of series[0]. Raises NotEnoughDays."""
+    """The month of the day after the last whole one. `first` is the day of series[0]. Raises NotEnoughDays.
+
+    `gone_of_today`: the share of a usual day's spending that has come by now. Then today ends with what was spent so far and
+    the rest of a usual day; without it, with the usual day or what was spent already, whichever is more.
+    """
     today = first + timedelta(days=len(series))
     month = today.replace(day=1)
     days_in_month = calendar.monthrange(month.year, month.month)[1]
@@ -137,14 +146,20 @@ def month_end(
     whole = [0] * (gone - len(whole)) + whole  # the books began in the middle of the month
     foreseen = foresee(series, days_in_month - gone, confidence)
     ahead = foreseen.days.copy()
-    ahead[0] = max(ahead[0], spent_today)
+    ahead[0] = _today(ahead[0], spent_today, gone_of_today)
     before, rest = sum(whole), float(ahead.sum())
     spent = before + spent_today
     estimate = before + round(rest)
-    margin = round(rest * foreseen.half_width)
+    margin = round((rest - spent_today) * foreseen.half_width)  # what was spent is sure
     low, high = max(spent, estimate - margin), estimate + margin
     points = _points(month, whole, ahead, estimate - low, margin)
+    if spent_today:
+        points[len(whole)]["actual"] = spent  # so far, with today's part
     return MonthEnd(month, spent, estimate, low, high, foreseen, points)
+
+
+def _today(usual: float, spent: int, gone: float | None) -> float:
+    return max(usual, spent) if gone is None else spent + usual * (1 - min(1.0, max(0.0, gone)))
 
 
 def _points(month: date, whole: list[int], ahead: Array, below: int, above: int) -> list[dict[str, Any]]:

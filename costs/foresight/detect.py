@@ -6,6 +6,12 @@ other. A day is told when a figure lies beyond all of its past and far from its 
 on a log scale, weekdays taken out), and when it matters in money. A change that stays is told once; after five days it is
 the new level. Days that were told are left out of the past until then; but as many requests, or as long ones, as were told
 twice in three months are known: a third time is no news.
+
+With many workloads somebody's day is always odd, and the organisation has one allowance of false alarms, however many there
+are. So a day that cost less is told only when that is much of the organisation's spending: most days that stand out are quiet
+ones, and they cost nobody anything. Beyond the 35 workloads that the limits were chosen on, each must lie farther off the more
+of them are judged, by the tail that such days follow; those that make up much of the spending keep their part of the allowance
+(weighted error control, Genovese, Roeder & Wasserman 2006).
 """
 
 from __future__ import annotations
@@ -20,7 +26,9 @@ from costs.foresight.factors import FACTORS, Day, cause, compare, mean, requests
 
 WINDOW, MEMORY, MIN_PAST, NEW_LEVEL = 28, 91, 10, 5
 FEW_REQUESTS = 20  # ratios of fewer say nothing
-FAR = 5.0  # robust standard deviations
+FAR = 5.0  # robust standard deviations, for one of at most so many workloads
+CHOSEN_ON = 35
+TAIL = 3.0  # days beyond x standard deviations get rarer as one over x cubed, far slower than a bell curve's
 # figure → (smallest scale, how far beyond the past's extremes), as natural logarithms
 LIMITS = {
     "requests": (0.06, log(1.25)), "tokens": (0.04, log(1.15)), "price": (0.02, log(1.08)), "mix": (0.04, log(1.15)),
@@ -34,6 +42,7 @@ RECURRING = (
 )  # come and go with who asks; a price or a mix of deployments was decided
 PART_OF_DAY = 0.15  # of what the day should have cost
 PART_OF_COMPANY = 0.002  # of what the organisation spends on a usual day
+PART_OF_COMPANY_LESS = 0.02  # the same of a day that cost less
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,14 @@ def find(
     first: date,
     *,
     usual_nusd: float = 0.0,
+    workloads: int = 1,
     since: date | None = None,
     applications: Sequence[Mapping[str, float]] | None = None,
 ) -> list[Finding]:
     """Every day that stands out, oldest first. `days[i]`: what each deployment did on `first` + i days.
 
     `usual_nusd`: what the whole organisation spends on a usual day; what moves less than 0.2 % of it is let pass.
+    `workloads`: how many are judged side by side.
     `since`: days before it are only learned from. `applications[i]`: requests by application, to name who asked.
     """
     past, found = _Past(), []
@@ -78,7 +89,7 @@ def find(
             continue
         day = first + timedelta(days=t)
         told = [i for i in past.flagged if t - MEMORY <= i and i not in known]
-        judged = _judge(days, known, told, t, day, usual_nusd, applications)
+        judged = _judge(days, known, told, t, day, usual_nusd, workloads, applications)
         _remember(past, t, judged.signs)
         if judged.finding is not None and (since is None or day >= since):
             before = past.flagged.get(t - 1, {})
@@ -112,15 +123,16 @@ class _Judged:
 
 def _judge(
     days: Sequence[Day], known: Sequence[int], told: Sequence[int], t: int, day: date, usual_nusd: float,
-    applications: Sequence[Mapping[str, float]] | None,
+    workloads: int, applications: Sequence[Mapping[str, float]] | None,
 ) -> _Judged:  # fmt: skip
     today = days[t]
     usual = mean(days[i] for i in known)
+    far = _far(workloads, median(total(days[i]) for i in known), usual_nusd)
     figures = {i: _figures(usual, days[i]) for i in known}
     now, again = _figures(usual, today), [_figures(usual, days[i]) for i in told]
     off = {
         name: _distance(
-            name, now[name], {i: f[name] for i, f in figures.items()}, [f[name] for f in again], t
+            name, now[name], {i: f[name] for i, f in figures.items()}, [f[name] for f in again], t, far
         )
         for name in LIMITS
     }
@@ -132,7 +144,8 @@ def _judge(
         money = spent - expected if name == "spend" else parts[name]
         # A price that doubles on a quiet day matters on that day's scale: what the day would have cost without it.
         without = expected if name in VOLUME else min(expected, spent - money)
-        matters = max(PART_OF_DAY * without, PART_OF_COMPANY * usual_nusd)
+        part = PART_OF_COMPANY if money > 0 else PART_OF_COMPANY_LESS
+        matters = max(PART_OF_DAY * without, part * usual_nusd)
         if beyond and money * score > 0 and abs(money) >= matters:
             signs[name] = 1 if score > 0 else -1
     if not signs:
@@ -149,6 +162,13 @@ def _judge(
     line = cause(expected_day, today, factor, who)
     score = max(abs(off[n][0]) for n in signs)
     return _Judged(signs, Finding(day, factor, score, spent, expected, low, high, parts, line))
+
+
+def _far(workloads: int, own_nusd: float, usual_nusd: float) -> float:
+    """How far off one of so many workloads must lie that spends this on a usual day, of what the organisation spends."""
+    share = own_nusd / usual_nusd if usual_nusd > 0 else 0.0
+    tests = min(float(workloads), 1 / share if share > 0 else float(workloads)) / CHOSEN_ON
+    return FAR * max(1.0, tests) ** (1 / TAIL)
 
 
 def _figures(usual: Day, day: Day) -> dict[str, float | None]:
@@ -172,7 +192,12 @@ def _ratio(a: float, b: float) -> float | None:
 
 
 def _distance(
-    name: str, value: float | None, past: Mapping[int, float | None], told: Sequence[float | None], t: int
+    name: str,
+    value: float | None,
+    past: Mapping[int, float | None],
+    told: Sequence[float | None],
+    t: int,
+    far: float,
 ) -> tuple[float, bool]:
     """(robust standard deviations from the middle, whether that is far and beyond all of the past).
 
@@ -192,7 +217,7 @@ def _distance(
     highest = max(*known.values(), *seen[-2:-1])
     lowest = min(*known.values(), *seen[1:2])
     out = value > highest + beyond or value < lowest - beyond
-    return score, out and abs(score) >= FAR
+    return score, out and abs(score) >= far
 
 
 def _weekdays(known: Mapping[int, float]) -> dict[int, float]:

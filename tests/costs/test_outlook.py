@@ -64,6 +64,22 @@ def test_a_month_is_foreseen_for_the_organisation_and_each_line_of_business(orga
     assert tasks.make_forecasts() == 3 and Forecast.objects.count() == 3, "replaced, not added"
 
 
+def test_today_counts_with_what_it_spent_and_the_rest_of_a_day_as_they_go(organisation, time_machine):
+    """A quarter of each day's money comes before six in the morning, the rest at eight."""
+    time_machine.move_to(datetime(2026, 11, 20, 6, tzinfo=UTC), tick=False)
+    for n in range(1, 31):
+        spend_on(organisation, days_before(n), 1_000)
+        spend_on(organisation, days_before(n) + timedelta(hours=2), 250, SpendHour)
+        spend_on(organisation, days_before(n) + timedelta(hours=8), 750, SpendHour)
+    spend_on(organisation, days_before(0), 400)
+    spend_on(organisation, days_before(0) + timedelta(hours=2), 400, SpendHour)
+    made = {row.lob: row for row in outlook.forecast_month(organisation.pk)}
+    for row in (made["legal"], made[""]):
+        assert row.spent_nusd == 19_400 and row.estimate_nusd == 19_000 + 400 + 750 + 10_000
+    time_machine.move_to(datetime(2026, 11, 20, 8, 30, tzinfo=UTC), tick=False)
+    assert outlook.forecast_month(organisation.pk)[0].estimate_nusd == 19_000 + 400 + 375 + 10_000
+
+
 def test_too_few_days_are_said_instead_of_guessed(organisation):
     for n in range(1, 10):
         spend_on(organisation, days_before(n), 1_000)

@@ -6,10 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
-from costs.economics.answers import accuracy_delta_points, cheapest_single_side, ratios, replay, tornado
+from costs.economics.answers import (
+    STUDENT,
+    accuracy_delta_points,
+    cheapest_single_side,
+    ratios,
+    replay,
+    tornado,
+)
 from costs.economics.assumptions import DEFAULTS, values
-from costs.economics.plans import World, compare
+from costs.economics.plans import Outcome, World, compare
 from costs.economics.streams import A_DAY, SHIPPED, WINDOW_S, WINDOWS, Facts, build, escalated
 
 FLAT = {"a": np.ones(WINDOWS)}
@@ -87,6 +95,18 @@ def test_ratios_lie_in_their_intervals_and_are_the_same_every_time() -> None:
     assert first == second
     for ratio in first.values():
         assert ratio is not None and ratio.low <= ratio.value <= ratio.high
+
+
+def test_six_days_give_an_interval_as_wide_as_students_not_the_bells() -> None:
+    """Of a mean of days that are equally far from it on both sides the interval can be worked by hand: t(5) × s ÷ √6."""
+    usd = [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]
+    plans = {name: Outcome(name, usd=list(usd if name == "hybrid" else [1.0] * 6)) for name in
+             ("hybrid", "hindsight", "all_external_large", "all_external_small", "all_private")}  # fmt: skip
+    found = ratios(plans)["ratio_to_hindsight"]
+    assert found is not None and found.value == 12.5
+    by_hand = stdtrit(5, 0.975) * np.std(usd, ddof=1) / 6**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(by_hand, rel=0.08)
+    assert pytest.approx([stdtrit(n, 0.975) for n in range(1, 11)], abs=0.0006) == STUDENT
 
 
 def test_the_tornado_moves_what_it_names_and_nothing_that_was_fixed() -> None:

@@ -32,6 +32,28 @@ def test_what_today_has_spent_already_is_in_the_estimate_and_under_the_interval(
     assert end.low >= end.spent
 
 
+def test_a_day_that_is_not_over_goes_on_as_such_days_do() -> None:
+    """At noon an even spender has half a day before them, whatever the morning cost; what was spent is sure."""
+    noon = backtest.month_end([1_000] * 69, date(2026, 1, 1), spent_today=700, gone_of_today=0.5)
+    assert (noon.spent, noon.estimate) == (10_700, 10_000 + 700 + 500 + 20_000)
+    assert noon.points[10] | {"low": 0, "high": 0} == {
+        "day": "2026-03-11", "actual": 10_700, "nusd": 11_200, "low": 0, "high": 0,
+    }  # fmt: skip
+    midnight = backtest.month_end([1_000] * 69, date(2026, 1, 1), spent_today=0, gone_of_today=0.0)
+    assert midnight.estimate == 31_000 and midnight.points[10]["actual"] is None
+    night = backtest.month_end([1_000] * 69, date(2026, 1, 1), spent_today=300, gone_of_today=1.0)
+    assert night.estimate == 30_300, "a quiet day stays a quiet one"
+
+
+def test_the_interval_is_of_what_is_not_spent_yet() -> None:
+    random = np.random.default_rng(3)
+    days = [round(v) for v in 1_000 + random.normal(0, 200, 69)]
+    late = backtest.month_end(days, date(2026, 1, 1), spent_today=900, gone_of_today=0.9)
+    early = backtest.month_end(days, date(2026, 1, 1), spent_today=0, gone_of_today=0.0)
+    rest = (late.estimate - late.spent) / (early.estimate - early.spent)
+    assert (late.high - late.estimate) == pytest.approx((early.high - early.estimate) * rest, abs=2)
+
+
 def test_on_the_first_of_a_month_nothing_of_it_is_known_yet() -> None:
     end = backtest.month_end([500] * 59, date(2026, 1, 1))
     assert (end.month, end.spent, end.estimate) == (date(2026, 3, 1), 0, 31 * 500)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.foresight_tools import SHIPPED, hunt, make_company, plant, read_rates
 from costs.foresight import bursts, detect
-from costs.foresight.factors import Day, Use
+from costs.foresight.factors import Day, Use, total
 
 FIRST = date(2026, 3, 2)  # a Monday
 
@@ -82,6 +82,30 @@ def test_what_is_small_beside_the_organisation_is_let_pass() -> None:
     days[45] = changed(days[45], requests=3)
     assert len(detect.find(days, FIRST)) == 1
     assert detect.find(days, FIRST, usual_nusd=1e9) == []
+
+
+def test_a_quiet_day_is_told_only_when_it_is_much_of_the_organisations() -> None:
+    """A workload that is a hundredth of the spending rests: nobody is woken. When a tenth of it rests, somebody is."""
+    days = ordinary()
+    days[45] = changed(days[45], requests=0.1)
+    own = total(days[44])
+    assert [f.day for f in detect.find(days, FIRST, usual_nusd=10 * own)] == [FIRST + timedelta(days=45)]
+    assert detect.find(days, FIRST, usual_nusd=100 * own) == []
+    days[45] = changed(days[45], requests=50)
+    assert len(detect.find(days, FIRST, usual_nusd=100 * own)) == 1, "five times as much is told as before"
+
+
+def test_the_more_workloads_are_judged_the_farther_off_each_must_lie_but_for_the_large_ones() -> None:
+    days = ordinary()
+    own = total(days[44])
+    days[45] = changed(days[45], requests=2.2)
+
+    def told(workloads: int, of_own: float) -> int:
+        return len(detect.find(days, FIRST, usual_nusd=of_own * own, workloads=workloads))
+
+    assert told(1, 300) == told(detect.CHOSEN_ON, 300) == 1
+    assert told(300, 300) == 0, "one of three hundred: such a day is somebody's every week"
+    assert told(300, 5) == told(3_000, 5) == 1, "a fifth of the spending is never one of many"
 
 
 def test_nine_days_are_too_few_to_say_anything_of_the_tenth() -> None:
