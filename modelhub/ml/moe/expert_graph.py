@@ -1,7 +1,8 @@
-"""The experts as ONNX nodes, in three forms over one set of weights.
+"""The experts as ONNX nodes, in several forms over one set of weights.
 
-- `unrolled`: standard operators only, one block per expert: NonZero → Gather → products → one ScatterND that adds.
-  Any runtime takes it; it is what runs where the two others don't.
+- `unrolled`: standard operators only: NonZero → Gather → two products per expert → one ScatterND that adds. Any runtime
+  takes it; it is what runs where the contrib operators don't, and often the fastest beyond a few tokens.
+- `unrolled_int8`: the same with integer products.
 - `moe`: ONNX Runtime's contrib `MoE`, float32.
 - `qmoe`: its `QMoE`, weights in 8 bits by block, mixing weights handed over beside the selection.
 
@@ -14,13 +15,17 @@ input of `QMoE` comes out as ordinary numbers.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from modelhub.ml.graph import CONTRIB, GraphBuilder
 from modelhub.ml.moe import int8
-from modelhub.ml.moe.gate_graph import GateNodes
+from modelhub.ml.moe.gate_graph import FLOAT, INT64, GateNodes
 
-FORMS = ("unrolled", "moe", "qmoe")
+UINT8 = 2
+
+FORMS = ("unrolled", "moe", "unrolled_int8", "qmoe")
 CONTRIB_ACTIVATIONS = {"silu": "silu", "relu": "relu", "gelu_tanh": "gelu", "swiglu": "swiglu"}
 GATED = ("swiglu", "geglu")
 
@@ -57,6 +62,8 @@ def expert_nodes(
     """Mix each token's experts: y (T, D) -> (T, D). Raises FormUnsupported, ValueError for an unknown form."""
     if form == "unrolled":
         return _unrolled(g, y, gate, w1, w2, activation, half)
+    if form == "unrolled_int8":
+        return _unrolled_int8(g, y, gate, w1, w2, activation)
     if form not in FORMS:
         raise ValueError(f"form={form!r} is unknown: use one of {', '.join(FORMS)}")
     if activation not in CONTRIB_ACTIVATIONS:
@@ -109,41 +116,101 @@ def _qmoe(
     return g.op("Add", mixed, g.op("Mul", gate.total, g.const(np.float32(0))))
 
 
+class _Pairs(NamedTuple):
+    """Pairs of token and expert, sorted by expert: token (P,), mix (P, 1), sizes (E,), the pairs of each expert."""
+
+    token: str
+    mix: str
+    sizes: str
+
+
+def _pairs(g: GraphBuilder, gate: GateNodes) -> _Pairs:
+    """Found by looking along the experts: a NonZero of (E, T) comes out sorted. NaN is not over zero: it pairs nobody."""
+    turned = g.op("Transpose", gate.share, perm=[1, 0])
+    used = g.op("Greater", turned, g.const(np.float32(0)))
+    places = g.op("NonZero", used)  # (2, P): expert, token
+    mix = g.op("GatherND", turned, g.op("Transpose", places, perm=[1, 0]))
+    sizes = g.op("ReduceSum", g.op("Cast", used, to=INT64), g.const(np.array([1])), keepdims=0)
+    token = g.op("Gather", places, g.const(np.array(1)), axis=0)
+    return _Pairs(token, g.op("Unsqueeze", mix, g.const(np.array([1]))), sizes)
+
+
 def _unrolled(
     g: GraphBuilder, y: str, gate: GateNodes, w1: np.ndarray, w2: np.ndarray, activation: str, half: bool
 ) -> str:
-    """One block per expert; T may be zero, and an expert without tokens multiplies an empty matrix."""
-    count = len(w1)
-    one = g.const(np.array([1]))
-    columns = [
-        g.op("Squeeze", c, one) for c in g.ops("Split", gate.share, outputs=count, axis=1, num_outputs=count)
-    ]
-    places, answers = [], []
-    for expert, column in enumerate(columns):
-        used = g.op("Greater", column, g.const(np.float32(0)))
-        rows = g.op("Transpose", g.op("NonZero", used), perm=[1, 0])  # (n, 1)
-        flat = g.op("Squeeze", rows, one)
-        inner = g.op("MatMul", g.op("Gather", y, flat, axis=0), held(g, w1[expert].T, half))
-        outer = g.op("MatMul", activation_nodes(g, inner, activation), held(g, w2[expert].T, half))
-        mix = g.op("Unsqueeze", g.op("Gather", column, flat, axis=0), one)
-        places.append(rows)
-        answers.append(g.op("Mul", outer, mix))
-    # A row that is not a number chose nobody: its sum, times zero, makes the whole row NaN.
-    none = g.op(
-        "Add", g.op("Mul", y, g.const(np.float32(0))), g.op("Mul", gate.total, g.const(np.float32(0)))
-    )
-    place, answer = g.op("Concat", *places, axis=0), g.op("Concat", *answers, axis=0)
+    """One pair of products per expert; T may be zero, and an expert without tokens multiplies an empty matrix."""
+    pairs = _pairs(g, gate)
+
+    def products(x: str, bank: np.ndarray) -> str:
+        parts = g.ops("Split", x, pairs.sizes, outputs=len(bank), axis=0)
+        made = [
+            g.op("MatMul", part, held(g, weight.T, half)) for part, weight in zip(parts, bank, strict=True)
+        ]
+        return g.op("Concat", *made, axis=0)
+
+    inner = products(g.op("Gather", y, pairs.token, axis=0), w1)
+    outer = products(activation_nodes(g, inner, activation), w2)
+    return _gather_back(g, y, gate, pairs, g.op("Mul", outer, pairs.mix))
+
+
+def _unrolled_int8(
+    g: GraphBuilder, y: str, gate: GateNodes, w1: np.ndarray, w2: np.ndarray, activation: str
+) -> str:
+    """The same in 8 bits: weights with a scale per row of theirs, activations with one per token, so that no token's
+    answer depends on who shares its batch."""
+    pairs = _pairs(g, gate)
+
+    def products(low: str, bank: np.ndarray) -> str:
+        parts = g.ops("Split", low, pairs.sizes, outputs=len(bank), axis=0)
+        made = [integer_product(g, part, weight) for part, weight in zip(parts, bank, strict=True)]
+        return g.op("Concat", *made, axis=0)
+
+    low, step = token_int8(g, y)
+    inner = products(g.op("Gather", low, pairs.token, axis=0), w1)
+    inner = activation_nodes(g, g.op("Mul", inner, g.op("Gather", step, pairs.token, axis=0)), activation)
+    low, step = token_int8(g, inner)
+    answer = g.op("Mul", products(low, w2), g.op("Mul", step, pairs.mix))
+    return _gather_back(g, y, gate, pairs, answer)
+
+
+def _gather_back(g: GraphBuilder, y: str, gate: GateNodes, pairs: _Pairs, answer: str) -> str:
+    """Sum the pairs' answers by token. A row that is not a number chose nobody: its sum, times zero, makes it NaN."""
+    zero = g.const(np.float32(0))
+    none = g.op("Add", g.op("Mul", y, zero), g.op("Mul", gate.total, zero))
+    place = g.op("Unsqueeze", pairs.token, g.const(np.array([1])))
     return g.op("ScatterND", none, place, answer, reduction="add")
 
 
+def token_int8(g: GraphBuilder, x: str) -> tuple[str, str]:
+    """Round each row to unsigned bytes around 128. Shapes: x (T, K) -> bytes (T, K), the step of each row (T, 1)."""
+    most = g.op("ReduceMax", g.op("Abs", x), g.const(np.array([1])), keepdims=1)
+    step = g.op("Max", g.op("Mul", most, g.const(np.float32(1 / 127))), g.const(np.float32(1e-12)))
+    rounded = g.op("Round", g.op("Div", x, step))
+    return g.op("Cast", g.op("Add", rounded, g.const(np.float32(int8.ZERO_POINT))), to=UINT8), step
+
+
+def integer_product(g: GraphBuilder, low: str, weight: np.ndarray) -> str:
+    """bytes · weightᵀ, still to be multiplied by the steps of the rows. Shapes: low (T, K), weight (N, K) -> (T, N) float."""
+    by_row = int8.quantise(weight, weight.shape[1])
+    signed = (by_row.values.astype(np.int16) - int8.ZERO_POINT).astype(np.int8)
+    zero = g.const(np.uint8(int8.ZERO_POINT))
+    product = g.op("MatMulInteger", low, g.const(np.ascontiguousarray(signed.T)), zero)
+    return g.op("Mul", g.op("Cast", product, to=FLOAT), g.const(by_row.scales[:, 0]))
+
+
 def linear_nodes(g: GraphBuilder, x: str, weight: np.ndarray, *, form: str, half: bool = True) -> str:
-    """x · weightᵀ, in 8 bits beside 8-bit experts where the depth allows. Shapes: x (T, K), weight (N, K) -> (T, N)."""
-    block = int8.block_for(weight.shape[1]) if form == "qmoe" else None
+    """x · weightᵀ, in 8 bits beside 8-bit experts where the depth allows. Shapes: x (…, K), weight (N, K) -> (…, N)."""
+    rows, depth = weight.shape
+    if form == "unrolled_int8":
+        low, step = token_int8(g, g.op("Reshape", x, g.const(np.array([-1, depth]))))
+        flat = g.op("Mul", integer_product(g, low, weight), step)
+        before = g.op("Shape", x, end=-1)
+        return g.op("Reshape", flat, g.op("Concat", before, g.const(np.array([rows])), axis=0))
+    block = int8.block_for(depth) if form == "qmoe" else None
     if block is None:
         return g.op("MatMul", x, held(g, weight.T, half))
-    low = int8.quantise(weight, block)
-    rows, depth = weight.shape
-    packed = low.values.reshape(rows, depth // block, block)
+    low_bits = int8.quantise(weight, block)
+    packed = low_bits.values.reshape(rows, depth // block, block)
     # accuracy_level 4: activations in 8 bits too, which is what makes it an 8-bit product
     options = {"K": depth, "N": rows, "bits": 8, "block_size": block, "accuracy_level": 4, "domain": CONTRIB}
-    return g.op("MatMulNBits", x, g.const(packed), g.const(low.scales), **options)
+    return g.op("MatMulNBits", x, g.const(packed), g.const(low_bits.scales), **options)

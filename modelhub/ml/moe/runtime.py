@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 logger = logging.getLogger(__name__)
-BEST_FIRST = ("qmoe", "moe", "unrolled")
+BEST_FIRST = ("qmoe", "unrolled_int8", "moe", "unrolled")
 
 
 class NoFormRuns(RuntimeError):

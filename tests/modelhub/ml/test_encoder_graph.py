@@ -99,8 +99,9 @@ def test_the_graph_answers_as_the_sums_and_padding_passes_no_expert(form, batch,
     feed = {"embedded": embedded.numpy(), "attention_mask": mask.numpy()}
     found, counted = features.open_session(tmp_path / "e.onnx").run(["features", body.COUNTS], feed)
     wanted, counts = text_by_text(state, embedded, mask)
-    assert np.allclose(found, wanted, atol=0.15 if form == "qmoe" else 1e-4)
-    if form != "qmoe":  # 8 bits may tip a choice
+    eight_bits = form in ("qmoe", "unrolled_int8")
+    assert np.allclose(found, wanted, atol=0.15 if eight_bits else 1e-4)
+    if not eight_bits:  # rounding may tip a choice
         assert counted.tolist() == counts.tolist()
     assert 2 * 24 <= counted[0].sum() <= 4 * 24  # 9 + 5 + 1 + 9 tokens are real
 
