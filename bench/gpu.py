@@ -21,7 +21,7 @@ from typing import Any
 from bench.common import RESULTS, ROOT, Row, commit, machine
 from bench.tools.gpu_journal import read
 
-CASE_LIMIT_S = 45.0  # a case that is silent for so long hangs
+CASE_LIMIT_S = 60.0  # a case that is silent for so long hangs
 SHARDS = 10
 CONFORMANCE_S = 75.0  # no case is begun after
 PROFILES = ROOT / "modelhub" / "hal" / "profiles"
@@ -87,6 +87,13 @@ class Run:
     def stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
+
+    def ended(self, process: subprocess.Popen[bytes]) -> None:
+        """Give a process that is done a moment to go by itself."""
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.stop(process)
 
     def lost(self, journal: Path, process: subprocess.Popen[bytes]) -> str | None:
         """The case that a process died in, if any; it and those before it aren't run again."""
@@ -175,7 +182,7 @@ def measure(run: Run, work: Path) -> None:
     process = run.start("timings", timings)
     ready = run.watch(process, timings, "ceilings")
     if run.lines("absent"):
-        process.wait()
+        run.ended(process)
         return
     if run.device == "cuda" and (not run.sections or "conformance" in run.sections):
         conform(run, work)
@@ -189,16 +196,17 @@ def measure(run: Run, work: Path) -> None:
         if time.time() > run.deadline:
             break
         process, ready = run.start("timings", timings), True
-    if process.poll() is None:
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            run.stop(process)
+    run.ended(process)
+
+
+def shard_count() -> int:
+    """Conformance processes side by side: two cores are left to the others."""
+    return max(1, min(SHARDS, (os.cpu_count() or 2) - 2))
 
 
 def conform(run: Run, work: Path) -> None:
     """Conformance of every implementation, in processes side by side; each is restarted past a case that kills it."""
-    shards = max(1, min(SHARDS, (os.cpu_count() or 2) - 2))
+    shards = shard_count()
     paths = {index: work / f"gpu-conformance-{index}.jsonl" for index in range(shards)}
     going = {
         index: run.start("conformance", path, f"{index}/{shards}", CONFORMANCE_S)
@@ -209,8 +217,8 @@ def conform(run: Run, work: Path) -> None:
         for index, process in going.items():
             if not run.watch(process, paths[index], "done") and turn < 3 and run.lost(paths[index], process):
                 again[index] = process
-            elif process.poll() is None:
-                process.wait()
+            else:
+                run.ended(process)
         going = {
             index: run.start("conformance", paths[index], f"{index}/{shards}", CONFORMANCE_S)
             for index in again

@@ -40,8 +40,9 @@ class Crashing(gpu.Run):
         return subprocess.Popen([sys.executable, "-c", CRASHING, str(journal), skip], cwd=gpu.ROOT)
 
 
-def test_a_case_that_takes_its_process_with_it_costs_its_own_figure_only(tmp_path):
-    run = Crashing(tmp_path / "out", 60, "cpu", "operators")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])  # with CUDA the conformance processes crash as well
+def test_a_case_that_takes_its_process_with_it_costs_its_own_figure_only(device, tmp_path):
+    run = Crashing(tmp_path / "out", 60, device, "")
     gpu.measure(run, tmp_path)
     body = json.loads(run.write().read_text())
     found = {row["metric"]: row for row in body["rows"] + body["controls"]}
@@ -51,6 +52,7 @@ def test_a_case_that_takes_its_process_with_it_costs_its_own_figure_only(tmp_pat
         3.0,
     )
     assert found["first_ms"]["met"] is True and found["third_ms"]["value"] == 5.0
+    assert len(run.journals) == (1 if device == "cpu" else 1 + gpu.shard_count())
     assert "ended with 9" in found["failed_second"]["how"]
     assert found["gpu_copy_gb_s"]["value"] is None and found["gpu_copy_gb_s"]["met"] is None
 
