@@ -22,7 +22,7 @@ from bench.common import RESULTS, ROOT, Row, commit, machine
 from bench.tools.gpu_journal import read
 
 CASE_LIMIT_S = 60.0  # a case that is silent for so long hangs
-SHARDS = 10
+SHARDS = 14
 CONFORMANCE_S = 75.0  # no case is begun after
 PROFILES = ROOT / "modelhub" / "hal" / "profiles"
 EXPECTED = (

@@ -120,6 +120,7 @@ def _power(dims: Dims) -> bool:
 def forms() -> list[Form]:
     """Every form of every operator, single-step chains included."""
     lib, own, half = "cuda_torch", "cuda_triton", ("float16", "bfloat16")
+    wide = ("float32", "tf32", "bfloat16")  # float16 tiles are bfloat16's: measured once
     dense = ("float32", "float16", "bfloat16")  # where no product takes part, TF32 is float32
     return [
         Form("matmul", "", lib, "matmul"),
@@ -139,10 +140,10 @@ def forms() -> list[Form]:
         Form("moe_experts", "gathered", lib, "moe_gathered", priority=5, fits=_few),
         Form("moe_experts", "grouped", lib, "moe_grouped", ("bfloat16",), priority=15, fits=_deep_enough("D", "F")),
         Form("moe_experts", "triton", own, "moe_experts", priority=20),
-        Form("moe_experts", "triton-low", own, "moe_experts", priority=18, step=-1),
-        Form("moe_experts", "triton-tall", own, "moe_experts", priority=18, step=1),
-        Form("moe_experts", "triton-early", own, "moe_experts", priority=19, hopper=True, early=True),
-        Form("moe_experts", "triton-low-early", own, "moe_experts", priority=17, hopper=True, step=-1, early=True),
+        Form("moe_experts", "triton-low", own, "moe_experts", wide, priority=18, step=-1),
+        Form("moe_experts", "triton-tall", own, "moe_experts", wide, priority=18, step=1),
+        Form("moe_experts", "triton-early", own, "moe_experts", wide, priority=19, hopper=True, early=True),
+        Form("moe_experts", "triton-low-early", own, "moe_experts", wide, priority=17, hopper=True, step=-1, early=True),
         Form("moe_experts", "graph", own, "moe_experts", priority=30, fits=_small, graph=True),
         Form("moe_experts", "few", own, "moe_few", dense, priority=35, fits=_few),
         Form("moe_experts", "few-early", own, "moe_few", dense, priority=34, fits=_few, hopper=True, early=True),
