@@ -1,4 +1,4 @@
-"""INT8 weights in the layout of ONNX Runtime's `QMoE` and `MatMulNBits`: unsigned bytes around 128, a scale per block."""
+"""INT8 weights in the layout of ONNX Runtime's `QMoE`: unsigned bytes around 128, a scale per block."""
 
 from __future__ import annotations
 

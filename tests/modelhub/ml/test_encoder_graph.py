@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from modelhub.ml import features
 from modelhub.ml.moe import body, kernels
 from modelhub.ml.moe.encoder_graph import write_encoder
-from modelhub.ml.moe.expert_graph import FORMS
+from modelhub.ml.moe.expert_graph import EIGHT_BITS, FORMS
 from modelhub.ml.moe.gate import route
 
 WIDTH, HEADS, LAYERS, EXPERTS, HIDDEN = 32, 4, 2, 32, 16
@@ -99,7 +99,7 @@ def test_the_graph_answers_as_the_sums_and_padding_passes_no_expert(form, batch,
     feed = {"embedded": embedded.numpy(), "attention_mask": mask.numpy()}
     found, counted = features.open_session(tmp_path / "e.onnx").run(["features", body.COUNTS], feed)
     wanted, counts = text_by_text(state, embedded, mask)
-    eight_bits = form in ("qmoe", "unrolled_int8")
+    eight_bits = form in EIGHT_BITS
     assert np.allclose(found, wanted, atol=0.15 if eight_bits else 1e-4)
     if not eight_bits:  # rounding may tip a choice
         assert counted.tolist() == counts.tolist()

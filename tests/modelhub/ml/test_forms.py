@@ -15,7 +15,6 @@ from modelhub.ml.moe import body, expert_graph, gate_graph, int8, runtime
 from modelhub.ml.moe.layer import SharedExpertMoE
 from modelhub.ml.moe.model import GatingClassifier, GatingConfig, build
 
-EIGHT_BITS = ("qmoe", "unrolled_int8")
 CONFIG = GatingConfig(width=32, layers=2, experts=32, hidden=32, declared_share=0.5)
 
 
@@ -87,7 +86,7 @@ def test_the_number_of_experts_varies_by_token_and_is_the_same_in_every_form(mod
     assert counts[0].sum() == chosen[0].sum()
 
 
-@pytest.mark.parametrize("form", EIGHT_BITS)
+@pytest.mark.parametrize("form", expert_graph.EIGHT_BITS)
 def test_eight_bits_answer_nearly_as_sixteen_do(model, paths, form):
     pooled = pooled_of(2_000)
     (found, _), (wanted, _) = answer(paths[form], pooled), expected(model, pooled)
@@ -101,9 +100,11 @@ def test_eight_bits_answer_nearly_as_sixteen_do(model, paths, form):
 
 def test_eight_bit_experts_are_a_quarter_of_the_size(model, tmp_path):
     state = export.state_arrays(model)
-    for form in ("moe", *EIGHT_BITS):
+    for form in ("moe", *expert_graph.EIGHT_BITS):
         body.write_body(state, tmp_path / form, layers=2, mass=CONFIG.mass, form=form, half=False)
-    for form in EIGHT_BITS:  # of a network this small, names and nodes are a part worth mentioning
+    for (
+        form
+    ) in expert_graph.EIGHT_BITS:  # of a network this small, names and nodes are a part worth mentioning
         assert (tmp_path / form).stat().st_size < 0.45 * (tmp_path / "moe").stat().st_size
 
 
@@ -150,7 +151,7 @@ def test_tokens_that_fit_all_experts_alike_take_the_lowest_numbered_everywhere(f
     wanted, in_torch = expected(made, pooled)
     assert counts.tolist() == in_torch.tolist()
     assert counts[0, :4].tolist() == [3, 3, 3, 3] and counts[0, 4:].sum() == 0
-    assert np.allclose(found, wanted, atol=0.05 if form in EIGHT_BITS else 1e-4)
+    assert np.allclose(found, wanted, atol=0.05 if form in expert_graph.EIGHT_BITS else 1e-4)
 
 
 ROUTINGS = [
@@ -182,7 +183,7 @@ def test_the_sigmoid_variant_with_shared_swiglu_experts_has_the_three_forms_too(
         wanted = layer(batch)[0].detach().numpy()
         found = session.run(None, {"x": batch.numpy()})[0]
         assert found.shape == wanted.shape
-        assert np.allclose(found, wanted, atol=0.05 if form in EIGHT_BITS else 1e-4)
+        assert np.allclose(found, wanted, atol=0.05 if form in expert_graph.EIGHT_BITS else 1e-4)
     batch[7, 0] = float("inf")
     assert np.isnan(session.run(None, {"x": batch.numpy()})[0][7]).all()
 
@@ -233,6 +234,35 @@ def test_a_runtime_without_the_contrib_operator_falls_back_to_the_unrolled_graph
     assert runtime.open_best(paths)[0] == "qmoe"
     with pytest.raises(runtime.NoFormRuns, match="QMoEOfTomorrow"):
         runtime.open_best({"qmoe": broken["qmoe"]})
+
+
+def test_the_quickest_form_is_kept_and_those_that_cannot_run_are_passed_over(paths, tmp_path):
+    now = [0.0]
+
+    class Timed:
+        """A session by whose clock a call takes as long as it was told."""
+
+        def __init__(self, path, seconds):
+            self.inner, self.seconds = features.open_session(path), seconds
+
+        def run(self, *arguments):
+            now[0] += self.seconds
+            return self.inner.run(*arguments)
+
+    options = {
+        "clock": lambda: now[0],
+        "open_session": lambda path: Timed(path, {"moe": 0.05, "unrolled": 0.01}.get(path.stem, 0.0)),
+    }
+    spoilt = tmp_path / "spoilt.onnx"
+    spoilt.write_bytes(b"no graph")
+    feed = {"pooled": pooled_of(2).numpy()}
+    files = {"moe": paths["moe"], "spoilt": spoilt, "unrolled": paths["unrolled"]}
+    assert runtime.open_fastest(files, feed, **options)[0] == "unrolled"
+    assert runtime.open_fastest({"moe": paths["moe"], "spoilt": spoilt}, feed, calls=1)[0] == "moe"
+    with pytest.raises(runtime.NoFormRuns, match="spoilt"):
+        runtime.open_fastest({"spoilt": spoilt}, feed)
+    with pytest.raises(runtime.NoFormRuns, match="no file"):
+        runtime.open_fastest({}, feed)
 
 
 def test_opening_a_model_needs_onnxruntime_alone():
