@@ -1,11 +1,14 @@
-"""Reads that many parts of one page share: made once while somebody is looking, and forgotten with the page."""
+"""Reads that many parts of one page share, made once while somebody is looking and forgotten with the page; and dear ones that
+stay while what they follow from says the same."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("costs_reading", default=None)
@@ -30,3 +33,29 @@ def once(key: Hashable, make: Callable[[], T]) -> T:
     if key not in kept:
         kept[key] = make()
     return kept[key]
+
+
+class Kept(Generic[T]):
+    """At most `most` results by a key that says all they follow from, the longest unused one forgotten first. Of this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Two who ask at once may both make it: nobody waits for the other."""
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+                return self._found[key]
+        made = make()
+        with self._lock:
+            self._found[key] = made
+            while len(self._found) > self._most:
+                self._found.popitem(last=False)
+        return made
+
+    def forget(self) -> None:
+        with self._lock:
+            self._found.clear()

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from importlib import import_module
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from costs.reports.counterfactual import Replayed, counterfactual, read_flag
 from costs.reports.savings import PARTS, _parts, savings
 from costs.reports.spend import spend
 from switchyard.tenancy.querysets import Scope
+from switchyard.tenancy.services import bump_config
 from tests.costs.events import NOON, make_attempt, make_event, private_attempt
 
 counterfactual_module = import_module("costs.reports.counterfactual")
@@ -148,6 +150,7 @@ def test_a_replay_counts_beside_what_gave_no_answer_and_says_what_it_does_not_kn
         }
 
     monkeypatch.setattr(counterfactual_module, "_replay", replay)
+    counterfactual_module.REPLAYS.forget()
     report = ask(counterfactual, replay=True)
     rows = {row["key"]: row for row in report.rows}
     assert rows["support-intent"]["last_policy_nusd"] == 4_540
@@ -158,6 +161,26 @@ def test_a_replay_counts_beside_what_gave_no_answer_and_says_what_it_does_not_kn
     assert rows["contract-clauses"]["last_policy_nusd"] is None
     assert rows["contract-clauses"]["last_policy_version"] == "no policy was live"
     assert report.totals["last_policy_nusd"] == 4_540 + 700 and report.totals["last_policy_unknown_rows"] == 1
+
+
+def test_decisions_are_taken_again_only_when_work_policies_or_deployments_changed(company, monkeypatch):
+    asked: list[Any] = []
+
+    def replay(**of):
+        asked.append(of)
+        return {}
+
+    monkeypatch.setattr(counterfactual_module, "_replay", replay)
+    for _ in range(3):
+        ask(counterfactual, replay=True)
+    assert len(asked) == 1
+    bump_config()
+    ask(counterfactual, replay=True)
+    assert len(asked) == 2
+    record_events([make_event()])
+    rollups.refresh(NOON, NOON)
+    ask(counterfactual, replay=True)
+    assert len(asked) == 3
 
 
 def test_a_flag_is_a_yes_or_a_no():
