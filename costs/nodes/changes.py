@@ -20,6 +20,7 @@ from costs.nodes.versions import (
     follow,
     row_of,
     same,
+    stored_timeline,
     timeline_of,
     values_of,
 )
@@ -82,7 +83,7 @@ def change_cost(
     past = start < moment - timedelta(seconds=1)
     ensure_first(locked)
     known = list(locked.costs.all())
-    before = timeline_of(locked, known)
+    before = stored_timeline(locked, known)
     unchanged = row_of(before.at(start).version, known, locked)
     check(_unknown(values) | moment_faults("valid_from", valid_from))
     merged = values_of(unchanged) | _typed(values)

@@ -16,6 +16,7 @@ AMOUNTS = (
     "rack_usd_per_month", "people_usd_per_month", "operations_usd_per_month",
 )  # fmt: skip
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+DIGITS = 30  # before and behind the point: exact arithmetic with `1e-999999` would never end
 MOST_USD_PER_KWH = 1000  # as many digits as the plain field takes; nobody sells power at that
 # Of one machine: beyond it somebody mistook the unit, and a column may overflow.
 MOST_USD_PER_HOUR = 1_000_000
@@ -51,7 +52,10 @@ def _band(item: Any) -> Band:
         raise ValueError(f"The band from {start} to {end} covers no hour; a whole day is from 0 to 24.")
     price = _decimal(item["usd_per_kwh"])
     if price is None or price < 0:
-        raise ValueError(f"A band's usd_per_kwh is an amount of zero or more, not {item['usd_per_kwh']!r}.")
+        raise ValueError(
+            f"A band's usd_per_kwh is an amount of zero or more with at most {DIGITS} digits on either side of its point, "
+            f"not {str(item['usd_per_kwh'])[:60]!r}."
+        )
     return Band(start % 24, end % 24, price)
 
 
@@ -62,7 +66,11 @@ def _decimal(raw: Any) -> Decimal | None:
         value = Decimal(str(raw))
     except (InvalidOperation, ValueError):
         return None
-    return value if value.is_finite() else None
+    if not value.is_finite():
+        return None
+    exponent = value.as_tuple().exponent
+    readable = not value or (value.adjusted() < DIGITS and isinstance(exponent, int) and exponent >= -DIGITS)
+    return value if readable else None
 
 
 def cost_faults(values: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from costs.models import Node, NodeInterval, Restatement
 from costs.nodes.checks import moment_faults
 from costs.nodes.intervals import Hour, plan, write
 from costs.nodes.timeline import Timeline
-from costs.nodes.versions import check, ensure_first, timeline_of
+from costs.nodes.versions import check, ensure_first, stored_timeline
 from costs.rollups import HOUR, hour_of
 from switchyard.audit.services import record
 
@@ -35,7 +35,7 @@ def restate(
     check(faults)
     locked = Node.objects.select_for_update().get(pk=node.pk)
     ensure_first(locked)
-    timeline = timeline_of(locked, locked.costs.all())
+    timeline = stored_timeline(locked, locked.costs.all())
     return restate_hours(
         node=locked, start=start, end=end, reason=reason, actor=actor, dry_run=dry_run, timeline=timeline
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from costs.nodes.terms import Terms
+from costs.pricing import Unpriced
 
 FIRST = datetime.min.replace(tzinfo=UTC)
 
@@ -60,6 +61,25 @@ class Timeline:
                 t for t in (segment.terms.committed_until, segment.terms.depreciated_at) if t is not None
             }
         return found
+
+
+class Unreadable(Timeline):
+    """Of a machine whose stored costs can't be read: whatever is asked raises Unpriced, with what is wrong."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def at(self, moment: datetime) -> Terms:
+        raise Unpriced(self.fault)
+
+    def next_change(self, moment: datetime) -> datetime | None:
+        raise Unpriced(self.fault)
+
+    def spans(self, start: datetime, end: datetime) -> Iterator[tuple[Terms, datetime, datetime]]:
+        raise Unpriced(self.fault)
+
+    def moments(self) -> set[datetime]:
+        raise Unpriced(self.fault)
 
 
 def _segments(versions: list[Dated]) -> list[Segment]:

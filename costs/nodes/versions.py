@@ -11,7 +11,8 @@ from costs.models import Node, NodeCost, NodeCosts, RollupMark
 from costs.nodes.checks import bands_of
 from costs.nodes.isolation import apart
 from costs.nodes.terms import Terms
-from costs.nodes.timeline import Dated, Timeline
+from costs.nodes.timeline import Dated, Timeline, Unreadable
+from costs.pricing import Unpriced
 from switchyard.core.clock import now
 from switchyard.core.errors import ValidationFailed
 from switchyard.tenancy.services import bump_config
@@ -25,10 +26,15 @@ def values_of(row: NodeCosts) -> dict[str, Any]:
 
 
 def terms_of(row: NodeCosts, version: str) -> Terms:
+    """Raises Unpriced when what is stored can't be read."""
     values = {
         name: _number(value) for name, value in values_of(row).items() if name not in ("tariff", "source")
     }
-    return Terms(version=version, tariff=bands_of(row.tariff or []), **values)
+    try:
+        tariff = bands_of(row.tariff or [])
+    except ValueError as fault:
+        raise Unpriced(f"The stored tariff can't be read: {fault}") from None
+    return Terms(version=version, tariff=tariff, **values)
 
 
 def _number(value: Any) -> Any:
@@ -50,9 +56,26 @@ def timeline_of(node: Node, rows: Iterable[NodeCost]) -> Timeline:
 
 
 def timelines(organisation_id: int) -> dict[Node, Timeline]:
-    """Every node of the organisation, by name; two queries."""
+    """Every node of the organisation, by name; two queries. One whose costs can't be read is Unreadable, and the others
+    are none the worse for it."""
     nodes = Node.objects.filter(organisation_id=organisation_id).order_by("name").prefetch_related("costs")
-    return {node: timeline_of(node, node.costs.all()) for node in nodes}
+    return {node: _readable(node) for node in nodes}
+
+
+def _readable(node: Node) -> Timeline:
+    try:
+        return timeline_of(node, node.costs.all())
+    except Unpriced as fault:
+        return Unreadable(str(fault))
+
+
+def stored_timeline(node: Node, rows: Iterable[NodeCost]) -> Timeline:
+    """For whoever writes: ValidationFailed where what is stored can't be read, since nothing can follow on it."""
+    try:
+        return timeline_of(node, rows)
+    except Unpriced as fault:
+        check({"tariff": f"{fault} What was written is never edited: a new machine takes its place."})
+        raise
 
 
 def check(faults: Mapping[str, str]) -> None:

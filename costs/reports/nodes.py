@@ -10,6 +10,7 @@ from django.db.models import QuerySet, Sum
 from costs.models import Node, NodeInterval
 from costs.nodes.standard import hourly_bill, rate_of
 from costs.nodes.terms import PARTS
+from costs.nodes.timeline import Unreadable
 from costs.nodes.versions import timelines
 from costs.pricing import HOUR_NS, PPM, Unpriced, private_cost
 from costs.reports.base import TIMES, Report, groups_of, zone_of
@@ -77,13 +78,17 @@ def node_costs(
     tz: str = "UTC",
 ) -> Report:
     """Rows {"key": node, "pool", "hourly_nusd", a column a part ("purchase_nusd" …), "standard_nusd" (an hour of measured
-    work at the planned utilisation), "planned_utilisation", "version"}: as they stand now, whatever the period."""
-    out = []
+    work at the planned utilisation), "planned_utilisation", "version"}: as they stand now, whatever the period.
+    totals["faults"]: machine → what is wrong, where what is stored of its costs can't be read."""
+    out: list[dict[str, Any]] = []
+    faults: dict[str, str] = {}
     whole = scope.organisation_id is not None and scope.lob_ids is None
     for node, timeline in (timelines(scope.organisation_id) if whole else {}).items():  # type: ignore[arg-type]
         try:
             bill, rate = hourly_bill(node, timeline), rate_of(node, timeline)
-        except Unpriced:
+        except Unpriced as fault:
+            if isinstance(timeline, Unreadable):
+                faults[node.name] = str(fault)
             continue
         out.append(
             {"key": node.name, "pool": node.pool, "hourly_nusd": bill.nusd}
@@ -94,8 +99,9 @@ def node_costs(
             }
             | {"version": rate.version}
         )
-    totals = {n: sum(row[n] for row in out) for n in ("hourly_nusd", *(f"{part}_nusd" for part in PARTS))}
-    return Report("node-costs", as_of(), out, totals)
+    sums = ("hourly_nusd", *(f"{part}_nusd" for part in PARTS))
+    totals: dict[str, Any] = {n: sum(row[n] for row in out) for n in sums}
+    return Report("node-costs", as_of(), out, totals | {"faults": faults})
 
 
 def node_hours(

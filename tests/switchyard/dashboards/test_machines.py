@@ -10,8 +10,9 @@ from django.test import Client
 
 from costs import rollups
 from costs.metering import record_events
-from costs.models import Node, NodeInterval, Restatement
+from costs.models import Node, NodeCost, NodeInterval, Restatement
 from costs.nodes.intervals import close_intervals
+from costs.nodes.standard import node_rates
 from costs.rollups import HOUR, hour_of
 from switchyard.core.clock import now
 from tests.costs.events import make_event, private_attempt
@@ -64,6 +65,47 @@ def test_the_page_tells_the_parts_the_hours_and_what_the_machines_did(company: C
     lines = client.get("/machines/?period=24h&csv=node-costs").content.decode().splitlines()
     assert lines[0].startswith("Machine,Pool,An hour (USD),Cloud (USD),Purchase (USD),Power (USD)")
     assert any(line.startswith("gpu-7,gpus,0.12,0.10,0.00") for line in lines)
+
+
+BROKEN = [
+    [{"from": 22, "to": 6, "usd_per_kwh": "1e-999999"}],
+    [{"from": 22, "to": 6, "usd_per_kwh": "1e+999999"}],
+    [{"from": 22, "to": 40, "usd_per_kwh": "0.10"}],
+    [{"from": 1, "to": 3, "usd_per_kwh": "0.1"}, {"from": 2, "to": 4, "usd_per_kwh": "0.2"}],
+    {"from": 22},
+    ["cheap at night"],
+]
+
+
+@pytest.mark.parametrize("tariff", BROKEN)
+def test_a_stored_tariff_that_cannot_be_read_is_told_of_on_its_machine_and_the_others_go_on(
+    company: Company, tariff: object
+) -> None:
+    organisation = company.organisation
+    node = make_node(
+        hour_of(now()) - 6 * HOUR, organisation=organisation, name="gpu-broken", usd_per_hour=Decimal("0.10")
+    )
+    Node.objects.filter(pk=node.pk).update(tariff=tariff)
+    NodeCost.objects.filter(node=node).update(tariff=tariff)
+    client = client_of("alice", company, "admin")
+    for address in (
+        "/machines/",
+        "/machines/gpu-broken/",
+        "/machines/gpu-7/",
+        "/capacity/",
+        "/break-even/",
+        "/",
+        "/economics/",
+    ):
+        assert client.get(address).status_code == 200, address
+    rows = {row[0]: row for row in panel(client.get("/machines/"), "node-costs")}
+    assert "tariff can't be read" in str(rows["gpu-broken"][-1]) and rows["gpu-broken"][2] is None
+    assert rows["gpu-7"][2] == 120_000_000
+    assert "gpu-broken" not in node_rates(organisation.pk) and "gpu-7" in node_rates(organisation.pk)
+    answer = client.post("/machines/gpu-broken/", form_of(node, usd_per_hour="0.20", valid_from="", reason="")
+                         | {"form": "cost", "act": "apply"})  # fmt: skip
+    assert answer.status_code == 200 and "tariff can&#x27;t be read" in answer.content.decode()
+    assert client.get("/machines/?csv=node-costs").status_code == 200
 
 
 def test_a_neighbour_sees_no_machine(company: Company) -> None:
