@@ -33,12 +33,17 @@ def hours_of(limits: Sequence[BudgetLimit], start: datetime, end: datetime) -> d
     if all(limit.scope.startswith(("organisation", "lob:")) for limit in limits):
         names = ("organisation_id", "lob", "start")  # fewer rows
     applications = _applications(limits)
-    known = list(rows.values(*names).annotate(nusd=Sum("cost_nusd")).filter(nusd__gt=0))
+    by_names: dict[tuple[object, ...], list[tuple[datetime, int]]] = {}
+    sums = rows.values_list(*names).annotate(nusd=Sum("cost_nusd")).filter(nusd__gt=0)
+    for *key, start, nusd in sums:
+        by_names.setdefault(tuple(key), []).append((start, nusd))
     for limit in limits:
         hours, wanted = found[limit.id], _names(limit, applications)
-        for row in known:
-            if all(row[name] == value for name, value in wanted):
-                hours[row["start"]] = hours.get(row["start"], 0) + row["nusd"]
+        for values, spent in by_names.items():
+            held = dict(zip(names, values, strict=False))
+            if all(held[name] == value for name, value in wanted):
+                for start, nusd in spent:
+                    hours[start] = hours.get(start, 0) + nusd
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -24,6 +25,7 @@ from switchyard.dashboards.pages import Ask, Column, Link, PageRequest, Panel, p
 from switchyard.dashboards.typed import keep_typed, typed_in
 
 ASKS, DECIDES, WRITES = ("finance", "operator"), ("finance",), ("finance",)
+MOST_POINTS = 60  # of a small chart, and rows of the table under it
 BURN_DOWNS = 6  # more small charts than that are looked at by nobody; the table has every budget
 DECISIONS = {"approve": money.approve_top_up, "refuse": money.refuse_top_up}
 
@@ -161,12 +163,12 @@ def _pace(burn: Burn) -> str:
 def _burn_down(burn: Burn) -> Panel:
     """By hour from the roll-ups; what they don't hold (labels, a call of this second) is in the last known point."""
     left = burn.room.limit_nusd
-    points: list[dict[str, Any]] = [_point(burn.room.start, left)]
-    if burn.room.end is None and burn.hours:
-        points = [_point(min(burn.hours), left)]
+    first = min(burn.hours) if burn.room.end is None and burn.hours else burn.room.start
+    known = [(first, left)]
     for hour, nusd in burn.hours.items():
         left -= nusd
-        points.append(_point(hour, left))
+        known.append((hour, left))
+    points = [_point(at, nusd) for at, nusd in _thinned(known)]
     if burn.forecast.path:
         points += [_point(at, nusd, expected=True) for at, nusd in burn.forecast.path]
         points[-1] |= {"low": _text(burn.forecast.low), "high": _text(burn.forecast.high)}
@@ -182,6 +184,12 @@ def _burn_down(burn: Burn) -> Panel:
         charts.burn_down(points, burn.room.limit_nusd),
         note=_outlook(burn),
     )
+
+
+def _thinned(points: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
+    """At most MOST_POINTS of them, the first and the last too: each says what was left then, so leaving some out is exact."""
+    step = -(-len(points) // MOST_POINTS)
+    return [*points[:-1][:: max(1, step)], *points[-1:]]
 
 
 def _outlook(burn: Burn) -> str:
