@@ -18,14 +18,8 @@ from typing import Any
 
 import django
 
+from bench.tools import pages
 from bench.tools.books import DAYS, LOBS, load, told
-
-PAGE_REPEATS = 12
-PAGES = (
-    "/", "/spend/?period=14d", "/spend/?period=month&group=application", "/spend/requests/", "/savings/", "/forecast/",
-    "/budgets/", "/statements/", "/lifetime/", "/break-even/", "/capacity/", "/economics/", "/ledger/?period=14d",
-    "/reconciliation/", "/prices/", "/machines/", "/accuracy/",
-)  # fmt: skip
 
 
 def company() -> Any:
@@ -55,22 +49,6 @@ def timed(what: Callable[[], Any], repeats: int = 3) -> list[float]:
     return took
 
 
-def pages(user: Any) -> dict[str, list[float]]:
-    """Milliseconds of each page, the first (cold) look left out."""
-    from django.test import Client
-
-    client = Client()
-    client.force_login(user)
-    found: dict[str, list[float]] = {}
-    for address in (*PAGES, f"/statements/legal/{datetime.now(UTC):%Y-%m}/"):
-        answer = client.get(address)
-        if answer.status_code != 200:
-            raise RuntimeError(f"{address}: {answer.status_code}")
-        took = timed(lambda a=address: client.get(a), PAGE_REPEATS)  # type: ignore[misc]
-        found[address] = [1000 * s for s in took]
-    return found
-
-
 def measure(total: int) -> dict[str, Any]:
     from django.core.management import call_command
 
@@ -93,7 +71,9 @@ def measure(total: int) -> dict[str, Any]:
     out["rollup_hour_s"] = timed(lambda: rollups.refresh(end - timedelta(hours=1), end - timedelta(hours=1)))
     out["restate_month_s"] = restate(organisation, end)
     told("pages")
-    out["pages_ms"] = pages(user)
+    pages.add_rare(organisation)
+    out["pages_ms"], out["pages_first_ms"] = pages.measured(user)
+    told(pages.table(out["pages_ms"], out["pages_first_ms"]))
     out["trial_balance_s"] = timed(lambda: trial_balance(organisation.pk))
     out["trial_balance_nusd"] = trial_balance(organisation.pk)
     return out
