@@ -26,7 +26,6 @@ from switchyard.core.clock import from_ns
 
 HOUR_NS = 3_600_000_000_000
 KNOWN_NAMES = 10_000
-SLICE = 320  # parts of rows that are sent together: some 64 of them
 _FIGURES = (
     "attempt", "revision", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens",
     "accelerator_ns", "duration_ms", "cost_nusd",
@@ -62,8 +61,6 @@ class Lines:
     events: list[Any] = field(default_factory=list)
     odd: list[int] = field(default_factory=list)
     attempts: list[bytes] = field(default_factory=list)
-    n_attempts: int = 0
-    n_entries: int = 0
     hours: set[int] = field(default_factory=set)  # since the epoch, in which something was booked
 
     def touched(self) -> set[tuple[int, datetime]]:
@@ -101,22 +98,16 @@ def _window(now_ns: int) -> tuple[int, int]:
 
 
 def _transfers(lines: Lines, source: Iterable[UsageEvent | None], now_ns: int) -> Iterator[bytes]:
-    """Rows of the transfers, some at a time; those of the attempts, which go next, are in `lines`."""
+    """Parts of the transfers' rows; those of the attempts, which go next, are in `lines`."""
     low_ns, high_ns = _window(now_ns)
     recorded = binary.moment(now_ns)
-    parts: list[bytes] = []
     for place, event in enumerate(source):
         calls = _calls(event, low_ns, high_ns) if event is not None else None
         if event is None or calls is None:
             lines.odd.append(place)
             continue
         lines.events.append(event)
-        _add(lines, parts, event, calls, recorded)
-        if len(parts) >= SLICE:
-            yield b"".join(parts)
-            parts.clear()
-    if parts:
-        yield b"".join(parts)
+        yield from _add(lines, event, calls, recorded)
 
 
 def _calls(event: UsageEvent, low_ns: int, high_ns: int) -> list[Call] | None:
@@ -138,8 +129,9 @@ def _sound(call: Call, event: UsageEvent, low_ns: int, high_ns: int) -> bool:
     )
 
 
-def _add(lines: Lines, parts: list[bytes], event: UsageEvent, calls: Sequence[Call], recorded: int) -> None:
-    """Rows of an event's transfers to `parts`, those of its attempts to `lines`."""
+def _add(lines: Lines, event: UsageEvent, calls: Sequence[Call], recorded: int) -> list[bytes]:
+    """Rows of an event's attempts to `lines`; gives those of its transfers."""
+    parts: list[bytes] = []
     request, answering = binary.text(event.request_id), _answering(event, calls)
     names = _event_names(event)
     for index, call in enumerate(calls):
@@ -159,14 +151,13 @@ def _add(lines: Lines, parts: list[bytes], event: UsageEvent, calls: Sequence[Ca
         lines.attempts += (
             ATTEMPTS.head, request, binary.text(call.upstream_id), other, ATTEMPTS.pack(figures), shared[0],
         )  # fmt: skip
-        lines.n_attempts += 1
         lines.hours.add(call.at_ns // HOUR_NS)
         if cost:
             event_id = binary.text(f"{event.request_id}/{call.attempt}/{call.revision}")
             parts += (
                 ENTRIES.head, event_id, request, ENTRIES.pack((at, recorded, cost, call.attempt)), shared[1],
             )  # fmt: skip
-            lines.n_entries += 1
+    return parts
 
 
 def _answering(event: UsageEvent, calls: Sequence[Call]) -> int:

@@ -110,16 +110,13 @@ def write_decisions(events: Sequence[ToldEvent]) -> None:
 
 
 def _rows(events: Sequence[ToldEvent]) -> Iterator[bytes]:
-    """Made while the database takes those before."""
     for event in events:
         key = (*_names(event), _verdict(event.guard))
-        yield b"".join(
-            (
-                DECISIONS.head, binary.text(event.decision_id), binary.text(event.request_id),
-                binary.big(event.other_side_cost_nusd), binary.json_document(_detail(event)),
-                binary.text(event.sealed_answers), DECISIONS.pack((*_figures(event), binary.moment(event.at_ns))),
-                _shared.get(key) or _share(key),
-            )
+        yield from (
+            DECISIONS.head, binary.text(event.decision_id), binary.text(event.request_id),
+            binary.big(event.other_side_cost_nusd), binary.json_document(_detail(event)),
+            binary.text(event.sealed_answers), DECISIONS.pack((*_figures(event), binary.moment(event.at_ns))),
+            _shared.get(key) or _share(key),
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Format", and of its types' send functions. Lengths and constraints stay the data
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from django.db import connection, models
 
 SIGNATURE, END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
+SENT_TOGETHER = 400  # parts: some dozens of rows, tens of kilobytes
 EPOCH_US = 946_684_800_000_000  # 2000-01-01 in microseconds of Unix time
 _CODES = {
     "BigIntegerField": "q", "PositiveIntegerField": "i", "PositiveSmallIntegerField": "h", "FloatField": "d",
@@ -98,16 +100,18 @@ class Layout:
         return struct.pack(f">i{code}", struct.calcsize(">" + code), value)
 
     def copy(self, parts: Iterable[bytes]) -> None:
-        """Write rows into the table; none, when there are no parts. IntegrityError or DataError as any insert: then none of
-        them is written. Parts that a generator makes are made while the database, on another core, takes those before."""
+        """Write rows into the table, their bytes in parts of any size; nothing, when there are none. IntegrityError or DataError
+        as any insert: then none of them is written. A generator makes parts while the database, on another core, takes
+        those before."""
         source = iter(parts)
-        first = next(source, None)
-        if first is None:
+        some = list(itertools.islice(source, SENT_TOGETHER))
+        if not some:
             return
         columns = ", ".join(f'"{name}"' for name in self.columns)
         statement = f"COPY {self.model._meta.db_table} ({columns}) FROM STDIN (FORMAT BINARY)"
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
-            copy.write(SIGNATURE + first)
-            for part in source:
-                copy.write(part)
+            copy.write(SIGNATURE)
+            while some:
+                copy.write(b"".join(some))
+                some = list(itertools.islice(source, SENT_TOGETHER))
             copy.write(END)
