@@ -12,6 +12,7 @@ from django.db.models import F
 
 from modelhub.models import Deployment, ModelVersion
 from modelhub.services.activation import collect
+from modelhub.services.devices import tune_if_due
 from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
 from switchyard.jobs import reaper, runner
@@ -61,6 +62,12 @@ def collect_activations() -> int:
     """Expert counts of every organisation's own servers; gives how many windows were stored."""
     owners = Deployment.objects.filter(side="private", enabled=True).values_list("organisation_id", flat=True)
     return sum(collect(organisation_id) for organisation_id in sorted(set(owners)))
+
+
+@shared_task(name="modelhub.tune_devices", queue="training")
+def tune_devices() -> bool:
+    """Which implementation of each operator is quickest here, once a machine: where training runs, so do the runtimes."""
+    return tune_if_due()
 
 
 @shared_task(name="modelhub.scheduled_evaluations")

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.common import FULL, Results
 from bench.tools import text_forms
-from modelhub.hal import models, registry, time_shares
+from modelhub.hal import emulation, models, registry, time_shares
 from modelhub.hal.operators import OPERATORS
 from modelhub.hal.registry import Implementation, Registry
 
@@ -135,6 +135,7 @@ def dispatch_rows(results: Results) -> None:
     for each in found[0]:
         form_controls(results, [of(repeat, each.name) for repeat in found])
     share_rows(results, model)
+    emulated_rows(results, model)
 
 
 def of(found: Sequence[models.Measured], name: str) -> models.Measured:
@@ -176,6 +177,21 @@ def share_rows(results: Results, model: text_forms.TextModel) -> None:
         how = f"share of {text_forms.MODEL}'s time in {name}, ONNX Runtime's profile, {TEXTS} texts"
         results.add(
             f"time_share_{name}", [each.get(name, 0.0) for each in repeats], "share", how, control=True
+        )
+
+
+def emulated_rows(results: Results, model: text_forms.TextModel) -> None:
+    """Labels that stay when every product's inputs are rounded as another device would: numbers, never speed."""
+    plain = text_forms.graph_form("onnxruntime", model.trunk, model.body)
+    labels = np.concatenate([model.label(plain(each)) for each in model.inputs])
+    for dtype in ("tf32", "float16", "bfloat16"):
+        rounded = text_forms.graph_form(
+            "onnxruntime", emulation.emulate(model.trunk, dtype), emulation.emulate(model.body, dtype)
+        )
+        found = np.concatenate([model.label(rounded(each)) for each in model.inputs])
+        how = f"emulated {dtype}: share of {len(labels)} texts of {text_forms.HEAD} labelled as in float32"
+        results.add(
+            f"emulated_agreement_{dtype}", [float((found == labels).mean())], "share", how, control=True
         )
 
 

@@ -132,7 +132,7 @@ def torch_form(state: dict[str, np.ndarray], *, narrow: bool = False) -> Callabl
     return run
 
 
-def graph_form(backend: str, encoder: Path, body: Path) -> Callable[[Feed], np.ndarray]:
+def graph_form(backend: str, encoder: Path | bytes, body: Path | bytes) -> Callable[[Feed], np.ndarray]:
     first, second = sessions.open_session(encoder, backend), sessions.open_session(body, backend)
 
     def run(feed: Feed) -> np.ndarray:

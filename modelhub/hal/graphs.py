@@ -13,6 +13,7 @@ import numpy as np
 
 from modelhub.hal.operators import OPERATORS, Dims, Operands
 from modelhub.ml.graph import CONTRIB, GraphBuilder
+from modelhub.ml.moe import int8
 
 FORMS = ("steps", "standard", "contrib", "int8")
 _NEVER = -60.0  # the logarithm of a weight that counts as zero: e^-60 is below float32's resolution
@@ -173,28 +174,45 @@ def _share(g: GraphBuilder, x: dict[str, str], experts: int, none: float, values
 def _moe(
     g: GraphBuilder, form: str, x: dict[str, str], c: Operands, a: Mapping[str, Any], d: Dims
 ) -> list[str]:
-    if form in ("contrib", "int8"):
-        # The operator softmaxes router logits over the chosen k: the logarithm of our weights gives them back.
+    if form == "standard":
+        return [_unrolled(g, x, c, a["activation"])]
+    if a["activation"] not in ("silu", "relu"):
+        raise NoSuchForm(
+            f"{a['activation']}: ONNX Runtime's experts know silu and relu; their GELU is the tanh curve"
+        )
+    options = {"k": int(d["K"]), "activation_type": a["activation"], "domain": CONTRIB}
+    total = g.op("ReduceSum", x["weights"], _axes(g, 1), keepdims=1)
+    if form == "contrib":
+        # The operator softmaxes router logits over the chosen k: the logarithm of our weights, times their sum, gives them back.
         logs = g.op("Log", g.op("Max", x["weights"], _number(g, np.exp(_NEVER))))
         router = _share(g, x, int(d["E"]), 2 * _NEVER, logs)
-        options = {
-            "k": int(d["K"]),
-            "activation_type": a["activation"],
-            "normalize_routing_weights": 1,
-            "domain": CONTRIB,
-        }
-        if form == "contrib":
-            return [g.op("MoE", x["x"], router, g.const(c["w1"]), "", g.const(c["w2"]), **options)]
-        (q1, s1), (q2, s2) = _quantise_bank(c["w1"]), _quantise_bank(c["w2"])
-        words = (g.const(q1), g.const(s1), "", g.const(q2), g.const(s2))
-        return [g.op("QMoE", x["x"], router, *words, expert_weight_bits=8, **options)]
-    return [_unrolled(g, x, c, a["activation"])]
+        words = (g.const(c["w1"]), "", g.const(c["w2"]))
+        mixed = g.op("MoE", x["x"], router, *words, normalize_routing_weights=1, **options)
+        mixed = g.op("Mul", mixed, total)
+        return [_with_nan(g, mixed, x["x"]) if a["activation"] == "relu" else mixed]
+    share = _share(g, x, int(d["E"]), 0.0, x["weights"])
+    block = int8.block_for(d["D"], d["F"])
+    if block is None:
+        raise NoSuchForm(
+            f"8-bit experts need widths that are multiples of {int8.BLOCKS[-1]}, not {d['D']} and {d['F']}"
+        )
+    first, second = int8.quantise(c["w1"], block), int8.quantise(c["w2"], block)
+    weights = (
+        g.const(first.values),
+        g.const(first.scales),
+        "",
+        g.const(second.values),
+        g.const(second.scales),
+    )
+    unused = [""] * 7  # second bias; third weights, scales and bias; three zero points
+    options |= {"expert_weight_bits": 8, "block_size": block, "weights_prepacked": 0}
+    mixed = g.op("QMoE", x["x"], share, *weights, *unused, share, **options)
+    return [_with_nan(g, mixed, x["x"])]
 
 
-def _quantise_bank(bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of experts in eight bits around 128, as QMoE reads them. Shapes: (E, N, K) -> uint8 (E, N, K), float32 (E, N)."""
-    scale = np.maximum(np.abs(bank).max(axis=-1), 1e-12).astype(np.float32) / np.float32(127)
-    return (np.clip(np.rint(bank / scale[..., None]), -127, 127) + 128).astype(np.uint8), scale
+def _with_nan(g: GraphBuilder, mixed: str, x: str) -> str:
+    """ONNX Runtime's QMoE, and its RELU, make ordinary numbers of NaN: nothing, times the input's sum, brings it back."""
+    return g.op("Add", mixed, g.op("Mul", g.op("ReduceSum", x, _axes(g, 1), keepdims=1), _number(g, 0.0)))
 
 
 def _unrolled(g: GraphBuilder, x: dict[str, str], c: Operands, activation: str) -> str:

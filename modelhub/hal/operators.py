@@ -126,7 +126,7 @@ def _moe(d: Dims, rng: np.random.Generator) -> dict[str, Array]:
     weights = rng.random((tokens, chosen)).astype(np.float32)
     if chosen > 2:  # k differs by token: some use fewer than K experts
         weights[::2, chosen - 1] = 0.0
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights[tokens // 2 :] /= weights[tokens // 2 :].sum(axis=1, keepdims=True)  # the rest needn't sum to one
     return {
         "x": _normal(rng, tokens, d["D"]), "weights": weights, "experts": order,
         "w1": _normal(rng, experts, d["F"], d["D"], scale=d["D"] ** -0.5),

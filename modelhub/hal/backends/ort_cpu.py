@@ -10,7 +10,7 @@ import numpy as np
 
 from modelhub.hal import graphs, threads
 from modelhub.hal.operators import OPERATORS, Dims, Operands
-from modelhub.hal.registry import Backend, Implementation, Prepared, Presence
+from modelhub.hal.registry import Backend, Implementation, Prepared, Presence, always
 
 # Which graph forms stand for an operator, besides INT8. SkipLayerNormalization is many times slower than Add and
 # LayerNormalization on a CPU with ONNX Runtime 1.32, so both are offered and measured.
@@ -41,16 +41,21 @@ class OnnxRuntime:
                 found.append(
                     self._make(name, "float32", form, priority=30 - rank, variant=form if rank else "")
                 )
-        found += [
-            self._make(name, "int8", "int8", priority=40)
-            for name, forms in graphs.HAS.items() if "int8" in forms
-        ]  # fmt: skip
+        for name, forms in graphs.HAS.items():
+            if "int8" in forms:
+                fits = _blocks if name == "moe_experts" else always
+                found.append(self._make(name, "int8", "int8", priority=40, fits=fits))
         found += [self._make(name, "float32", "steps", fused=False) for name in UNFUSED]
         return found
 
     def _make(self, name: str, dtype: str, form: str, **more: Any) -> Implementation:
         run = partial(_prepare, name, form, more.get("fused", True))
         return Implementation(name, self.name, self.device, dtype, run, **more)
+
+
+def _blocks(dims: Dims) -> bool:
+    """8-bit experts are held in blocks."""
+    return dims["D"] % 16 == 0 and dims["F"] % 16 == 0
 
 
 def options(optimise: bool = True) -> Any:

@@ -33,6 +33,7 @@ def handle(options: dict[str, Any], out: Any) -> None:
                 except NoBackend as error:
                     out.write(f"{name:20} {bucket(OPERATORS[name], dims):32} {word:15} none: {error}")
                     continue
-                best = min(m.ms for m in choice.measurements if m.ms is not None)
-                out.write(f"{name:20} {choice.bucket:32} {word:15} {choice.chosen.key:32} {best:9.3f} ms")
+                best = min((m.ms for m in choice.measurements if m.ms is not None), default=None)
+                took = f"{best:9.3f} ms" if best is not None else "not measured: the machine is busy"
+                out.write(f"{name:20} {choice.bucket:32} {word:15} {choice.chosen.key:32} {took}")
     out.write(f"Kept in {held.tuner.cache.path}.")

@@ -183,3 +183,36 @@ def test_a_batch_of_one_and_of_ten_thousand_are_both_answered(tmp_path):
     for tokens in (1, 10_000):
         run = dispatched(tuner_of(tmp_path, NumpyReference()), {**DIMS, "M": tokens})
         assert run(OPERATORS["matmul"].sample({**DIMS, "M": tokens})["a"])[0].shape == (tokens, 4)
+
+
+def test_a_machine_too_busy_to_measure_anything_serves_by_priority_and_keeps_nothing(tmp_path):
+    late = [
+        CrawlingDevice(name, quick=4, seconds=0.3) for name in ("first", "second")
+    ]  # examined in time, then slow
+    tuner = tuner_of(tmp_path, *late, timeout_s=0.05)
+    choice = tuner.choose("matmul", DIMS)
+    assert [i.backend for i in choice.order] == ["first", "second"]
+    assert choice.reasons[0].startswith(
+        "first/float32 is chosen by priority: nothing could be measured in time"
+    )
+    assert not tuner.cache.path.exists()
+    for device in late:
+        device.stop.set()
+    again = tuner_of(tmp_path, *late).choose("matmul", DIMS)  # the machine is quiet now
+    assert all(m.ms is not None for m in again.measurements)
+
+
+def test_what_timed_out_is_asked_again_another_day(tmp_path):
+    device = CrawlingDevice("snail", quick=4)
+    tuner = tuner_of(tmp_path, device, NumpyReference(), timeout_s=0.2)
+    tuner.choose("matmul", DIMS)
+    device.stop.set()
+    assert [i.backend for i in tuner_of(tmp_path, device, NumpyReference()).choose("matmul", DIMS).order] == [
+        "numpy"
+    ]
+    body = json.loads(tuner.cache.path.read_text())
+    for entry in body["entries"]:
+        entry["date"] = "2026-01-01"
+    tuner.cache.path.write_text(json.dumps(body))
+    order = tuner_of(tmp_path, device, NumpyReference()).choose("matmul", DIMS).order
+    assert {i.backend for i in order} == {"numpy", "snail"}

@@ -207,3 +207,32 @@ def test_a_large_weight_stays_what_it_was_when_a_graph_is_read(tmp_path):
     model = graph_facts.read_graph(path)
     assert np.array_equal(numpy_helper.to_array(model.graph.initializer[0]), weights)
     assert graph_facts.inspect(path).weight_bytes >= weights.nbytes
+
+
+@pytest.mark.parametrize("form", ["contrib", "int8"])
+def test_experts_of_onnx_runtime_refuse_a_gelu_that_is_not_ours(form):
+    dims = {**MOE.dims, "T": 2}
+    sample = MOE.sample(dims)
+    constants = {n: sample[n] for n in MOE.constants}
+    with pytest.raises(graphs.NoSuchForm, match="tanh"):
+        graphs.build("moe_experts", form, constants, {"activation": "gelu"}, dims)
+
+
+@pytest.mark.parametrize("form", ["contrib", "int8", "standard"])
+@pytest.mark.parametrize("activation", ["silu", "relu"])
+def test_experts_mix_by_weights_that_need_not_sum_to_one_and_let_a_nan_through(form, activation):
+    dims = {**MOE.dims, "T": 6}
+    sample = MOE.sample(dims, seed=9)
+    sample["weights"] = np.float32(2.5) * sample["weights"]
+    sample["weights"][3] = 0.0  # a token that no expert sees
+    constants = {n: sample[n] for n in MOE.constants}
+    session = sessions.open_session(
+        graphs.build("moe_experts", form, constants, {"activation": activation}, dims)
+    )
+    feeds = {n: sample[n] for n in MOE.activations}
+    exact = MOE.exact(sample, {"activation": activation})[0]
+    found = session.run(["y"], feeds)[0]
+    assert np.abs(found - exact).max() < (0.03 if form == "int8" else 1e-5) * np.abs(exact).max()
+    assert np.abs(found[3]).max() < 1e-6
+    feeds["x"][1, 0] = np.nan
+    assert np.isnan(session.run(["y"], feeds)[0][1]).any()
