@@ -14,7 +14,8 @@ from modelhub.ml.distill.losses import distill_step, hard_loss
 from modelhub.ml.distill.schedule import TemperatureScheduler
 from modelhub.ml.text.student import Student, make_bag
 from modelhub.ml.train import checkpoint
-from modelhub.ml.train.loop import Progress, one_cycle
+from modelhub.ml.train.loop import Progress
+from modelhub.ml.train.schedule import one_cycle
 
 
 @dataclass(frozen=True, slots=True)

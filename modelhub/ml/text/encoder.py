@@ -71,7 +71,8 @@ class TokenGate(DynamicGate):
 
     def forward(self, x: Tensor) -> Routing:
         """Shapes: x (T, D) -> Routing of T tokens."""
-        logits = self.scale * F.normalize(x.float(), dim=-1) @ F.normalize(self.keys.float(), dim=-1).T
+        with torch.autocast(x.device.type, enabled=False):
+            logits = self.scale * F.normalize(x.float(), dim=-1) @ F.normalize(self.keys.float(), dim=-1).T
         if self.random_router:
             logits = 4.0 * torch.randn_like(logits)
         routing = route(logits, self.selection_bias, k_min=self.k_min, k_max=self.k_max, mass=self.mass)

@@ -20,7 +20,7 @@ from modelhub.ml.text.encoder import SparseEncoder, mean_by_text
 from modelhub.ml.text.packing import Batch, Embeddings, TokenRows, invent, pack, pack_pieces
 from modelhub.ml.text.pretrained import states
 from modelhub.ml.train import checkpoint
-from modelhub.ml.train.loop import one_cycle
+from modelhub.ml.train.schedule import one_cycle
 
 BALANCE_RATE = 0.001
 Progress = Callable[[dict[str, Any]], None]

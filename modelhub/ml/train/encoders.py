@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"targets after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     common = ["--targets", str(kept), "--device", given.device]
     if given.device.startswith("cuda"):
-        common += ["--half", "--form", "all"]
+        common += ["--half", "--form", "all", "--evaluations", "12"]
     if given.carried is not None:
         common += ["--carried", str(given.carried)]
     if given.limit is not None:

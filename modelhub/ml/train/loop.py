@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from modelhub.ml.moe import balance
 from modelhub.ml.moe.model import GatingClassifier, GatingConfig, build
 from modelhub.ml.text.corpus import Parts
 from modelhub.ml.train import checkpoint
+from modelhub.ml.train.schedule import one_cycle
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -49,15 +49,6 @@ def _gather(parts: Parts, evenness: float) -> _Rows:
     workload = torch.cat([torch.full((len(part),), i) for i, part in enumerate(parts.values())])
     chance = np.concatenate([np.full(len(part), len(part) ** (evenness - 1.0)) for part in parts.values()])
     return _Rows(pooled, y, workload, chance / chance.sum())
-
-
-def one_cycle(step: int, steps: int, peak: float, warm: float = 0.1) -> float:
-    """Learning rate at a step: up in a line over the first tenth, then down a cosine to a hundredth."""
-    rise = max(1, round(steps * warm))
-    if step < rise:
-        return peak * (step + 1) / rise
-    done = (step - rise) / max(1, steps - rise)
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def train_gating(
