@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from costs import label_hours
 from costs.books import fiscal
@@ -112,7 +113,7 @@ def _unlabelled_alert(organisation_id: int, lob: str, refusal: BudgetExhausted) 
     budget, resets_at = refusal.extra.get("budget"), refusal.extra.get("resets_at")
     return Alert(
         organisation_id=organisation_id, kind="label_budget", lob=lob, subject=str(refusal.extra.get("scope") or lob),
-        message=f"Feedback of {lob} is kept, but no longer booked as labels. {refusal.message}"[:400],
+        message=(_("Feedback of %(lob)s is kept, but no longer booked as labels.") % {"lob": lob} + f" {refusal.message}")[:400],
         unique_key=f"label_budget:{organisation_id}:{lob}:{budget}:{resets_at}"[:160],
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
+from django.utils.translation import gettext as _
 
 from costs.books import fiscal, partitions, rows
 from costs.books.conflicts import settle_conflicts
@@ -179,8 +180,10 @@ def _skew_alert(event: Event, said: datetime, moment: datetime) -> Alert:
     organisation_id, lob = event["organisation_id"], str(event["lob"])[:63]
     return Alert(
         organisation_id=organisation_id, kind="clock_skew", lob=lob, subject=str(event["request_id"])[:120],
-        message=f"{event['request_id']} is dated {said:%Y-%m-%d %H:%M} UTC, and came at {moment:%Y-%m-%d %H:%M}: a clock is "
-        "wrong. It is booked when it came; others may have come with it.",
+        message=_(
+            "%(request)s is dated %(said)s UTC, and came at %(moment)s: a clock is wrong. It is booked when it came; others may "
+            "have come with it."
+        ) % {"request": event["request_id"], "said": f"{said:%Y-%m-%d %H:%M}", "moment": f"{moment:%Y-%m-%d %H:%M}"},
         unique_key=f"clock_skew:{organisation_id}:{lob}:{moment:%Y%m%d%H}",
     )  # fmt: skip
 

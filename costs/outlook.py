@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Sum
+from django.utils.translation import gettext as _
 
 from costs.alerts import raise_alert
 from costs.foresight.factors import Day, Use
@@ -136,7 +137,7 @@ def find_anomalies(
         who = [asked.get(group, {}).get(day, {}) for day in span]
         spent = [by_day.get(day, {}) for day in span]
         for one in detect.find(
-            spent, begin, usual_nusd=usual, workloads=len(grouped), since=since, applications=who
+            spent, begin, usual_nusd=usual, workloads=len(grouped), since=since, applications=who, say=_
         ):
             values = {
                 "spent_nusd": one.spent, "expected_nusd": one.expected, "low_nusd": one.low, "high_nusd": one.high,
@@ -177,7 +178,7 @@ def find_bursts(organisation_id: int, at: datetime | None = None) -> list[Anomal
         for looked_at in (hour - timedelta(hours=1), hour):
             span = _hours(min(by_hour), looked_at)
             burst = bursts.find_burst(
-                [by_hour.get(h, {}) for h in span], by_hour.get(looked_at, {}), usual_nusd=usual
+                [by_hour.get(h, {}) for h in span], by_hour.get(looked_at, {}), usual_nusd=usual, say=_
             )
             if burst is not None:
                 span_of = f"{looked_at:%H}:00 to {looked_at:%H}:59 UTC"
@@ -237,13 +238,15 @@ def _keep(organisation_id: int, group: Group, day: date, values: dict[str, Any])
     """The row is brought up to what is known now; people are told once a workload and day."""
     lob, workload = group
     key = {"organisation_id": organisation_id, "lob": lob, "workload": workload, "day": day}
-    row, _ = Anomaly.objects.update_or_create(
+    row, _new = Anomaly.objects.update_or_create(
         **key, defaults={k: v[:300] if k == "cause" else v for k, v in values.items()}
     )
     spent, expected = format_usd(values["spent_nusd"]), format_usd(values["expected_nusd"])
     raise_alert(
         organisation_id=organisation_id, kind="anomaly", lob=lob, subject=workload or lob,
-        message=f"{workload or lob} spent ${spent} on {day}; its own past says ${expected}.", cause=values["cause"],
+        message=_("%(what)s spent $%(spent)s on %(day)s; its own past says $%(expected)s.")
+        % {"what": workload or lob, "spent": spent, "day": day, "expected": expected},
+        cause=values["cause"],
         unique_key=f"anomaly:{organisation_id}:{lob}:{workload}:{day}",
     )  # fmt: skip
     return row

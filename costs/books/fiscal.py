@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import QuerySet, Sum
+from django.utils.translation import gettext as _
 
 from costs.models import AccountHour, Alert, FiscalPeriod
 from switchyard.core.clock import now
@@ -64,6 +65,8 @@ def late_alert(organisation_id: int, late: str, event_id: str, lob: str = "") ->
     month = late.rpartition(" ")[2]
     return Alert(
         organisation_id=organisation_id, kind="late_event", lob=lob, subject=month,
-        message=f"{event_id} came after {month} was closed: it is booked today, with a memo. Others may have come with it.",
+        message=_(
+            "%(event)s came after %(month)s was closed: it is booked today, with a memo. Others may have come with it."
+        ) % {"event": event_id, "month": month},
         unique_key=f"late_event:{organisation_id}:{month}:{now():%Y%m%d}",
     )  # fmt: skip

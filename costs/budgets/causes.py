@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Sum
+from django.utils.translation import gettext as _
 
 from costs.budgets.rollups import spend_of
 from costs.contracts import BudgetLimit
@@ -32,19 +33,20 @@ def cause_of(limit: BudgetLimit, start: datetime, at: datetime | None = None) ->
         return ""
     most, total = found[0], sum(row["nusd"] for row in found)
     same = {name: most[name] for name in names}
-    line = f"{_named(most)}: {_percent(most['nusd'], total)} of it"
+    line = _of_it(_named(most), most["nusd"], total)
     changed = _change(limit, same, at)
     return f"{line}; {changed}"[:300] if changed else line[:300]
 
 
 def _named(row: dict[str, Any]) -> str:
-    work = row["workload"] or "work without a workload"
+    work = row["workload"] or _("work without a workload")
     whose = f"{row['lob']}, " if row.get("lob") else ""
-    return f"{whose}{work} on {row['deployment']}"
+    return whose + _("%(work)s on %(deployment)s") % {"work": work, "deployment": row["deployment"]}
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{(200 * part + whole) // (2 * whole)} %"  # half up, in integers
+def _of_it(what: str, part: int, whole: int) -> str:
+    share = (200 * part + whole) // (2 * whole)  # half up, in integers
+    return _("%(what)s: %(share)s %% of it") % {"what": what, "share": share}
 
 
 def _change(limit: BudgetLimit, same: dict[str, str], at: datetime) -> str:
@@ -61,16 +63,19 @@ def _change(limit: BudgetLimit, same: dict[str, str], at: datetime) -> str:
     if not last["requests"]:
         return ""
     if not before["requests"]:
-        return "nothing of it the day before"
+        return _("nothing of it the day before")
     asked = last["requests"] / before["requests"]
     if not STEADY[0] <= asked <= STEADY[1]:
-        return f"requests ×{asked:.2g} against the day before"
-    for name, words in (("tokens", "tokens a request"), ("nusd", "cost of a request")):
+        return _("requests ×%(times)s against the day before") % {"times": f"{asked:.2g}"}
+    for name, words in (
+        ("tokens", _("tokens a request ×%(times)s against the day before")),
+        ("nusd", _("cost of a request ×%(times)s against the day before")),
+    ):
         if before[name]:
             ratio = (last[name] or 0) / last["requests"] / (before[name] / before["requests"])
             if not STEADY[0] <= ratio <= STEADY[1]:
-                return f"{words} ×{ratio:.2g} against the day before"
-    return "much as the day before"
+                return words % {"times": f"{ratio:.2g}"}
+    return _("much as the day before")
 
 
 def _of_labels(limit: BudgetLimit, start: datetime, at: datetime) -> str:
@@ -82,4 +87,5 @@ def _of_labels(limit: BudgetLimit, start: datetime, at: datetime) -> str:
         return ""
     most = found[0]
     work = most["workload"] or most["lob"]
-    return f"{most['purpose']} of {work}: {_percent(most['nusd'], sum(r['nusd'] for r in found))} of it"[:300]
+    what = _("%(purpose)s of %(work)s") % {"purpose": most["purpose"], "work": work}
+    return _of_it(what, most["nusd"], sum(r["nusd"] for r in found))[:300]

@@ -28,7 +28,7 @@ LABELS = {
     "timezone": _("Time zone of the period"),
     "action": _("At the limit"),
     "on_outage": _("When its counter is out of reach"),
-    "warn_pct": _("Warn at, % of the limit"),
+    "warn_pct": _("Warn at, per cent of the limit"),
     "rollover": _("Carry over what is left"),
 }
 HELP = {

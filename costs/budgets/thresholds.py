@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import redis
+from django.utils.translation import gettext as _
 
 from costs.alerts import raise_alert
 from costs.budgets.causes import cause_of
@@ -42,8 +43,18 @@ def check_thresholds(connection: redis.Redis | None = None) -> list[Alert]:
 
 
 def _message(budget: Budget, room: Headroom, share: int) -> str:
-    what = "of labels " if budget.covers == "labels" else ""
-    return (
-        f"The {budget.period} budget {what}on {budget.scope} has passed {share} %: ${format_usd(room.spent_nusd)} of "
-        f"${format_usd(room.limit_nusd)} is spent; at the limit it will {budget.action}."
-    )
+    words = {
+        "budget": budget.scope, "period": budget.period, "share": share, "spent": format_usd(room.spent_nusd),
+        "limit": format_usd(room.limit_nusd), "action": budget.action,
+    }  # fmt: skip
+    if budget.covers == "labels":
+        text = _(
+            "The %(period)s budget of labels on %(budget)s has passed %(share)s %%: $%(spent)s of $%(limit)s is spent; "
+            "at the limit it will %(action)s."
+        )
+    else:
+        text = _(
+            "The %(period)s budget on %(budget)s has passed %(share)s %%: $%(spent)s of $%(limit)s is spent; "
+            "at the limit it will %(action)s."
+        )
+    return text % words

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.utils.translation import gettext as _
+
 from costs.charts.style import EXTERNAL, IDLE, PRIVATE, Figure, Row, largest, layout, money_unit
 
 
@@ -16,23 +18,23 @@ def budget_use(rows: Sequence[Row]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": "used",
+            "name": _("used"),
             "y": names,
             "x": used,
             "marker": {"color": over},
             "text": [_share(u) for u in used],
             "textposition": "outside",
             "cliponaxis": False,
-            "hovertemplate": "%{y}: %{x:.3%} used<extra></extra>",
+            "hovertemplate": "%{y}: %{x:.3%} " + _("used") + "<extra></extra>",
         },
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "warning",
+            "name": _("warning"),
             "y": names,
             "x": [r["warn_pct"] / 100 for r in rows],
             "marker": {"symbol": "line-ns-open", "size": 18, "color": IDLE, "line": {"width": 3}},
-            "hovertemplate": "%{y}: warns at %{x:.0%}<extra></extra>",
+            "hovertemplate": "%{y}: " + _("warns at") + " %{x:.0%}<extra></extra>",
         },
     ]
     axis = {"tickformat": ".0%", "range": [0, max([1.0, *used]) * 1.02]}
@@ -41,7 +43,7 @@ def budget_use(rows: Sequence[Row]) -> Figure:
 
 def _share(used: float) -> str:
     """A bar that is too short to be seen says so."""
-    return "under 0.1 %" if 0 < used < 0.001 else f"{used:.1%}".replace("%", " %")
+    return _("under a thousandth") if 0 < used < 0.001 else f"{used:.1%}".replace("%", " %")
 
 
 def burn_down(rows: Sequence[Row], limit_nusd: int) -> Figure:
@@ -51,8 +53,8 @@ def burn_down(rows: Sequence[Row], limit_nusd: int) -> Figure:
     known = [r for r in rows if not r["expected"]]
     ahead = [*known[-1:], *(r for r in rows if r["expected"])]
     data = [
-        _line("left", known, size, unit, {"color": PRIVATE, "width": 2, "shape": "hv"}),
-        _line("expected", ahead, size, unit, {"color": EXTERNAL, "width": 2, "dash": "dash"}),
+        _line(_("left"), known, size, unit, {"color": PRIVATE, "width": 2, "shape": "hv"}),
+        _line(_("expected"), ahead, size, unit, {"color": EXTERNAL, "width": 2, "dash": "dash"}),
     ]
     ends = [rows[-1].get("low"), rows[-1].get("high")] if rows else []
     if any(ends):
@@ -61,7 +63,7 @@ def burn_down(rows: Sequence[Row], limit_nusd: int) -> Figure:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": "runs out (90 %)",
+                "name": _("runs out, nine times in ten"),
                 "x": shown,
                 "y": [0] * len(shown),
                 "line": {"color": IDLE, "width": 4},

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from costs.charts.style import EXTERNAL, PRIVATE, SERIES, Figure, Row, layout
 
 
 def plans(rows: Sequence[Row], names: dict[str, str]) -> Figure:
     """Cost across (logarithmic), share right upwards; hollow marks are plans that break residency or a floor.
     Rows {"key", "cost_nusd", "right", "lawful", "floors"}; `names`: plan → what to call it."""
+    right = _("right")
     data = [
         {
             "type": "scatter",
@@ -25,13 +28,13 @@ def plans(rows: Sequence[Row], names: dict[str, str]) -> Figure:
                 "color": SERIES[place % len(SERIES)],
                 "line": {"width": 2},
             },
-            "hovertemplate": "%{text}: $%{x:,.0f}, %{y:.1%} right<extra></extra>",
+            "hovertemplate": f"%{{text}}: $%{{x:,.0f}}, %{{y:.1%}} {right}<extra></extra>",
         }
         for place, row in enumerate(rows)
     ]
     shape: dict[str, Any] = {
-        "xaxis": {"type": "log", "title": {"text": "US dollars, six days (logarithmic)"}},
-        "yaxis": {"title": {"text": "share right"}, "tickformat": ".0%"},
+        "xaxis": {"type": "log", "title": {"text": _("US dollars, six days (logarithmic)")}},
+        "yaxis": {"title": {"text": _("share right")}, "tickformat": ".0%"},
     }
     return {"data": data, "layout": layout(360, **shape)}
 
@@ -54,7 +57,7 @@ def tornado(bars: Sequence[Row]) -> Figure:
             "hovertemplate": "%{y}: %{customdata:.3f}<extra></extra>",
             "customdata": [bar[end] for bar in shown],
         }
-        for end, name, colour in (("at_low", "low value", PRIVATE), ("at_high", "high value", EXTERNAL))
+        for end, name, colour in (("at_low", _("low value"), PRIVATE), ("at_high", _("high value"), EXTERNAL))
     ]
-    axis = {"title": {"text": "ratio of the two costs"}}
+    axis = {"title": {"text": _("ratio of the two costs")}}
     return {"data": data, "layout": layout(110 + 26 * len(shown), barmode="overlay", bargap=0.3, xaxis=axis)}

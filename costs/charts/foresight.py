@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from costs.charts.style import ACTUAL, IDLE, PRIVATE, SERIES, Figure, Row, largest, layout, money_unit
 
 BAND = "rgba(47, 126, 188, 0.18)"
-PARTS = ("requests", "tokens", "price", "mix")
+PARTS = {
+    "requests": gettext_noop("requests"), "tokens": gettext_noop("tokens"), "price": gettext_noop("price"),
+    "mix": gettext_noop("mix"),
+}  # fmt: skip
 
 
 def forecast(points: Sequence[Row]) -> Figure:
@@ -33,13 +39,13 @@ def forecast(points: Sequence[Row]) -> Figure:
     days = [p["day"] for p in (*joint, *ahead)]
     known = [p["actual_nusd"] for p in joint]
     data = [
-        line("low", days, known + [p["low_nusd"] for p in ahead], line={"width": 0}, showlegend=False),
+        line(_("low"), days, known + [p["low_nusd"] for p in ahead], line={"width": 0}, showlegend=False),
         line(
-            "90 % interval", days, known + [p["high_nusd"] for p in ahead], line={"width": 0}, fill="tonexty",
+            _("interval, nine times in ten"), days, known + [p["high_nusd"] for p in ahead], line={"width": 0}, fill="tonexty",
             fillcolor=BAND,
         ),
-        line("foreseen", days, known + [p["nusd"] for p in ahead], line={"color": PRIVATE, "dash": "dot", "width": 2}),
-        line("spent", [p["day"] for p in past], [p["actual_nusd"] for p in past], line={"color": ACTUAL, "width": 3}),
+        line(_("foreseen"), days, known + [p["nusd"] for p in ahead], line={"color": PRIVATE, "dash": "dot", "width": 2}),
+        line(_("spent"), [p["day"] for p in past], [p["actual_nusd"] for p in past], line={"color": ACTUAL, "width": 3}),
     ]  # fmt: skip
     return {"data": data, "layout": layout(300, yaxis={"title": {"text": unit}, "rangemode": "tozero"})}
 
@@ -53,13 +59,13 @@ def anomaly_parts(rows: Sequence[Row]) -> Figure:
         {
             "type": "bar",
             "orientation": "h",
-            "name": part,
+            "name": _(word),
             "y": names,
             "x": [r["parts_nusd"].get(part, 0) / size for r in rows],
             "marker": {"color": colours[part]},
-            "hovertemplate": f"%{{y}}, {part}: %{{x:.4~g}} {unit}<extra></extra>",
+            "hovertemplate": "%{y}, " + _(word) + f": %{{x:.4~g}} {unit}<extra></extra>",
         }
-        for part in PARTS
+        for part, word in PARTS.items()
     ]
     height = max(180, 90 + 30 * len(names))
     return {

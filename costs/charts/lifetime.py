@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from costs.charts.style import (
     ACTUAL,
     EXTERNAL,
@@ -20,10 +23,10 @@ from switchyard.core.money import format_usd
 
 # Part → (name, colour), from the left: what is spent before an answer, then what answering takes.
 PARTS = {
-    "labels": ("data and labels", "#a1569b"),
-    "training": ("training", "#b08400"),
-    "inference": ("inference", PRIVATE),
-    "people": ("people", IDLE),
+    "labels": (gettext_noop("data and labels"), "#a1569b"),
+    "training": (gettext_noop("training"), "#b08400"),
+    "inference": (gettext_noop("inference"), PRIVATE),
+    "people": (gettext_noop("people"), IDLE),
 }
 SPREAD = 30  # bars of amounts that lie further apart than this can't be read side by side
 WORTH_NAMING = 0.06  # a part's share that has room for its figure
@@ -41,7 +44,9 @@ def lifetime_cost(rows: Sequence[Row]) -> Figure:
     size, unit = money_unit(largest(amounts))
     names = [f"{r['workload'] or '–'} · ${_short(r['nusd_per_1000'])}" for r in shown]
     data = []
-    for part, (name, colour) in PARTS.items():
+    of_answers = _("of 1,000 answers")
+    for part, (word, colour) in PARTS.items():
+        name = _(word)
         shares = [r[f"{part}_share"] or 0.0 for r in shown]
         values = [r[f"{part}_nusd_per_1000"] for r in shown]
         data.append(
@@ -56,13 +61,13 @@ def lifetime_cost(rows: Sequence[Row]) -> Figure:
                 "textposition": "inside",
                 "insidetextanchor": "middle",
                 "customdata": [[f"${_short(v)}", s] for v, s in zip(values, shares, strict=True)],
-                "hovertemplate": f"%{{y}}<br>{name}: %{{customdata[0]}} of 1,000 answers, %{{customdata[1]:.2%}}<extra></extra>",
+                "hovertemplate": f"%{{y}}<br>{name}: %{{customdata[0]}} {of_answers}, %{{customdata[1]:.2%}}<extra></extra>",
             }
         )
     axis = (
-        {"title": {"text": "share of what 1,000 answers cost"}, "tickformat": ".0%", "range": [0, 1]}
+        {"title": {"text": _("share of what 1,000 answers cost")}, "tickformat": ".0%", "range": [0, 1]}
         if by_share
-        else {"title": {"text": f"{unit} per 1,000 answers"}, "rangemode": "tozero"}
+        else {"title": {"text": _("%(unit)s per 1,000 answers") % {"unit": unit}}, "rangemode": "tozero"}
     )
     height = max(200, 110 + 36 * len(shown))
     return {
@@ -76,11 +81,11 @@ def unit_economics(rows: Sequence[Row]) -> Figure:
     shown = [r for r in rows if r.get("nusd_per_event") is not None]
     names = [f"{r['event']} · {r['workload']}" for r in shown]
     series = (
-        ("costs", "nusd_per_event", EXTERNAL),
-        ("brings", "value_nusd_per_event", ACTUAL),
-        ("cost before", "before_nusd_per_event", IDLE),
+        (_("costs"), "nusd_per_event", EXTERNAL),
+        (_("brings"), "value_nusd_per_event", ACTUAL),
+        (_("cost before"), "before_nusd_per_event", IDLE),
     )
-    size, unit = money_unit(largest(r.get(column) for r in shown for _, column, _ in series))
+    size, unit = money_unit(largest(r.get(column) for r in shown for _word, column, _colour in series))
     data = [
         {
             "type": "bar",
@@ -93,7 +98,7 @@ def unit_economics(rows: Sequence[Row]) -> Figure:
         }
         for name, column, colour in series
     ]
-    axis = {"title": {"text": f"{unit} an event"}, "rangemode": "tozero"}
+    axis = {"title": {"text": _("%(unit)s an event") % {"unit": unit}}, "rangemode": "tozero"}
     return {
         "data": data,
         "layout": layout(max(200, 110 + 60 * len(names)), barmode="group", bargap=0.35, xaxis=axis),

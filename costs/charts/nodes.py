@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from costs.charts.style import (
     ACTUAL,
     IDLE,
@@ -46,7 +48,7 @@ def node_costs(rows: Sequence[Row], labels: Mapping[str, str]) -> Figure:
         for part, label in labels.items()
         if any(r[f"{part}_nusd"] for r in rows)
     ]
-    axis = {"title": {"text": f"{unit} an hour"}}
+    axis = {"title": {"text": _("%(unit)s an hour") % {"unit": unit}}}
     return {
         "data": data,
         "layout": layout(max(180, 110 + 34 * len(names)), barmode="stack", bargap=0.4, xaxis=axis, yaxis=rows_axis(names)),
@@ -62,11 +64,11 @@ def node_hours(rows: Sequence[Row]) -> Figure:
             "type": "bar",
             "name": name,
             "x": times,
-            "y": [r[f"{name}_nusd"] / size for r in rows],
+            "y": [r[f"{part}_nusd"] / size for r in rows],
             "marker": {"color": colour},
             "hovertemplate": f"%{{x}}, {name}: %{{y:.4~g}} {unit}<extra></extra>",
         }
-        for name, colour in (("used", PRIVATE), ("idle", IDLE))
+        for part, name, colour in (("used", _("used"), PRIVATE), ("idle", _("idle"), IDLE))
     ]
     return {"data": data, "layout": layout(barmode="stack", bargap=0.2, yaxis={"title": {"text": unit}})}
 
@@ -78,8 +80,8 @@ def metered_and_loaded(rows: Sequence[Row]) -> Figure:
     size, unit = money_unit(largest(max(r["metered_nusd"], r["loaded_nusd"]) for r in rows))
     colours = [IDLE if r.get("kind") == "idle" else PRIVATE for r in rows]
     data = [
-        _bars("metered", names, [r["metered_nusd"] / size for r in rows], SERIES[3], unit),
-        _bars("loaded", names, [r["loaded_nusd"] / size for r in rows], colours, unit),
+        _bars(_("metered"), names, [r["metered_nusd"] / size for r in rows], SERIES[3], unit),
+        _bars(_("loaded"), names, [r["loaded_nusd"] / size for r in rows], colours, unit),
     ]
     axis = {"title": {"text": unit}}
     height = max(200, 100 + 44 * len(names))
@@ -94,7 +96,7 @@ def moved(by_carrier: Mapping[str, int]) -> Figure:
     names = sorted(by_carrier, key=lambda name: by_carrier[name])
     size, unit = money_unit(largest(by_carrier.values()))
     colours = [SERIES[6] if by_carrier[name] > 0 else ACTUAL for name in names]
-    data = [_bars("moved", names, [by_carrier[name] / size for name in names], colours, unit)]
+    data = [_bars(_("moved"), names, [by_carrier[name] / size for name in names], colours, unit)]
     axis = {"title": {"text": unit}, "zeroline": True}
     shown = layout(max(160, 90 + 30 * len(names)), xaxis=axis, yaxis=rows_axis(names), showlegend=False)
     return {"data": data, "layout": shown}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from costs.charts.style import (
     ACTUAL,
     EXTERNAL,
@@ -53,17 +55,17 @@ def break_even(row: Row) -> Figure:
     points = bills(row)
     scale = "log" if all(p["private_nusd"] > 0 for p in points) else "linear"
     size, unit = money_unit(largest(p[side] for p in points for side in ("private_nusd", "external_nusd")))
-    volumes = [p["volume"] for p in points]
+    volumes, a_day = [p["volume"] for p in points], _("answers a day")
     data: list[dict[str, Any]] = [
         {
             "type": "scatter", "mode": "lines", "name": name, "x": volumes, "y": [p[key] / size for p in points],
             "line": {"color": colour, "width": 3},
-            "hovertemplate": f"{name}, %{{x:,.0f}} answers a day: %{{y:.4~g}} {unit}<extra></extra>",
+            "hovertemplate": f"{name}, %{{x:,.0f}} {a_day}: %{{y:.4~g}} {unit}<extra></extra>",
         }
         for name, key, colour in (("private", "private_nusd", PRIVATE), ("external", "external_nusd", EXTERNAL))
     ]  # fmt: skip
     for name, key, colour, symbol in (
-        ("break-even", "break_even_per_day", IDLE, "x"), ("today", "answers_per_day", ACTUAL, "circle"),
+        (_("break-even"), "break_even_per_day", IDLE, "x"), (_("today"), "answers_per_day", ACTUAL, "circle"),
     ):  # fmt: skip
         if row[key]:
             cost = row[key] * row["external_nusd_per_1000"] / 1000 / size
@@ -71,7 +73,7 @@ def break_even(row: Row) -> Figure:
                 {
                     "type": "scatter", "mode": "markers", "name": name, "x": [row[key]], "y": [cost],
                     "marker": {"color": colour, "size": 12, "symbol": symbol},
-                    "hovertemplate": f"{name}: %{{x:,.0f}} answers a day<extra></extra>",
+                    "hovertemplate": f"{name}: %{{x:,.0f}} {a_day}<extra></extra>",
                 }
             )  # fmt: skip
     shapes = []
@@ -82,8 +84,8 @@ def break_even(row: Row) -> Figure:
                 "fillcolor": IDLE, "opacity": 0.2, "line": {"width": 0},
             }
         )  # fmt: skip
-    axis = {"type": scale, "title": {"text": "answers a day"}}
-    cost_axis = {"type": scale, "title": {"text": f"{unit} a day"}} | (
+    axis = {"type": scale, "title": {"text": a_day}}
+    cost_axis = {"type": scale, "title": {"text": _("%(unit)s a day") % {"unit": unit}}} | (
         {"rangemode": "tozero"} if scale == "linear" else {}
     )
     return {"data": data, "layout": layout(340, xaxis=axis, yaxis=cost_axis, shapes=shapes)}
@@ -93,28 +95,30 @@ def response_by_servers(rows: Sequence[Row], target_ms: float) -> Figure:
     """95 % of the answers come within this, by machines, a line for each load; the target is dashed. Loads that can't be
     carried are hollow."""
     factors = sorted({row["factor"] for row in rows})
+    machines, busy, late, target = _("machines"), _("busy"), _("over the target"), _("target")
     data: list[dict[str, Any]] = []
     for i, factor in enumerate(factors):
         of_one = sorted((row for row in rows if row["factor"] == factor), key=lambda r: r["servers"])
+        name = _("%(factor)s × the arrivals") % {"factor": f"{factor:,.10g}"}
         data.append(
             {
-                "type": "scatter", "mode": "lines+markers", "name": f"{factor:,.10g} × the arrivals",
+                "type": "scatter", "mode": "lines+markers", "name": name,
                 "x": [row["servers"] for row in of_one], "y": [row["response_p95_ms"] for row in of_one],
                 "line": {"color": SERIES[i % len(SERIES)]},
                 "marker": {"size": 9, "symbol": ["circle" if row["stable"] else "circle-open" for row in of_one]},
                 "customdata": [[row["utilisation"], row["over_target"]] for row in of_one],
-                "hovertemplate": "%{x} machines: 95 % within %{y:.4~g} ms, %{customdata[0]:.2%} busy, "
-                "%{customdata[1]:.2%} over the target<extra></extra>",
+                "hovertemplate": f"{machines}: %{{x}}<br>95 %: %{{y:.4~g}} ms<br>{busy}: %{{customdata[0]:.2%}}<br>"
+                f"{late}: %{{customdata[1]:.2%}}<extra></extra>",
             }
         )  # fmt: skip
     most = max((row["servers"] for row in rows), default=1)
     data.append(
         {
-            "type": "scatter", "mode": "lines", "name": "target", "x": [0.5, most + 0.5], "y": [target_ms, target_ms],
-            "line": {"color": IDLE, "dash": "dash"}, "hovertemplate": "target: %{y:.4~g} ms<extra></extra>",
+            "type": "scatter", "mode": "lines", "name": target, "x": [0.5, most + 0.5], "y": [target_ms, target_ms],
+            "line": {"color": IDLE, "dash": "dash"}, "hovertemplate": f"{target}: %{{y:.4~g}} ms<extra></extra>",
         }
     )  # fmt: skip
-    axis = {"title": {"text": "machines"}, "dtick": 1 if most <= 12 else None}
+    axis = {"title": {"text": machines}, "dtick": 1 if most <= 12 else None}
     return {"data": data, "layout": layout(320, xaxis=axis, yaxis={"type": "log", "title": {"text": "ms"}})}
 
 
@@ -133,13 +137,13 @@ def devices(rows: Sequence[Row]) -> Figure:
     shown.reverse()  # Plotly draws from below: the cheapest, which comes first, is on top
     size, unit = money_unit(largest(row["value"] for row in shown))
     trace = {
-        "type": "bar", "orientation": "h", "name": "cost", "y": [row["key"] for row in shown],
+        "type": "bar", "orientation": "h", "name": _("cost"), "y": [row["key"] for row in shown],
         "x": [row["value"] / size for row in shown],
         "marker": {"color": [SERIES[0] if not row["simulated"] else IDLE for row in shown]},
         "error_x": error(shown, "value", size),
-        "customdata": ["simulated" if row["simulated"] else "measured" for row in shown],
+        "customdata": [_("simulated") if row["simulated"] else _("measured") for row in shown],
         "hovertemplate": f"%{{y}}: %{{x:.4~g}} {unit} (%{{customdata}})<extra></extra>",
     }  # fmt: skip
-    what = "1,000 correct answers" if judged else "1,000 answers"
-    axis = {"title": {"text": f"{unit} for {what}"}}
+    title = _("%(unit)s for 1,000 correct answers") if judged else _("%(unit)s for 1,000 answers")
+    axis = {"title": {"text": title % {"unit": unit}}}
     return {"data": [trace], "layout": layout(110 + 34 * len(shown), xaxis=axis, showlegend=False)}

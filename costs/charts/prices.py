@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.utils.translation import gettext as _
+
 from costs.charts.style import SERIES, Figure, Row, largest, layout, money_unit
 
 MOST_LINES = 8
@@ -17,17 +19,17 @@ def price_history(rows: Sequence[Row]) -> Figure:
     data = []
     for colour, name in zip(SERIES, names, strict=False):
         own = [r for r in rows if r["key"] == name]
-        for side, dash in (("output", "solid"), ("input", "dash")):
+        for side, word, dash in (("output", _("output"), "solid"), ("input", _("input"), "dash")):
             times, amounts = [], []
             for row in own:
                 times += [row["start"], row["end"]]
                 amounts += [row[f"{side}_nusd"] / size] * 2
             data.append({
-                "type": "scatter", "mode": "lines", "name": f"{name}, {side}", "x": times, "y": amounts,
+                "type": "scatter", "mode": "lines", "name": f"{name}, {word}", "x": times, "y": amounts,
                 "line": {"color": colour, "width": 2, "dash": dash, "shape": "hv"},
-                "hovertemplate": f"{name}, {side}: %{{y:.6~g}} {unit} from %{{x}}<extra></extra>",
+                "hovertemplate": f"{name}, {word}: %{{y:.6~g}} {unit}, %{{x}}<extra></extra>",
             })  # fmt: skip
-    axis = {"title": {"text": f"{unit} per million tokens"}, "rangemode": "tozero"}
+    axis = {"title": {"text": _("%(unit)s per million tokens") % {"unit": unit}}, "rangemode": "tozero"}
     return {"data": data, "layout": layout(320, yaxis=axis)}
 
 
@@ -36,9 +38,9 @@ def repriced(rows: Sequence[Row]) -> Figure:
     size, unit = money_unit(largest(r[f"{n}_nusd"] for r in rows for n in ("booked", "repriced")))
     data = [
         {
-            "type": "bar", "name": name, "x": [r["key"] for r in rows], "y": [r[f"{name}_nusd"] / size for r in rows],
+            "type": "bar", "name": name, "x": [r["key"] for r in rows], "y": [r[f"{column}_nusd"] / size for r in rows],
             "marker": {"color": colour}, "hovertemplate": f"%{{x}}, {name}: %{{y:.4~g}} {unit}<extra></extra>",
         }
-        for name, colour in (("booked", SERIES[0]), ("repriced", SERIES[1]))
+        for column, name, colour in (("booked", _("booked"), SERIES[0]), ("repriced", _("repriced"), SERIES[1]))
     ]  # fmt: skip
     return {"data": data, "layout": layout(barmode="group", yaxis={"title": {"text": unit}})}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from django.utils.translation import gettext as _
+
 from costs.charts.style import ACTUAL, EXTERNAL, IDLE, Figure, Row, largest, layout, money_unit
 
 SAVED, LOST = "#3d9970", "#b3402a"
@@ -30,7 +32,7 @@ def savings_waterfall(totals: Row, parts: Sequence[str], labels: Mapping[str, st
         bases.append(min(left, left - saved) / size)
         heights.append(abs(saved) / size)
         colours.append(SAVED if saved > 0 else LOST if saved < 0 else IDLE)
-        notes.append("saved" if saved >= 0 else "cost more")
+        notes.append(_("saved") if saved >= 0 else _("cost more"))
         left -= saved
     names.append(labels["actual"])
     bases.append(0.0)

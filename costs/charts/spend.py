@@ -1,13 +1,16 @@
-"""Rows of reports → Plotly figure dicts. Pure: no Django, no database; amounts come in as nano-dollars.
+"""Rows of reports → Plotly figure dicts.
 
-One colour per side everywhere (blue = private, orange = external: told apart by every kind of colour vision, and on
-light and dark paper alike), grey for what nobody used. Colours of text and grid are the page's own (charts.js).
+No database; amounts come in as nano-dollars, words go out in the reader's language. One colour per side everywhere
+(blue = private, orange = external: told apart by every kind of colour vision, and on light and dark paper alike), grey for
+what nobody used. Colours of text and grid are the page's own (charts.js).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 from costs.charts.style import (
     ACTUAL,
@@ -32,7 +35,7 @@ def _split(rows: Sequence[Row], value: str) -> tuple[list[str], dict[str, dict[s
     firsts: list[str] = []
     series: dict[str, dict[str, Any]] = {}
     for row in rows:
-        first, _, second = str(row["key"]).partition("|")
+        first, _bar, second = str(row["key"]).partition("|")
         if first not in firsts:
             firsts.append(first)
         series.setdefault(second, {})[first] = row[value]
@@ -95,7 +98,7 @@ def rate_with_interval(rows: Sequence[Row], *, labels: Mapping[str, str] | None 
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "name": "share right",
+        "name": _("share right"),
         "y": names,
         "x": [r["rate"] for r in shown],
         "marker": {"color": ACTUAL, "size": 10},
@@ -104,7 +107,7 @@ def rate_with_interval(rows: Sequence[Row], *, labels: Mapping[str, str] | None 
             [r.get("judged", 0), r.get("low"), r.get("high"), note]
             for r, note in zip(shown, notes, strict=True)
         ],
-        "hovertemplate": "%{y}: %{x:.1%} (95 %: %{customdata[1]:.1%} to %{customdata[2]:.1%}, n = %{customdata[0]})"
+        "hovertemplate": "%{y}: %{x:.1%} (95 %: %{customdata[1]:.1%} – %{customdata[2]:.1%}, n = %{customdata[0]})"
         "<br>%{customdata[3]}<extra></extra>",
     }
     lowest = min((r["low"] for r in shown if r.get("low") is not None), default=0.0)
@@ -121,19 +124,19 @@ def rate_over_time(rows: Sequence[Row]) -> Figure:
     """Lines with intervals. Rows of accuracy grouped by "day,lob": {"key": "2026-11-01|legal", "rate", "low", "high"}."""
     by_name: dict[str, list[tuple[str, Row]]] = {}
     for row in rows:
-        time, _, name = str(row["key"]).partition("|")
+        time, _bar, name = str(row["key"]).partition("|")
         if row.get("rate") is not None:
             by_name.setdefault(name, []).append((time, row))
     data = []
     for i, (name, points) in enumerate(sorted(by_name.items())):
         points.sort(key=lambda p: p[0])
-        only = [row for _, row in points]
+        only = [row for _time, row in points]
         data.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
-                "x": [t for t, _ in points],
+                "x": [t for t, _row in points],
                 "y": [r["rate"] for r in only],
                 "line": {"color": SERIES[i % len(SERIES)], "width": 2},
                 "marker": {"size": 6, "symbol": i % 8},
@@ -151,7 +154,7 @@ def shares(rows: Sequence[Row]) -> Figure:
     shown = [r for r in rows if r["private"] + r["external"]]
     shown.sort(key=lambda r: r["private"] / (r["private"] + r["external"]))
     names = [str(r["key"]) for r in shown]
-    data = []
+    data, requests = [], _("requests")
     for side in ("private", "external"):
         part = [r[side] / (r["private"] + r["external"]) for r in shown]
         data.append(
@@ -163,7 +166,7 @@ def shares(rows: Sequence[Row]) -> Figure:
                 "x": part,
                 "marker": {"color": SIDE_COLOURS[side]},
                 "customdata": [r[side] for r in shown],
-                "hovertemplate": f"%{{y}}, {side}: %{{x:.1%}} (%{{customdata}} requests)<extra></extra>",
+                "hovertemplate": f"%{{y}}, {side}: %{{x:.1%}} (%{{customdata}} {requests})<extra></extra>",
             }
         )
     axis = {"tickformat": ".0%", "range": [0, 1]}
@@ -179,11 +182,12 @@ def cost_per_correct(rows: Sequence[Row]) -> Figure:
     shown.sort(key=lambda r: -r["nusd_per_correct"])
     size, unit = money_unit(largest(r["nusd_per_correct"] * 1000 for r in shown))
     per = size / 1000  # shown per 1,000 right answers
+    title = _("%(unit)s per 1,000 right answers") % {"unit": unit}
     values = [r["nusd_per_correct"] / per for r in shown]
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "name": "cost",
+        "name": _("cost"),
         "y": [str(r["key"]) for r in shown],
         "x": values,
         "marker": {"color": PRIVATE, "size": 10, "symbol": "diamond"},
@@ -197,11 +201,11 @@ def cost_per_correct(rows: Sequence[Row]) -> Figure:
             ],
             "v",
         ),
-        "hovertemplate": f"%{{y}}: %{{x:.4~g}} {unit} per 1,000 right answers<extra></extra>",
+        "hovertemplate": f"%{{y}}: %{{x:.4~g}} {title}<extra></extra>",
     }
     spread = max(values) / min(values) if values else 1
     axis: dict[str, Any] = {
-        "title": {"text": f"{unit} per 1,000 right answers"},
+        "title": {"text": title},
         "type": "log" if spread > 30 else "linear",
     }
     if spread <= 30:
@@ -217,11 +221,11 @@ def cost_per_correct(rows: Sequence[Row]) -> Figure:
 
 def counterfactual(totals: Row) -> Figure:
     """What it cost, and what one side alone or the policy of the period before would have."""
-    names = ["all external", "all private", "as it was"]
+    names = [_("all external"), _("all private"), _("as it was")]
     amounts = [totals["all_external_nusd"], totals["all_private_nusd"], totals["actual_nusd"]]
     colours = [EXTERNAL, PRIVATE, ACTUAL]
     if totals.get("last_policy_nusd") is not None:
-        names.insert(2, "as before")
+        names.insert(2, _("as before"))
         amounts.insert(2, totals["last_policy_nusd"])
         colours.insert(2, IDLE)
     size, unit = money_unit(largest(amounts))
@@ -241,7 +245,8 @@ def counterfactual(totals: Row) -> Figure:
 
 def node_bill(rows: Sequence[Row]) -> Figure:
     """Each node's bill, the used part and the idle rest."""
-    names = [f"{r['key']} · {r['used_nusd'] / (r['bill_nusd'] or 1):.2%} used" for r in rows]
+    used = _("used")
+    names = [f"{r['key']} · {r['used_nusd'] / (r['bill_nusd'] or 1):.2%} {used}" for r in rows]
     size, unit = money_unit(largest(r["bill_nusd"] for r in rows))
     data = [
         {
@@ -253,7 +258,7 @@ def node_bill(rows: Sequence[Row]) -> Figure:
             "marker": {"color": colour},
             "hovertemplate": f"%{{y}}, {name}: %{{x:.4~g}} {unit}<extra></extra>",
         }
-        for name, column, colour in (("used", "used_nusd", PRIVATE), ("idle", "idle_nusd", IDLE))
+        for name, column, colour in ((used, "used_nusd", PRIVATE), (_("idle"), "idle_nusd", IDLE))
     ]
     return {
         "data": data,
@@ -270,7 +275,7 @@ def learning_curve(points: Sequence[Row]) -> Figure:
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": "loss",
+            "name": _("loss"),
             "x": steps,
             "y": [p.get("loss") for p in points],
             "line": {"color": PRIVATE},
@@ -281,7 +286,7 @@ def learning_curve(points: Sequence[Row]) -> Figure:
             {
                 "type": "scatter",
                 "mode": "lines+markers",
-                "name": "accuracy",
+                "name": _("accuracy"),
                 "yaxis": "y2",
                 "x": steps,
                 "y": [p.get("accuracy") for p in points],
@@ -289,4 +294,4 @@ def learning_curve(points: Sequence[Row]) -> Figure:
             }
         )
     second = {"overlaying": "y", "side": "right", "automargin": True, "tickformat": ".0%", "showgrid": False}
-    return {"data": data, "layout": layout(240, xaxis={"title": {"text": "step"}}, yaxis2=second)}
+    return {"data": data, "layout": layout(240, xaxis={"title": {"text": _("step")}}, yaxis2=second)}

@@ -1,9 +1,12 @@
-"""What all figures share: colours, units, axes, error bars."""
+"""What all figures share: colours, units, axes, error bars. Words are in the reader's language."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 Figure = dict[str, Any]
 Row = Mapping[str, Any]
@@ -13,18 +16,16 @@ SIDE_COLOURS = {"private": PRIVATE, "external": EXTERNAL, "idle": IDLE, "labels"
 SERIES = [PRIVATE, EXTERNAL, ACTUAL, "#a1569b", "#b08400", "#5d6fd0", "#c4476a", "#4c8f9f"]
 # (smallest amount shown in this unit, nano-dollars in one unit, name)
 UNITS = [
-    (1_000_000_000, 1_000_000_000, "US dollars"),
-    (1_000_000, 10_000_000, "US cents"),
-    (0, 1_000, "micro-dollars"),
+    (1_000_000_000, 1_000_000_000, gettext_noop("US dollars")),
+    (1_000_000, 10_000_000, gettext_noop("US cents")),
+    (0, 1_000, gettext_noop("micro-dollars")),
 ]
 
 
 def money_unit(largest_nusd: int | float) -> tuple[int, str]:
-    """(nano-dollars in one unit, its name): the unit in which the largest amount reads best."""
-    for threshold, size, name in UNITS:
-        if abs(largest_nusd) >= threshold:
-            return size, name
-    return UNITS[-1][1:]
+    """(nano-dollars in one unit, its name to the reader): the unit in which the largest amount reads best."""
+    _least, size, name = next((one for one in UNITS if abs(largest_nusd) >= one[0]), UNITS[-1])
+    return size, _(name)
 
 
 def layout(height: int = 270, **extra: Any) -> Figure:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from costs.foresight.detect import PART_OF_COMPANY
-from costs.foresight.factors import Day, cause, mean, split, total
+from costs.foresight.factors import Day, Say, cause, mean, plainly, split, total
 
 MIN_PAST_HOURS = 7 * 24
 PART_OF_DAY = 0.5  # of the workload's own usual day
@@ -26,7 +26,9 @@ class Burst:
     cause: str
 
 
-def find_burst(past: Sequence[Day], hour: Day, *, usual_nusd: float = 0.0) -> Burst | None:
+def find_burst(
+    past: Sequence[Day], hour: Day, *, usual_nusd: float = 0.0, say: Say = plainly
+) -> Burst | None:
     """`past`: the hours before, oldest first and without gaps; `hour`: the one that is judged, whole or running.
 
     It stands out when it cost twice the dearest hour of the past, half of the workload's usual day and 0.2 % of the
@@ -45,5 +47,10 @@ def find_burst(past: Sequence[Day], hour: Day, *, usual_nusd: float = 0.0) -> Bu
     parts = split(expected, hour)
     factor = max(parts, key=lambda n: parts[n])
     return Burst(
-        round(spent), round(total(expected)), round(max(costs)), factor, parts, cause(expected, hour, factor)
+        round(spent),
+        round(total(expected)),
+        round(max(costs)),
+        factor,
+        parts,
+        cause(expected, hour, factor, say=say),
     )

@@ -22,7 +22,7 @@ from datetime import date, timedelta
 from math import exp, log
 from statistics import median
 
-from costs.foresight.factors import FACTORS, Day, cause, compare, mean, requests, split, total
+from costs.foresight.factors import FACTORS, Day, Say, cause, compare, mean, plainly, requests, split, total
 
 WINDOW, MEMORY, MIN_PAST, NEW_LEVEL = 28, 91, 10, 5
 FEW_REQUESTS = 20  # ratios of fewer say nothing
@@ -75,6 +75,7 @@ def find(
     workloads: int = 1,
     since: date | None = None,
     applications: Sequence[Mapping[str, float]] | None = None,
+    say: Say = plainly,
 ) -> list[Finding]:
     """Every day that stands out, oldest first. `days[i]`: what each deployment did on `first` + i days.
 
@@ -89,7 +90,7 @@ def find(
             continue
         day = first + timedelta(days=t)
         told = [i for i in past.flagged if t - MEMORY <= i and i not in known]
-        judged = _judge(days, known, told, t, day, usual_nusd, workloads, applications)
+        judged = _judge(days, known, told, t, day, usual_nusd, workloads, applications, say)
         _remember(past, t, judged.signs)
         if judged.finding is not None and (since is None or day >= since):
             before = past.flagged.get(t - 1, {})
@@ -123,7 +124,7 @@ class _Judged:
 
 def _judge(
     days: Sequence[Day], known: Sequence[int], told: Sequence[int], t: int, day: date, usual_nusd: float,
-    workloads: int, applications: Sequence[Mapping[str, float]] | None,
+    workloads: int, applications: Sequence[Mapping[str, float]] | None, say: Say,
 ) -> _Judged:  # fmt: skip
     today = days[t]
     usual = mean(days[i] for i in known)
@@ -159,7 +160,7 @@ def _judge(
         who = {
             n: (sum(applications[i].get(n, 0) for i in known) / len(known), applications[t].get(n, 0.0)) for n in names
         }  # fmt: skip
-    line = cause(expected_day, today, factor, who)
+    line = cause(expected_day, today, factor, who, say)
     score = max(abs(off[n][0]) for n in signs)
     return _Judged(signs, Finding(day, factor, score, spent, expected, low, high, parts, line))
 

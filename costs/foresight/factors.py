@@ -8,17 +8,21 @@ whatever moved together (Shorrocks 2013).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 from math import factorial, floor
 
+from django.utils.translation import gettext_noop
+
+Say = Callable[[str], str]
 FACTORS = ("requests", "tokens", "price", "mix")
 # kind of unit → what a person calls more of it
 KINDS = {
-    "input": "input tokens a request", "output": "output tokens a request", "compute": "compute a request",
-    "seconds": "seconds a request", "calls": "charges a request",
+    "input": gettext_noop("input tokens a request"), "output": gettext_noop("output tokens a request"),
+    "compute": gettext_noop("compute a request"), "seconds": gettext_noop("seconds a request"),
+    "calls": gettext_noop("charges a request"),
 }  # fmt: skip
 
 
@@ -145,19 +149,30 @@ def _whole(parts: Mapping[str, float], difference: int) -> dict[str, int]:
     return down
 
 
+def plainly(words: str) -> str:
+    return words
+
+
 def cause(
-    before: Day, after: Day, factor: str, applications: Mapping[str, tuple[float, float]] | None = None
+    before: Day,
+    after: Day,
+    factor: str,
+    applications: Mapping[str, tuple[float, float]] | None = None,
+    say: Say = plainly,
 ) -> str:
-    """One line about what moved most. `applications`: name → (requests before, after)."""
+    """One line about what moved most. `applications`: name → (requests before, after). `say` gives words in the language of
+    whoever reads the line."""
     old, new = compare(before, after)
     if factor == "requests":
-        line = f"requests {_times(requests(before), requests(after))}"
+        line = say(gettext_noop("requests")) + f" {_times(requests(before), requests(after), say)}"
         more = {n: b - a for n, (a, b) in (applications or {}).items()}
         name = max(more, key=lambda n: abs(more[n]), default="")
-        return f"{line}, most of it from application {name}" if name else line
+        whose = say(gettext_noop("most of it from application %(name)s"))
+        return f"{line}, {whose % {'name': name}}" if name else line
     if factor == "mix":
         name = max(old, key=lambda n: new[n].share - old[n].share)
-        return f"{name} answered {new[name].share:.0%} of the requests, {old[name].share:.0%} before"
+        words = say(gettext_noop("%(name)s answered %(now)s of the requests, %(then)s before"))
+        return words % {"name": name, "now": f"{new[name].share:.0%}", "then": f"{old[name].share:.0%}"}
     moved = {}
     for name in old:
         for kind in old[name].amounts:
@@ -171,13 +186,17 @@ def cause(
             moved[name, kind] = new[name].share * changed
     name, kind = max(moved, key=lambda key: abs(moved[key]))
     if factor == "price":
-        return f"price of {name} {_percent(old[name].prices[kind], new[name].prices[kind])} ({kind})"
-    return f"{KINDS.get(kind, kind)} {_times(old[name].amounts[kind], new[name].amounts[kind])} at {name}"
+        change = _percent(old[name].prices[kind], new[name].prices[kind], say)
+        words = say(gettext_noop("price of %(name)s %(change)s (%(kind)s)"))
+        return words % {"name": name, "change": change, "kind": kind}
+    change = _times(old[name].amounts[kind], new[name].amounts[kind], say)
+    words = say(gettext_noop("%(what)s %(change)s at %(name)s"))
+    return words % {"what": say(KINDS.get(kind, kind)), "change": change, "name": name}
 
 
-def _times(before: float, after: float) -> str:
-    return f"×{after / before:.3g}" if before > 0 else "from none"
+def _times(before: float, after: float, say: Say) -> str:
+    return f"×{after / before:.3g}" if before > 0 else say(gettext_noop("from none"))
 
 
-def _percent(before: float, after: float) -> str:
-    return f"{after / before - 1:+.0%}" if before > 0 else "from nothing"
+def _percent(before: float, after: float, say: Say) -> str:
+    return f"{after / before - 1:+.0%}" if before > 0 else say(gettext_noop("from nothing"))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from costs.alerts import raise_alert
 from costs.models import Node
@@ -27,7 +28,9 @@ def apart(node: Node, failed: list[Node] | None = None) -> Iterator[None]:
             failed.append(node)
         raise_alert(
             organisation_id=node.organisation_id, kind="node_unbilled", subject=node.name,
-            message=f"Hours of {node.name} were not billed ({type(error).__name__}). The other machines were; check what it "
-            "costs and its tariff. The next run tries again.",
+            message=_(
+                "Hours of %(name)s were not billed (%(error)s). The other machines were; check what it costs and its tariff. "
+                "The next run tries again."
+            ) % {"name": node.name, "error": type(error).__name__},
             unique_key=f"node_unbilled:{node.organisation_id}:{node.pk}:{now():%Y%m%d}",
         )  # fmt: skip

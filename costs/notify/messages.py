@@ -7,6 +7,7 @@ from typing import Any
 
 from cryptography.fernet import InvalidToken
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from costs.models import Alert, AlertDelivery
 from costs.notify import mail, webhook
@@ -15,6 +16,16 @@ from costs.notify.signing import HEADER, signature
 from switchyard.core.clock import now
 from switchyard.core.conf import conf
 from switchyard.core.crypto import open_secret
+
+# Kind of alert → its name in the subject of an e-mail and on the page.
+KINDS = {
+    "anomaly": _("anomaly"), "bill_gap": _("gap in a bill"), "books": _("books"), "budget_limit": _("budget limit"),
+    "budget_warning": _("budget warning"), "clock_skew": _("clock skew"), "event_conflict": _("event conflict"),
+    "event_rejected": _("event rejected"), "label_budget": _("label budget"), "late_event": _("late event"),
+    "missing_exchange_rate": _("missing exchange rate"), "missing_price": _("missing price"),
+    "node_unbilled": _("machine not billed"), "price_ends": _("price ends"), "test": _("test"),
+    "upstream_misconfigured": _("upstream misconfigured"),
+}  # fmt: skip
 
 
 def send(delivery: AlertDelivery) -> None:
@@ -49,7 +60,12 @@ def url_of(alert: Alert) -> str:
 
 
 def subject_of(alert: Alert) -> str:
-    return f"Switchyard: {alert.kind.replace('_', ' ')}, {alert.subject}"
+    return f"Switchyard: {kind_name(alert.kind)}, {alert.subject}"
+
+
+def kind_name(kind: str) -> str:
+    """What a reader calls a kind of alert; one that nobody wrote a name for is its own, with spaces."""
+    return str(KINDS[kind]) if kind in KINDS else kind.replace("_", " ")
 
 
 def text_of(alert: Alert) -> str:

@@ -11,6 +11,7 @@ from celery import current_app
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from costs.models import Alert, AlertDelivery, AlertTarget
 from costs.notify import outbox
@@ -86,11 +87,11 @@ def delete_target(*, target: AlertTarget, user: User | None) -> None:
 @transaction.atomic
 def send_test(*, target: AlertTarget, user: User | None) -> AlertDelivery:
     """Put a test alert into the outbox, for this target alone; it goes the way every other goes."""
-    who = user.username if user else "The command line"
+    who = user.username if user else _("The command line")
     alert = Alert.objects.create(
         organisation_id=target.organisation_id, kind=outbox.TEST, lob=target.lob.slug if target.lob else "",
-        subject=f"target {target.pk}", message=f"{who} tries out this target: alerts arrive here.",
-        cause="Nothing is wrong.", unique_key=f"test:{target.pk}:{now_ns()}", resolved_at=now(),
+        subject=f"target {target.pk}", message=_("%(who)s tries out this target: alerts arrive here.") % {"who": who},
+        cause=_("Nothing is wrong."), unique_key=f"test:{target.pk}:{now_ns()}", resolved_at=now(),
     )  # fmt: skip
     delivery = AlertDelivery.objects.create(alert=alert, target=target)
     _note(target, user, "tested")

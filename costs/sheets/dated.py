@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from costs.alerts import raise_alert
 from costs.models import Attempt, Price
@@ -176,8 +177,10 @@ def missing_rate(price: Price) -> None:
     """Tell once a day that a sheet can't be turned into dollars: its deployment gets no traffic."""
     raise_alert(
         organisation_id=price.organisation_id, kind="missing_exchange_rate", subject=price.deployment,
-        message=f"{price.deployment} gets no traffic: its price sheet is in {price.currency}, and no exchange rate of "
-        f"{price.currency} is in force. Enter one.",
+        message=_(
+            "%(name)s gets no traffic: its price sheet is in %(currency)s, and no exchange rate of %(currency)s is in force. "
+            "Enter one."
+        ) % {"name": price.deployment, "currency": price.currency},
         unique_key=f"missing_exchange_rate:{price.organisation_id}:{price.pk}:{now():%Y%m%d}",
     )  # fmt: skip
 

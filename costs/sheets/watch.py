@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.utils.translation import gettext as _
+
 from costs.alerts import raise_alert
 from costs.models import Price
 from costs.sheets.currencies import rates_in_force
@@ -32,15 +34,15 @@ def check_prices(organisation_id: int) -> int:
                 organisation_id,
                 "missing_price",
                 name,
-                f"{name} gets no traffic: no price sheet of it is in force.",
+                _("%(name)s gets no traffic: no price sheet of it is in force.") % {"name": name},
             )
         elif row.currency not in rates:
             missing_rate(row)
         elif row.valid_to is not None and row.valid_to < at + SOON and name not in followed:
             _tell(
                 organisation_id, "price_ends", name,
-                f"The price sheet of {name} ends at {row.valid_to:%Y-%m-%d %H:%M} UTC and none follows: it gets no traffic "
-                "from then on. Enter the sheet that follows.",
+                _("The price sheet of %(name)s ends at %(end)s UTC and none follows: it gets no traffic from then on. Enter the "
+                  "sheet that follows.") % {"name": name, "end": f"{row.valid_to:%Y-%m-%d %H:%M}"},
             )  # fmt: skip
         else:
             continue

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from celery import shared_task
 from django.apps import apps
+from django.utils.translation import gettext as _
 
 from costs.alerts import raise_alert
 from costs.reconciliation.fetching import NoBill
@@ -46,17 +47,20 @@ def _one(row: object, start: datetime, end: datetime) -> bool:
     except NoBill:
         return False
     except NothingBilled as error:  # something is booked, or it is another day's bill: a person has to look
-        words = f"The bill of {name} was refused. {error.message}"
-        _alert(organisation_id, name, start, words, cause="no line in the period")
+        words = _("The bill of %(name)s was refused. %(why)s") % {"name": name, "why": error.message}
+        _alert(organisation_id, name, start, words, cause=_("no line in the period"))
         return False
     except SwitchyardError as error:
         log.warning("The bill of %s for %s can't be checked: %s", name, start.date(), error.message)
         return False
     if check.left_nusd:
         worst = next((f for f in check.findings if f["state"] != "corrected"), None)
-        cause = f"{worst['cause']}: {worst['model']}, {worst['lob'] or 'nobody named'}" if worst else ""
+        nobody = _("nobody named")
+        cause = f"{worst['cause']}: {worst['model']}, {worst['lob'] or nobody}" if worst else ""
         left = format_usd(check.left_nusd)
-        words = f"The bill of {name} for {start:%Y-%m-%d} differs from the books by {left} USD."
+        words = _("The bill of %(name)s for %(day)s differs from the books by %(left)s USD.") % {
+            "name": name, "day": f"{start:%Y-%m-%d}", "left": left,
+        }  # fmt: skip
         _alert(organisation_id, name, start, words, cause)
     return True
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
+from django.utils.translation import gettext as _
 
 from costs.models import Alert
 from routing.models import DecisionRecord, Feedback, Interception
@@ -92,7 +93,8 @@ def _misconfigured(event: Event) -> list[Alert]:
     return [
         Alert(
             organisation_id=event["organisation_id"], at=at, kind="upstream_misconfigured", subject=attempt["deployment"],
-            message=f"{attempt['deployment']} answered {attempt['http_status']}: its key, address or model name is wrong.",
+            message=_("%(name)s answered %(status)s: its key, address or model name is wrong.")
+            % {"name": attempt["deployment"], "status": attempt["http_status"]},
             unique_key=f"upstream_misconfigured:{event['organisation_id']}:{attempt['deployment']}:{at:%Y%m%d%H}"[:160],
         )
         for attempt in event.get("attempts", ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.utils import translation
 
 from costs import charts
 
@@ -156,3 +157,20 @@ def test_the_counterfactual_puts_what_was_beside_both_alternatives() -> None:
 )
 def test_every_figure_is_plain_json_even_without_rows(figure: charts.Figure) -> None:
     assert json.loads(json.dumps(figure)) == figure
+
+
+def test_words_of_figures_are_the_readers_while_the_figures_stay() -> None:
+    """Axes and legends in Chinese, the same numbers; nothing keeps the language of who asked first."""
+    rows = [{"key": "legal", "used_nusd": 3 * 10**9, "idle_nusd": 10**9, "bill_nusd": 4 * 10**9}]
+    english = charts.node_bill(rows)
+    with translation.override("zh-hans"):
+        chinese = charts.node_bill(rows)
+    assert [trace["x"] for trace in english["data"]] == [trace["x"] for trace in chinese["data"]]
+    assert [trace["name"] for trace in english["data"]] == ["used", "idle"]
+    assert {trace["name"] for trace in chinese["data"]}.isdisjoint({"used", "idle"})
+    assert (
+        english["layout"]["xaxis"]["title"]["text"]
+        == "US dollars"
+        != chinese["layout"]["xaxis"]["title"]["text"]
+    )
+    assert charts.node_bill(rows) == english

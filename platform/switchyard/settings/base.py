@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
 from switchyard.core.conf import SWITCHYARD_DEFAULTS
 from switchyard.settings.databases import database_from_url
 from switchyard.settings.env import env_email, env_int, env_list, env_path, env_str
@@ -104,8 +106,13 @@ AXES_FAILURE_LIMIT = 8
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 
-LANGUAGE_CODE = "en"
+# Of those whose browser names none, and of what no reader waits for: alerts, their causes, e-mails.
+LANGUAGE_CODE = env_str("SWITCHYARD_LANGUAGE", "en").lower()
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+if LANGUAGE_CODE not in dict(LANGUAGES):
+    raise ImproperlyConfigured(
+        f"SWITCHYARD_LANGUAGE={LANGUAGE_CODE!r} is none of {', '.join(dict(LANGUAGES))}."
+    )
 LOCALE_PATHS = [ROOT / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True

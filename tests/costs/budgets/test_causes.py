@@ -6,11 +6,12 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import translation
 
 from costs import budgets
 from costs.budgets.causes import cause_of
 from costs.models import Alert, AlertDelivery, SpendHour
-from costs.notify import targets
+from costs.notify import messages, targets
 from costs.selectors import limit_of
 from tests import factories
 from tests.costs.budgets.rows import book, make_row
@@ -100,3 +101,18 @@ def test_an_alert_of_a_budget_is_raised_with_its_cause_and_its_deliveries(legal,
     budgets.approve_top_up(extra=asked, user=factories.make_user("frank", legal.organisation))
     assert len(budgets.check_thresholds(valkey.client())) == 1  # 81 % of the new limit is news
     assert budgets.check_thresholds(valkey.client()) == []
+
+
+def test_an_alert_is_written_in_the_installations_language(legal, valkey, settings):
+    """Tasks have no reader: they speak the language of the settings, the cause as well as the message."""
+    settings.REDIS_URL = valkey.url
+    roll(legal, "support-intent", "ext-mini", 8_500, 2)
+    book(legal, 8_500, NOON - timedelta(hours=2))
+    make_row(legal, period="month")
+    with translation.override("zh-hans"):
+        [alert] = budgets.check_thresholds(valkey.client())
+        subject = messages.subject_of(alert)
+    assert "has passed" not in alert.message and "0.0000085" in alert.message and "lob:legal" in alert.message
+    assert "of it" not in alert.cause and "support-intent" in alert.cause and "100 %" in alert.cause
+    assert "budget warning" not in subject and subject.startswith("Switchyard")
+    assert messages.subject_of(alert) == "Switchyard: budget warning, lob:legal"

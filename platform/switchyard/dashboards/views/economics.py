@@ -128,10 +128,7 @@ def _ratios_panel(totals: Mapping[str, Any]) -> Panel:
         rows,
         wide=True,
         # xgettext:no-python-format
-        note=_(
-            "95 % intervals over resampled days, widened because they are only six. Empty: no single side keeps residency "
-            "and every floor."
-        ),
+        note=_("95 % intervals over six resampled days, widened. Empty: no single side keeps residency and every floor."),
     )
 
 
