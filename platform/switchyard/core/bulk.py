@@ -72,7 +72,9 @@ def grouped_by_hash() -> Iterator[None]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_sort = off; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off")
         yield
-        cursor.execute("SET LOCAL enable_sort TO DEFAULT; SET LOCAL work_mem TO DEFAULT; SET LOCAL jit TO DEFAULT")
+        cursor.execute(
+            "SET LOCAL enable_sort TO DEFAULT; SET LOCAL work_mem TO DEFAULT; SET LOCAL jit TO DEFAULT"
+        )
 
 
 def insert(table: Table, rows: Iterable[Row]) -> None:
