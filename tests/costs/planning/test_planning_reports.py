@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from costs.models import Node, SpendHour, WorkloadPlan
 from costs.planning.queueing import waits_s
+from costs.reports import arrivals
 from costs.reports.arrivals import private_arrivals
 from costs.reports.break_even import break_even
 from costs.reports.capacity import PARAMETERS, capacity
@@ -29,6 +32,24 @@ A_DAY = 24 * 100_000_000  # the machine's bill: ten cents an hour
 
 def by_key(report: Any) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in report.rows}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    """Samples are kept by what roll-ups say of an organisation: the next test's may have the same number."""
+    arrivals.KEPT.forget()
+
+
+def test_arrivals_are_read_once_while_the_roll_up_says_the_same_of_their_hours(company: Planned):
+    span = company.span()
+    first = private_arrivals(company.everybody, **span)
+    with CaptureQueriesContext(connection) as asked:
+        again = private_arrivals(company.everybody, **span)
+    assert not [q for q in asked.captured_queries if "costs_attempt" in q["sql"]]
+    assert again.rows == first.rows and np.array_equal(again.trace.services_s, first.trace.services_s)
+    add_answers(company, "legal", "private", 1)
+    days = (company.end - company.start).days
+    assert private_arrivals(company.everybody, **span).rows == first.rows + days
 
 
 @pytest.fixture
@@ -134,8 +155,8 @@ def test_today_is_not_a_whole_day_and_does_not_count(company: Planned) -> None:
 def test_capacity_replays_the_private_sides_own_arrivals(company: Planned) -> None:
     report = capacity(scope=company.everybody, **company.span())
     row = by_key(report)["1x|1"]
-    arrivals = private_arrivals(company.everybody, **company.span())
-    waits = waits_s(arrivals.trace.arrivals_s, arrivals.trace.services_s, 1)
+    found = private_arrivals(company.everybody, **company.span())
+    waits = waits_s(found.trace.arrivals_s, found.trace.services_s, 1)
     assert row["response_p95_ms"] == pytest.approx(float(np.percentile(waits * 1000 + 5, 95)))
     assert report.totals["sample_rows"] == 1120 and report.totals["sample_whole"]
     # 1,120 answers of 5 ms in 14 days keep a machine busy for 4.6 millionths: the loads shown go on to where it is full
