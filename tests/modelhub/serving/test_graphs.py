@@ -226,3 +226,31 @@ def test_a_corrupt_model_is_refused_and_the_others_answer(home):
     assert caught.value.code == "artifact_corrupt"
     assert pool.load("tabular-edge").kind == "tabular"
     assert "body.onnx" in pool.describe("txt-edge")["refused"]
+
+
+def test_a_runtime_that_computes_something_else_is_left_at_its_first_run(tmp_path):
+    path, heard = linear(tmp_path / "g.onnx"), []
+
+    class Lies:
+        def run(self, names, feeds):
+            return [feeds["x"] * 2.2]
+
+        def get_providers(self):
+            return ["Lies"]
+
+    how = How(backend="openvino", model="m", watch=lambda event, **labels: heard.append(labels["left"]))
+    plain = GraphSession(path, How(model="m"))
+    session = GraphSession(path, how, chain=[("openvino", Lies), (CPU, lambda: plain)])
+    assert session.run(["y"], {"x": np.array([[1.0, 3.0]], np.float32)})[0].tolist() == [[2.0, 6.0]]
+    assert (heard, session.runs_on) == (["openvino"], CPU)
+
+
+def test_a_hash_in_a_head_that_openvino_would_compute_in_32_bits_stays_with_onnx_runtime():
+    pytest.importorskip("openvino")
+    from modelhub.serving.runners.text import TextClassifier
+
+    texts = ["When will my card arrive?", "Why was I charged a fee?", "How do I change my PIN?"]
+    here, there = TextClassifier(EDGE), TextClassifier(EDGE, how=How(backend="openvino"))
+    assert there.classify("support-intent", texts).labels == here.classify("support-intent", texts).labels
+    assert there._heads.of("support-intent").session.runs_on == CPU
+    assert there._body.runs_on == "openvino"
