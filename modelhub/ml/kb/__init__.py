@@ -1,0 +1,1 @@
+"""Equipment and fault-code knowledge: the task where experts provably matter."""
