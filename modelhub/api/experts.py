@@ -82,7 +82,7 @@ class ExpertsViewSet(TenantViewSet):
     queryset = ExpertActivation.objects.all()
     serializer_class = ExpertQuery
 
-    @extend_schema(responses=OpenApiTypes.OBJECT)
+    @extend_schema(operation_id="experts_models", responses=OpenApiTypes.OBJECT)
     def list(self, request: Any) -> Response:
         """Models of which the asker may see counts."""
         return Response({"results": [{"model": name} for name in models_logged(self.scope)], "next": None})

@@ -18,15 +18,6 @@ from modelhub.hal.registry import Backend, Implementation, Prepared, Presence, a
 
 NAME, DEVICE = "cuda", "cuda"
 FLOATS = ("float32", "tf32", "float16", "bfloat16")
-# The registry's bounds are those of one product. Two products in a row round twice as often; in half precision the operands and
-# the answer of a norm are rounded as well as the sum between them.
-ALLOWED = {
-    (operator, dtype): 2e-3
-    for operator, dtypes in (
-        ("moe_experts", ("float16", "tf32")), ("ffn_gelu", ("float16", "tf32")), ("layernorm_residual", ("float16",)),
-    )
-    for dtype in dtypes
-}  # fmt: skip
 SMALL = 64  # tokens: up to here launches cost more than arithmetic, and a recording pays
 Fits = Callable[[Dims], bool]
 
@@ -56,7 +47,7 @@ class Cuda:
         return [
             Implementation(
                 form.operator, NAME, DEVICE, dtype, partial(prepare, form, dtype), form.fits, form.priority,
-                tolerance=ALLOWED.get((form.operator, dtype)), fused=form.fused, variant=form.variant,
+                fused=form.fused, variant=form.variant,
             )
             for form in here()
             for dtype in form.dtypes

@@ -97,7 +97,8 @@ def test_each_form_answers_through_the_registry_in_every_precision_it_offers(for
     for dtype in form.dtypes:
         prepared = cuda.prepare(form, dtype, {name: operands[name] for name in op.constants}, {}, dims)
         found = prepared(*(operands[name] for name in op.activations))
-        allowed = 3e-2 if dtype == "int8" else cuda.ALLOWED.get((op.name, dtype), TOLERANCES[dtype])
+        # twice the bound that a card is held to: the CPU's own half precision sums in half
+        allowed = 3e-2 if dtype == "int8" else 2 * TOLERANCES[dtype]
         for got, want in zip(found, op.exact(operands), strict=True):
             assert np.abs(got - want).max() <= allowed * np.abs(want).max(), dtype
         prepared.synchronise()
