@@ -118,8 +118,9 @@ def _qmoe(
 
 
 class _Pairs(NamedTuple):
-    """Pairs of token and expert, sorted by expert: token (P,), mix (P, 1), sizes (E,), the pairs of each expert."""
+    """Pairs of token and expert, sorted by expert: both (P,), mix (P, 1), sizes (E,), the pairs of each expert."""
 
+    expert: str
     token: str
     mix: str
     sizes: str
@@ -132,8 +133,8 @@ def _pairs(g: GraphBuilder, gate: GateNodes) -> _Pairs:
     places = g.op("NonZero", used)  # (2, P): expert, token
     mix = g.op("GatherND", turned, g.op("Transpose", places, perm=[1, 0]))
     sizes = g.op("ReduceSum", g.op("Cast", used, to=INT64), g.const(np.array([1])), keepdims=0)
-    token = g.op("Gather", places, g.const(np.array(1)), axis=0)
-    return _Pairs(token, g.op("Unsqueeze", mix, g.const(np.array([1]))), sizes)
+    expert, token = (g.op("Gather", places, g.const(np.array(row)), axis=0) for row in (0, 1))
+    return _Pairs(expert, token, g.op("Unsqueeze", mix, g.const(np.array([1]))), sizes)
 
 
 def _unrolled(
@@ -162,9 +163,17 @@ def _unrolled_int8(
     pairs = _pairs(g, gate)
 
     def products(low: str, bank: np.ndarray) -> str:
+        # The steps of the weights are multiplied once, pair by pair, not expert by expert: for a few tokens the number of
+        # nodes is what costs.
         parts = g.ops("Split", low, pairs.sizes, outputs=len(bank), axis=0)
-        made = [integer_product(g, part, weight) for part, weight in zip(parts, bank, strict=True)]
-        return g.op("Concat", *made, axis=0)
+        signed, steps = signed_int8(bank)
+        zero = g.const(np.uint8(int8.ZERO_POINT))
+        made = [
+            g.op("MatMulInteger", part, g.const(np.ascontiguousarray(w.T)), zero)
+            for part, w in zip(parts, signed, strict=True)
+        ]
+        whole = g.op("Cast", g.op("Concat", *made, axis=0), to=FLOAT)
+        return g.op("Mul", whole, g.op("Gather", g.const(steps), pairs.expert, axis=0))
 
     low, step = token_int8(g, y)
     inner = products(g.op("Gather", low, pairs.token, axis=0), w1)
@@ -190,13 +199,10 @@ def token_int8(g: GraphBuilder, x: str) -> tuple[str, str]:
     return g.op("Cast", g.op("Add", rounded, g.const(np.float32(int8.ZERO_POINT))), to=UINT8), step
 
 
-def integer_product(g: GraphBuilder, low: str, weight: np.ndarray) -> str:
-    """bytes · weightᵀ, still to be multiplied by the steps of the rows. Shapes: low (T, K), weight (N, K) -> (T, N) float."""
-    by_row = int8.quantise(weight, weight.shape[1])
-    signed = (by_row.values.astype(np.int16) - int8.ZERO_POINT).astype(np.int8)
-    zero = g.const(np.uint8(int8.ZERO_POINT))
-    product = g.op("MatMulInteger", low, g.const(np.ascontiguousarray(signed.T)), zero)
-    return g.op("Mul", g.op("Cast", product, to=FLOAT), g.const(by_row.scales[:, 0]))
+def signed_int8(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights as signed bytes with one step a row. Shapes: weight (…, N, K) -> int8 (…, N, K), steps (…, N) float32."""
+    by_row = int8.quantise(weight, weight.shape[-1])
+    return (by_row.values.astype(np.int16) - int8.ZERO_POINT).astype(np.int8), by_row.scales[..., 0]
 
 
 def linear_nodes(g: GraphBuilder, x: str, weight: np.ndarray, *, form: str, half: bool = True) -> str:
@@ -208,6 +214,11 @@ def linear_nodes(g: GraphBuilder, x: str, weight: np.ndarray, *, form: str, half
         return g.op("MatMul", x, held(g, weight.T, half))
     rows, depth = weight.shape
     low, step = token_int8(g, g.op("Reshape", x, g.const(np.array([-1, depth]))))
-    flat = g.op("Mul", integer_product(g, low, weight), step)
+    signed, steps = signed_int8(weight)
+    zero = g.const(np.uint8(int8.ZERO_POINT))
+    product = g.op(
+        "Cast", g.op("MatMulInteger", low, g.const(np.ascontiguousarray(signed.T)), zero), to=FLOAT
+    )
+    flat = g.op("Mul", g.op("Mul", product, g.const(steps)), step)
     shape = g.op("Concat", g.op("Shape", x, end=-1), g.const(np.array([rows])), axis=0)
     return g.op("Reshape", flat, shape)
