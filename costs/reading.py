@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("costs_reading", default=None)
@@ -38,18 +39,26 @@ def once(key: Hashable, make: Callable[[], T]) -> T:
 class Kept(Generic[T]):
     """At most `most` results by a key that says all they follow from, the longest unused one forgotten first. Of this process."""
 
+    everything: ClassVar[WeakSet[Kept[Any]]] = WeakSet()
+
     def __init__(self, most: int) -> None:
         self._most = most
+        self.everything.add(self)
         self._found: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Two who ask at once may both make it: nobody waits for the other."""
+        found = self.look(key)
+        return self.put(key, make()) if found is None else found
+
+    def look(self, key: Hashable) -> T | None:
         with self._lock:
             if key in self._found:
                 self._found.move_to_end(key)
-                return self._found[key]
-        made = make()
+            return self._found.get(key)
+
+    def put(self, key: Hashable, made: T) -> T:
         with self._lock:
             self._found[key] = made
             while len(self._found) > self._most:

@@ -10,6 +10,7 @@ second half of such an hour is read from the attempts themselves and moved to th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -20,12 +21,15 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import TruncHour
 
 from costs.models import Attempt, SpendHour
+from costs.reading import Kept
 from costs.reports.cells import LEG_SUMS as LEG_SUMS
 from costs.reports.cells import NAMES, SUMS, by, cells, daily, summed
 from costs.rollups import FROM_ATTEMPTS, LATER_FIELDS, hour_of
 from switchyard.core.money import largest_remainder
 from switchyard.tenancy.querysets import Scope
 
+Halves = dict[tuple[Any, ...], dict[str, int]]
+HALVES: Kept[Halves] = Kept(2_000)
 TIMES = {"month": "%Y-%m", "week": "%G-W%V", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
 
 
@@ -129,13 +133,12 @@ def _parts(
     fields = [*names, "start"]
     plain = [dict(zip((*fields, *SUMS), row, strict=True)) for row in summed(rows, fields)]
     if not asked.judged:
-        raw = raw_rows(asked.scope, asked.start, asked.end, asked.lob, **asked.only)
-        plain = _shared_out(plain, names, times, zone, raw)
+        plain = _shared_out(plain, names, times, zone, asked)
     return [(row["start"], tuple(row[n] for n in names), {n: row[n] for n in SUMS}) for row in plain]
 
 
 def _shared_out(
-    rows: list[dict[str, Any]], names: list[str], times: list[str], zone: tzinfo, raw: QuerySet[Attempt]
+    rows: list[dict[str, Any]], names: list[str], times: list[str], zone: tzinfo, asked: Asked
 ) -> list[dict[str, Any]]:
     """The rows, those of an hour in which a local day (or hour) begins cut in two there."""
     cuts = {}
@@ -145,7 +148,11 @@ def _shared_out(
             cuts[start] = cut
     if not cuts:
         return rows
-    later = _second_halves(raw, names, cuts)
+    told: dict[datetime, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in rows:
+        if row["start"] in cuts:
+            told[row["start"]].append(tuple(row.values()))
+    later = _second_halves(asked, names, cuts, {hour: tuple(sorted(held)) for hour, held in told.items()})
     out = []
     for row in rows:
         second = later.get((row["start"], *(row[n] for n in names)))
@@ -157,19 +164,39 @@ def _shared_out(
 
 
 def _second_halves(
-    raw: QuerySet[Attempt], names: list[str], cuts: Mapping[datetime, datetime]
-) -> dict[tuple[Any, ...], dict[str, int]]:
-    """(hour, *names) → sums of what came after its cut; one index range an hour, some dozens of them in a query."""
+    asked: Asked,
+    names: list[str],
+    cuts: Mapping[datetime, datetime],
+    told: Mapping[datetime, tuple[Any, ...]],
+) -> Halves:
+    """(hour, *names) → sums of what came after its cut. Hours that were read before are kept while the roll-up says the same
+    of them (`told`); of the others one index range each, some dozens of them in a query."""
+    scope, only = asked.scope, frozenset(asked.only.items())
+    keys = {
+        hour: (scope.organisation_id, scope.lob_slugs, asked.lob, only, *names, cuts[hour], held)
+        for hour, held in told.items()
+    }
+    known = {hour: HALVES.look(key) for hour, key in keys.items()}
+    missing = sorted(hour for hour, halves in known.items() if halves is None)
+    for first in range(0, len(missing), 50):
+        part = missing[first : first + 50]
+        found = _read_halves(asked, names, {hour: cuts[hour] for hour in part})
+        for hour in part:
+            own = {key: sums for key, sums in found.items() if key[0] == hour}
+            known[hour] = HALVES.put(keys[hour], own)
+    return {key: sums for halves in known.values() for key, sums in (halves or {}).items()}
+
+
+def _read_halves(asked: Asked, names: list[str], cuts: Mapping[datetime, datetime]) -> Halves:
+    inside = Q()
+    for hour, cut in cuts.items():
+        inside |= Q(at__gte=cut, at__lt=hour + timedelta(hours=1))
+    raw = raw_rows(asked.scope, asked.start, asked.end, asked.lob, **asked.only)
+    rows = raw.filter(inside).annotate(hour_=TruncHour("at", tzinfo=UTC)).order_by()
     found = {}
-    hours = sorted(cuts)
-    for first in range(0, len(hours), 50):
-        inside = Q()
-        for hour in hours[first : first + 50]:
-            inside |= Q(at__gte=cuts[hour], at__lt=hour + timedelta(hours=1))
-        rows = raw.filter(inside).annotate(hour_=TruncHour("at", tzinfo=UTC)).order_by()
-        for row in rows.values("hour_", *names).annotate(**FROM_ATTEMPTS):
-            sums = {n.rstrip("_"): row[n] or 0 for n in FROM_ATTEMPTS}
-            found[(row["hour_"], *(row[n] for n in names))] = sums
+    for row in rows.values("hour_", *names).annotate(**FROM_ATTEMPTS):
+        sums = {n.rstrip("_"): row[n] or 0 for n in FROM_ATTEMPTS}
+        found[(row["hour_"], *(row[n] for n in names))] = sums
     return found
 
 

@@ -150,7 +150,6 @@ def test_a_replay_counts_beside_what_gave_no_answer_and_says_what_it_does_not_kn
         }
 
     monkeypatch.setattr(counterfactual_module, "_replay", replay)
-    counterfactual_module.REPLAYS.forget()
     report = ask(counterfactual, replay=True)
     rows = {row["key"]: row for row in report.rows}
     assert rows["support-intent"]["last_policy_nusd"] == 4_540

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from costs import reports, rollups
 from costs.metering import record_events
@@ -113,6 +115,20 @@ def test_days_of_a_half_hour_zone_begin_at_its_own_midnight():
     assert hours["2026-11-03T23:00"]["cost_nusd"] == 1 and hours["2026-11-04T00:00"]["cost_nusd"] == 1_110
     quarter = by_key(ask(group="day", tz="Asia/Kathmandu"))  # a quarter of an hour off: midnight at 18:15
     assert quarter["2026-11-04"]["cost_nusd"] == 1_111
+
+
+def test_the_second_half_of_an_hour_is_read_once_and_again_when_something_came():
+    def days() -> tuple[dict[str, int], bool]:
+        with CaptureQueriesContext(connection) as asked:
+            found = {k: r["cost_nusd"] for k, r in by_key(ask(group="day", tz="Asia/Kolkata")).items()}
+        return found, any("costs_attempt" in q["sql"] for q in asked.captured_queries)
+
+    record(make_event(make_attempt(cost_nusd=5), at=NOON.replace(hour=18, minute=40)))
+    record(make_event(make_attempt(cost_nusd=3), at=NOON.replace(hour=18, minute=10)))
+    assert days() == ({"2026-11-03": 3, "2026-11-04": 5}, True)
+    assert days() == ({"2026-11-03": 3, "2026-11-04": 5}, False)
+    record(make_event(make_attempt(cost_nusd=20), at=NOON.replace(hour=18, minute=50)))
+    assert days() == ({"2026-11-03": 3, "2026-11-04": 25}, True)
 
 
 def test_the_second_half_of_an_hour_keeps_to_the_reader():

@@ -16,7 +16,6 @@ from django.test.utils import CaptureQueriesContext
 
 from costs.models import Node, SpendHour, WorkloadPlan
 from costs.planning.queueing import waits_s
-from costs.reports import arrivals
 from costs.reports.arrivals import private_arrivals
 from costs.reports.break_even import break_even
 from costs.reports.capacity import PARAMETERS, capacity
@@ -32,12 +31,6 @@ A_DAY = 24 * 100_000_000  # the machine's bill: ten cents an hour
 
 def by_key(report: Any) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for row in report.rows}
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    """Samples are kept by what roll-ups say of an organisation: the next test's may have the same number."""
-    arrivals.KEPT.forget()
 
 
 def test_arrivals_are_read_once_while_the_roll_up_says_the_same_of_their_hours(company: Planned):
