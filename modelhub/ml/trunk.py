@@ -27,7 +27,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 WIDTH, LAYERS, ATTENTION_HEADS, EPSILON = 384, 6, 12, 1e-12
 MAX_TOKENS = 256
-_FORMAT = 1
+_FORMAT = 2
 REQUIREMENT = {"package": PACKAGE, "sha256": WEIGHTS_SHA256}
 
 
@@ -65,7 +65,7 @@ def _wheel_folders() -> list[Path]:
 
 
 def ensure_trunk(home: Path) -> Path:
-    """Make `<home>/trunk/{model.onnx,tokenizer.json}` unless it stands already, and give that folder.
+    """Make `<home>/trunk/{model.onnx,embed.onnx,tokenizer.json}` unless it stands already, and give that folder.
 
     Safe to call from several processes at once: one builds under a lock, the others wait and find it.
     Raises TrunkMissing when the weights are absent or are not the known ones.
@@ -105,10 +105,13 @@ def _build(folder: Path) -> None:
         if found != expected:
             raise TrunkMissing(f"{source / name} has sha256 {found[:12]}…, expected {expected[:12]}…")
     write_graph(source / "model.safetensors", folder / "model.onnx")
+    write_embedding(source / "model.safetensors", folder / "embed.onnx")
     temporary = folder / f".tokenizer.{os.getpid()}"
     shutil.copyfile(source / "tokenizer.json", temporary)
     os.replace(temporary, folder / "tokenizer.json")
-    files = [artifacts.describe_file(folder / name) for name in ("model.onnx", "tokenizer.json")]
+    files = [
+        artifacts.describe_file(folder / name) for name in ("model.onnx", "embed.onnx", "tokenizer.json")
+    ]
     marker = {"format": _FORMAT, "weights_sha256": WEIGHTS_SHA256, "files": files}
     artifacts.write_json(folder / "trunk.json", marker)
 
@@ -138,8 +141,35 @@ def write_graph(weights: Path, target: Path) -> None:
     g.save(target)
 
 
+def write_embedding(weights: Path, target: Path) -> None:
+    """Write the embedding layer alone, for bodies that replace the rest of the trunk; words are held in 16 bits.
+
+    Input `input_ids` (B, T) int64; output `embedded` (B, T, 384), normalised.
+    """
+    from safetensors.numpy import load_file
+
+    from modelhub.ml import graph
+
+    w = {name: value for name, value in load_file(weights).items() if name.startswith("embeddings.")}
+    g = graph.GraphBuilder("all-minilm-l6-v2-embedding")
+    ids = g.input("input_ids", "int64", ["B", "T"])
+    table = g.const(w["embeddings.word_embeddings.weight"].astype(np.float16))
+    g.output(
+        "embedded",
+        _place(g, w, g.op("Cast", g.op("Gather", table, ids), to=1), ids),
+        "float",
+        ["B", "T", WIDTH],
+    )
+    g.save(target)
+
+
 def _embed(g: graph.GraphBuilder, w: dict[str, np.ndarray], ids: str) -> str:
     words = g.op("Gather", g.const(w["embeddings.word_embeddings.weight"]), ids)
+    return _place(g, w, words, ids)
+
+
+def _place(g: graph.GraphBuilder, w: dict[str, np.ndarray], words: str, ids: str) -> str:
+    """Add what says where a word stands, and normalise."""
     types = w["embeddings.token_type_embeddings.weight"][0]
     positions = g.const(w["embeddings.position_embeddings.weight"] + types)
     length = g.op("Shape", ids, start=1, end=2)

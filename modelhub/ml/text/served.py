@@ -22,21 +22,38 @@ class FrozenBody:
         self._trunk_dir: Path | None = None
         if "trunk" in self.manifest["requires"]:
             self._trunk_dir = trunk_dir or trunk.ensure_trunk(artifacts.home())
+        self._embed = None
+        if self.manifest.get("body_reads") == "embedded" and self._trunk_dir is not None:
+            self._embed = features.open_session(self._trunk_dir / "embed.onnx")
 
     def features(
         self, texts: list[str], progress: Callable[[int, int], None] | None = None
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Gives (N, D) float32 and the token ids of every text. The trunk's part is kept on disk."""
-        if self._trunk_dir is not None:
+        if self._embed is None and self._trunk_dir is not None:
             rows = features.cached(texts, self._trunk_dir, progress=progress)
             return self._body.run(["features"], {"pooled": rows.pooled})[0], rows.ids
-        tokenizer = tokens.load_tokenizer(artifacts.file_of(self.directory, self.manifest, "tokenizer"))
+        tokenizer = tokens.load_tokenizer(
+            self._trunk_dir / "tokenizer.json"
+            if self._trunk_dir is not None
+            else artifacts.file_of(self.directory, self.manifest, "tokenizer")
+        )
         ids = tokens.encode(tokenizer, texts, self.manifest["wide_tokens"])
+        return self.features_of(ids), ids
+
+    def features_of(self, ids: list[np.ndarray]) -> np.ndarray:
+        """Features of tokenized texts, for a body that reads tokens and not the trunk's pooled states. Gives (N, D)."""
         found = np.zeros((len(ids), self._body.get_outputs()[0].shape[1]), np.float32)
         for group in tokens.batches_by_length([len(row) for row in ids], 4096, 64):
             batch, mask = tokens.pad([features.cut(ids[i]) for i in group])
-            found[group] = self._body.run(["features"], {"input_ids": batch, "attention_mask": mask})[0]
-        return found, ids
+            feed = {"input_ids": batch, "attention_mask": mask}
+            if self._embed is not None:
+                feed = {
+                    "embedded": self._embed.run(["embedded"], {"input_ids": batch})[0],
+                    "attention_mask": mask,
+                }
+            found[group] = self._body.run(["features"], feed)[0]
+        return found
 
     def head(self, name: str) -> HeadWeights:
         """Weights of a shipped head. Raises KeyError."""

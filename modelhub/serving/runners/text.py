@@ -67,9 +67,14 @@ class TextClassifier:
         how = how or How(threads, tuple(providers or [CPU]))
         self.how = replace(how, model=self.manifest["id"])
         self._trunk: GraphSession | None = None
+        self._embedding: GraphSession | None = (
+            None  # for a body that replaces the trunk's blocks with its own
+        )
         if "trunk" in self.manifest["requires"]:
             trunk_dir = trunk_dir or _made_trunk()
             self._trunk = GraphSession(trunk_dir / "model.onnx", self.how)
+            if self.manifest.get("body_reads") == "embedded":
+                self._embedding = GraphSession(trunk_dir / "embed.onnx", self.how)
             self._tokenizer = tokens.load_tokenizer(trunk_dir / "tokenizer.json")
         else:
             tokenizer = artifacts.file_of(self.directory, self.manifest, "tokenizer")
@@ -89,7 +94,9 @@ class TextClassifier:
     @property
     def sessions(self) -> list[GraphSession]:
         """Every graph that is open: trunk, body, heads."""
-        return [s for s in (self._trunk, self._body) if s is not None] + self._heads.sessions()
+        return [
+            s for s in (self._trunk, self._embedding, self._body) if s is not None
+        ] + self._heads.sessions()
 
     @property
     def providers(self) -> list[str]:
@@ -170,7 +177,11 @@ class TextClassifier:
     def _features(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """Features (N, D), and expert counts (L, E) of all rows where this batch is sampled."""
         feed: dict[str, np.ndarray]
-        if self._trunk is not None:
+        if self._embedding is not None:
+            ids, mask = self._short(rows)
+            embedded = self._embedding.run(["embedded"], {"input_ids": ids})[0]
+            feed = {"embedded": embedded, "attention_mask": mask}
+        elif self._trunk is not None:
             feed = {"pooled": self._pool(rows)}
         else:
             feed = dict(zip(("input_ids", "attention_mask"), self._short(rows), strict=True))
