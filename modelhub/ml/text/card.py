@@ -8,11 +8,18 @@ from typing import Any
 from modelhub.ml import datasets
 
 INTRODUCTION = {
-    "txt-base": (
+    "pooled": (
         "Sparse text classifier of the private side: a frozen pretrained trunk (all-MiniLM-L6-v2, Apache-2.0, "
         "installed as a package, not part of these files), two Dynamic Gating blocks of 32 experts, and beside "
         "every head a wide channel of hashed one- and two-token counts. One head per workload; confidence is "
         "calibrated by a temperature per head, fitted on validation rows."
+    ),
+    "embedded": (
+        "Sparse text classifier of the private side: an encoder whose feed-forward parts are experts chosen token by "
+        "token, held in 8 bits, and beside every head a wide channel of hashed one- and two-token counts. Its frozen word "
+        "embeddings are those of all-MiniLM-L6-v2 (Apache-2.0), installed as a package and not part of these files; where "
+        "the trunk is split or upcycled, its other weights began there too. One head per workload; confidence is calibrated "
+        "by a temperature per head, fitted on validation rows."
     ),
     "txt-edge": (
         "Student of `txt-base`, distilled with the temperature falling from 5 to 1 and quantised to 8 bits: a "
@@ -24,9 +31,13 @@ INTRODUCTION = {
 
 def write(directory: Path, manifest: dict[str, Any]) -> None:
     """Write `card.md` beside the manifest."""
-    sections = [f"# {manifest['id']}", INTRODUCTION[manifest["id"]], *_accuracy(manifest), *_size(manifest)]
+    sections = [f"# {manifest['id']}", _introduction(manifest), *_accuracy(manifest), *_size(manifest)]
     sections += [*_controls(manifest), *_training(manifest), *_limits()]
     (directory / "card.md").write_text("\n\n".join(sections) + "\n", "utf-8")
+
+
+def _introduction(manifest: dict[str, Any]) -> str:
+    return INTRODUCTION.get(manifest["id"]) or INTRODUCTION[manifest.get("body_reads", "pooled")]
 
 
 def _accuracy(manifest: dict[str, Any]) -> list[str]:
@@ -62,6 +73,12 @@ def _size(manifest: dict[str, Any]) -> list[str]:
             f"{p['mean_experts_used']:.2f} of 32 experts per block), {p['active_share_with_trunk']:.1%} when the "
             "frozen dense trunk, always active, is counted in; n-gram tables and token embeddings are left out"
         )
+    elif "flops_per_token" in p:
+        lines.append(
+            f"- active per token: {p['active_share']:.1%} of all parameters outside embeddings, attention and the largest "
+            f"head among them (mean {p['mean_experts_used']:.2f} experts a block, measured on the validation rows)"
+        )
+        lines.append(f"- {p['flops_per_token'] / 1e6:.2f} MFLOP per token of a 32-token text, heads left out")
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     lines.append(f"- files: {size / 1e6:.1f} MB, {manifest['precision']}")
     if "quantisation" in manifest:
@@ -77,6 +94,8 @@ def _controls(manifest: dict[str, Any]) -> list[str]:
     found = manifest.get("controls")
     if not found:
         return []
+    if "relative" in found:
+        return _seeds(found)
     lines = [
         f"Deep heads alone (no wide channel), all {found['rows']:,.0f} validation rows:",
         f"- learned gate: {found['learned_gate']:.1%}\n"
@@ -90,6 +109,30 @@ def _controls(manifest: dict[str, Any]) -> list[str]:
             "that the gate's choice of experts matters."
         )
     return ["## Controls", *lines]
+
+
+def _seeds(found: dict[str, Any]) -> list[str]:
+    """The sparse network beside its controls, medians and ranges over seeds."""
+    rows = (
+        ("learned_gate", "sparse, learned gate"),
+        ("dense_total", "dense, equal total parameters, as many steps"),
+        ("dense_active", "dense, equal active parameters, as many steps"),
+        ("random_router", "random router, trained as long"),
+        ("shuffled_gate", "this network, its gate replaced by chance"),
+        ("ffn_zero", "this network, every feed-forward part silenced"),
+    )
+    lines = ["| deep heads alone, all validation rows | median | range | seeds |", "|---|---|---|---|"]
+    lines += [
+        f"| {words} | {found[name]['median']:.1%} | {found[name]['low']:.1%}–{found[name]['high']:.1%} | {found[name]['seeds']} |"
+        for name, words in rows
+        if name in found
+    ]
+    relative = found["relative"]
+    note = (
+        f"Accuracy relative to the dense network of equal total parameters, seed by seed: median {relative['median']:.2%} "
+        f"({relative['low']:.2%}–{relative['high']:.2%}). Every seed reached its plateau: {'yes' if found['plateau'] else 'no'}."
+    )
+    return ["## Controls", "\n".join(lines), note]
 
 
 def _training(manifest: dict[str, Any]) -> list[str]:

@@ -45,19 +45,19 @@ def cross_validate(
     results = []
     for fold in range(COUNT):
         out = {name: held[name][fold] for name in names}
-        fitted = dict(train) | {name: _without(whole[name], out[name]) for name in names}
+        fitted = dict(train) | {name: without(whole[name], out[name]) for name in names}
         tested = {name: whole[name].take(out[name]) for name in names}
-        linear = _kept(work / f"fold-{fold}-linear.npz", partial(_linear, fitted, tested, tables))
+        flat = kept(work / f"fold-{fold}-linear.npz", partial(linear, fitted, tested, tables))
         seeded = replace(config, seed=config.seed + fold)
-        deep = _kept(
+        deep = kept(
             work / f"fold-{fold}-deep.npz",
             partial(_deep, fitted, tested, seeded, shape, progress),
         )
-        results.append(linear | deep)
-    return {name: _judge(name, whole[name], held[name], results) for name in names}
+        results.append(flat | deep)
+    return {name: judge(name, whole[name], held[name], results) for name in names}
 
 
-def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """What the file holds; made and written first where it does not stand."""
     if not path.is_file():
         temporary = path.with_name(f".{path.name}")
@@ -67,7 +67,8 @@ def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
         return dict(stored)
 
 
-def _without(part: Part, out: np.ndarray) -> Part:
+def without(part: Part, out: np.ndarray) -> Part:
+    """The rows that are not at these positions."""
     return part.take(np.setdiff1d(np.arange(len(part)), out))
 
 
@@ -78,7 +79,7 @@ def _deep(
     return {f"{name}.deep": deep_logits(model, part.features.pooled, name) for name, part in tested.items()}
 
 
-def _linear(fitted: Parts, tested: Parts, tables: dict[str, wide.WideConfig]) -> dict[str, np.ndarray]:
+def linear(fitted: Parts, tested: Parts, tables: dict[str, wide.WideConfig]) -> dict[str, np.ndarray]:
     """The wide channel's logits and the TF-IDF row's predictions."""
     found = {}
     for name, part in tested.items():
@@ -91,7 +92,7 @@ def _linear(fitted: Parts, tested: Parts, tables: dict[str, wide.WideConfig]) ->
     return found
 
 
-def _judge(
+def judge(
     name: str, whole: Part, held: list[np.ndarray], results: list[dict[str, np.ndarray]]
 ) -> dict[str, Any]:
     """Blend each fold with weights fitted on the other folds, then score all rows together."""
