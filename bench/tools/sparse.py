@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.common import Results
 from bench.tools import sparse_models
 from bench.tools.contestants import Layers, Shape
-from bench.tools.turns import fastest, timed
+from bench.tools.turns import check_agreement, fastest, timed
 from modelhub.ml.moe import flops
 from modelhub.ml.moe.model import GatingConfig, build, mean_experts_used
 
@@ -76,6 +76,8 @@ def speed_rows(results: Results, shape: Shape, tokens: int) -> None:
         "sparse_int8": layers.sparse_int8(),
         "dense_int8": layers.dense_int8(),
     }
+    for side in ("sparse", "dense", "active"):
+        check_agreement(sides[side])
     best = {side: fastest(found) for side, found in sides.items()}
     rounds = timed({side: sides[side][best[side]] for side in sides})
     place = f"{shape.name}_t{tokens}"

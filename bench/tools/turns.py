@@ -6,10 +6,27 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 Contestant = Callable[[int], object]  # called with the number of an input
 INPUTS = 16  # they take turns, so that a sparse layer doesn't meet the same experts, warm in the cache, at every call
 REPEATS = 5
 ROUND_S, TRIAL_S = 0.6, 0.25  # CPU seconds for all calls of a round, and for trying one contestant
+
+
+def check_agreement(found: Mapping[str, Contestant]) -> None:
+    """Contestants must do the same work: RuntimeError unless 99 rows in 100 of their answers agree to 1e-3.
+
+    Not all rows: a score within rounding of the next may choose another expert in another library.
+    """
+    answers = {name: np.asarray(run(0)) for name, run in found.items()}
+    (first, wanted), *others = answers.items()
+    for name, answer in others:
+        same = float((np.abs(answer - wanted).max(axis=1) < 1e-3).mean())
+        if same < 0.99:
+            raise RuntimeError(
+                f"{name} and {first} agree on {same:.1%} of the rows: they don't do the same work"
+            )
 
 
 def fastest(found: Mapping[str, Contestant]) -> str:

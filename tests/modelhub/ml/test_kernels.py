@@ -148,6 +148,17 @@ def test_the_grouped_form_says_which_sizes_it_does_not_take():
         kernels.moe_experts(x.double(), weights, experts, w1.double(), w2.double(), "silu", "grouped")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is present")
+@pytest.mark.parametrize("activation", ["silu", "swiglu"])
+def test_the_grouped_form_on_cuda_gives_what_a_float64_loop_gives(activation):
+    case = some_case(300, activation)
+    x, weights, experts, w1, w2 = (t.cuda() for t in tensors(*case, dtype=torch.bfloat16))
+    found = kernels.moe_experts(x, weights, experts, w1, w2, activation, "grouped")
+    assert found.dtype == torch.bfloat16
+    assert np.abs(found.float().cpu().numpy() - by_hand(*case, activation)).max() < 0.1
+    assert kernels.default_form(x, WIDTH, HIDDEN) == "grouped"
+
+
 def test_more_choices_than_experts_are_refused():
     x, _, _, w1, w2 = tensors(*some_case(4, "silu"))
     with pytest.raises(ValueError, match=r"k=7 must lie in 1\.\.6"):
