@@ -101,7 +101,7 @@ def node_costs(
         )
     sums = ("hourly_nusd", *(f"{part}_nusd" for part in PARTS))
     totals: dict[str, Any] = {n: sum(row[n] for row in out) for n in sums}
-    return Report("node-costs", as_of(), out, totals | {"faults": faults})
+    return Report("node-costs", as_of(), out, totals | ({"faults": faults} if faults else {}))
 
 
 def node_hours(

@@ -129,7 +129,7 @@ def _costs(ask: Ask) -> Panel:
          Column(_("An hour of measured work"), "usd"), Column(_("Planned utilisation"), "rate"), Column(_("Version"))],
         [[r["key"], r["pool"], r["hourly_nusd"], *(r[f"{part}_nusd"] for part in words), r["standard_nusd"],
           r["planned_utilisation"], r["version"]] for r in report.rows]
-        + [[name, "", *[None] * (len(words) + 3), fault] for name, fault in report.totals["faults"].items()],
+        + [[name, "", *[None] * (len(words) + 3), fault] for name, fault in report.totals.get("faults", {}).items()],
         charts.node_costs(report.rows, words) if report.rows else None, wide=True,
         note=_("As it stands now, used or not; power at the average of the tariff. Work is metered at the cost per hour "
                "divided by the planned utilisation."),
