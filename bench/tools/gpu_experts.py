@@ -193,7 +193,7 @@ def _right_forms(
             if "CUDA error" in str(error):
                 raise
             continue
-        allowed = cuda.ALLOWED.get(("moe_experts", dtype), TOLERANCES[dtype])
+        allowed = TOLERANCES[dtype]
         if wrong <= allowed:
             found[form.variant] = calls
         else:
