@@ -11,7 +11,6 @@ import hmac
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from modelhub.serving.replies import (
     usage_of_items,
 )
 from modelhub.serving.sessions import Loaded, ModelPool
+from modelhub.serving.streams import stream, whole
 from modelhub.serving.work import Work, deadline_in
 
 BODY_MAX_BYTES = 12 * 1024 * 1024
@@ -223,49 +223,13 @@ class ModelServer:
         try:
             with self.pool.room.holding(model.key):
                 if body.get("stream"):
-                    return await self._stream(request, body, generator, shape, states)
+                    return await stream(request, body, generator, shape, states)
                 texts = await asyncio.gather(*(whole(generator, i, s) for i, s in enumerate(states)))
         finally:
             usage = usage_of(states)
             used = usage["accelerator_ns"]
             self._charge(request, body["model"], usage["prompt_tokens"], usage["completion_tokens"], used)
         return json_response(shape.whole(texts, states), accelerator_ns=usage["accelerator_ns"])
-
-    async def _stream(
-        self,
-        request: web.Request,
-        body: dict[str, Any],
-        generator: Generator,
-        shape: Shape,
-        states: list[Generation],
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={"content-type": "text/event-stream", "cache-control": "no-cache"}
-        )
-        async with aclosing(generator.pieces(0, states[0])) as first:
-            # nothing is sent before the first piece: until then an error is still an answer of its own
-            piece = await anext(first, None)
-            await response.prepare(request)
-            await self._send_choice(response, shape, 0, states[0], first, piece)
-        for index, state in enumerate(states[1:], start=1):
-            async with aclosing(generator.pieces(index, state)) as pieces:
-                await self._send_choice(response, shape, index, state, pieces, None)
-        if (body.get("stream_options") or {}).get("include_usage"):
-            await send(response, shape.usage_chunk(states))
-        await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
-        return response
-
-    async def _send_choice(
-        self, response: web.StreamResponse, shape: Shape, index: int, state: Generation, pieces: Any, piece: str | None
-    ) -> None:  # fmt: skip
-        if shape.chat:
-            await send(response, shape.chunk(index, "", first=True))
-        if piece is not None:
-            await send(response, shape.chunk(index, piece))
-        async for following in pieces:
-            await send(response, shape.chunk(index, following))
-        await send(response, shape.chunk(index, None, finish=state.finish_reason))
 
     # ------------------------------------------------------------------ reading
     async def models(self, request: web.Request) -> web.Response:
@@ -307,12 +271,3 @@ class ModelServer:
         except ValueError as error:
             raise invalid(f"`from` and `to` are ISO times: {error}.", "from") from None
         return web.Response(text=json.dumps(bill), content_type="application/json")
-
-
-async def whole(generator: Generator, index: int, state: Generation) -> str:
-    async with aclosing(generator.pieces(index, state)) as pieces:
-        return "".join([piece async for piece in pieces])
-
-
-async def send(response: web.StreamResponse, chunk: dict[str, Any]) -> None:
-    await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")

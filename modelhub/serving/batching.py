@@ -117,8 +117,9 @@ class Device:
             await asyncio.sleep(MAX_WAIT_S / 8)
 
     @property
-    def idle(self) -> bool:
-        return self._task is None or self._task.done()
+    def contended(self) -> bool:
+        """Whether several lanes want the device; may be asked from the computing thread."""
+        return len(self._lanes) > 1
 
 
 class Lane:

@@ -15,6 +15,7 @@ from switchyard.core.money import largest_remainder
 
 MAX_SEQUENCES = 32
 MAX_WAITING = 256
+MOST_STEPS = 16  # of one turn, while nobody else wants the device or joins
 TYPICAL_S = 1.0  # what an answer takes, about, until some were written; for Retry-After
 
 
@@ -40,8 +41,18 @@ class Sequence:
         return (self.row.writer.finish_reason if self.row is not None else None) or "stop"
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What one row said in one step, and its share of the step's time."""
+
+    row: Any
+    share: int
+    texts: list[str]
+    done: bool
+
+
 class Engine:
-    """A lane (`modelhub.serving.batching.Turn`) whose turn is one step of a continuous batch.
+    """A lane (`modelhub.serving.batching.Turn`) whose turn is a few steps of a continuous batch.
 
     Raises ServerBusy from `open` when too many answers wait; DeadlinePassed comes through the pieces.
     """
@@ -56,7 +67,7 @@ class Engine:
         self._batch = model.new_batch(max_rows)
         self._waiting: deque[Sequence] = deque()
         self._running: dict[int, Sequence] = {}
-        self._counted, self._count_every, self._steps = counted, count_every, 0
+        self._counted, self._count_every, self._stepped = counted, count_every, 0
         self._answer_s = TYPICAL_S
 
     # ------------------------------------------------------------------ callers
@@ -96,11 +107,9 @@ class Engine:
             return
         loop = asyncio.get_running_loop()
         try:
-            worked, elapsed = await loop.run_in_executor(self._device.executor, self._step)
+            await loop.run_in_executor(self._device.executor, self._steps_of_a_turn, loop)
         except Exception as error:  # the whole batch failed: nobody in it can go on
             self._fail_all(error)
-            return
-        self._hand_out(worked, elapsed)
 
     def _dismiss(self) -> None:
         """Who went away, or whose time is over, leaves before the next step."""
@@ -128,29 +137,46 @@ class Engine:
             self._tell("waited", self.name, time.monotonic() - sequence.arrived)
         self._changed(len(self._running), len(self._waiting))
 
-    def _step(self) -> tuple[list[tuple[Any, int]], int]:
-        self._steps += 1
-        sampled = self._counted and self._count_every and self._steps % self._count_every == 0
+    def _steps_of_a_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Steps in the computing thread, their pieces handed over as they come, until somebody else wants something.
+
+        The thread doesn't wait for the loop between two steps: on a busy machine that wait is longer than a step.
+        """
+        for _ in range(MOST_STEPS):
+            loop.call_soon_threadsafe(self._hand_out, *self._step())
+            pressed = self._waiting or self._device.contended or not len(self._batch)
+            if pressed or any(sequence.gone for sequence in list(self._running.values())):
+                return
+
+    def _step(self) -> tuple[list[_Said], int]:
+        """What each row said in one step, and the step's nanoseconds; the shares sum to them exactly."""
+        self._stepped += 1
+        sampled = self._counted and self._count_every and self._stepped % self._count_every == 0
         started = self._clock()
         worked = self._batch.step(self._counted if sampled else None)
-        return worked, max(1, self._clock() - started)
-
-    def _hand_out(self, worked: list[tuple[Any, int]], elapsed: int) -> None:
-        """The step's time is shared by tokens and sums to it exactly; a row may have both read and begun to write."""
-        self.used_ns += elapsed
-        self._tell("batch", self.name, len(worked), len(worked), elapsed)
+        elapsed = max(1, self._clock() - started)
         shares = largest_remainder(elapsed, [weight for _, weight in worked])
+        said = []
         for (row, _), share in zip(worked, shares, strict=True):
-            sequence = self._running[id(row)]
-            sequence.elapsed_ns += share
-            for text, _ in row.pieces:
-                sequence.pieces.put_nowait(text)
+            said.append(_Said(row, share, [text for text, _ in row.pieces], row.done))
             row.pieces.clear()
-        for row in {id(row): row for row, _ in worked if row.done}.values():
-            sequence = self._running.pop(id(row))
-            sequence.pieces.put_nowait(row.error)
-            self._answer_s += 0.1 * (time.monotonic() - sequence.arrived - self._answer_s)
-        self._changed(len(self._running), len(self._waiting))
+        return said, elapsed
+
+    def _hand_out(self, said: list[_Said], elapsed: int) -> None:
+        """In the loop: pieces and times to their callers."""
+        self.used_ns += elapsed
+        self._tell("batch", self.name, len(said), len(said), elapsed)
+        for one in said:
+            sequence = self._running[id(one.row)]
+            sequence.elapsed_ns += one.share
+            for text in one.texts:
+                sequence.pieces.put_nowait(text)
+            if one.done:
+                del self._running[id(one.row)]
+                sequence.pieces.put_nowait(one.row.error)
+                self._answer_s += 0.1 * (time.monotonic() - sequence.arrived - self._answer_s)
+        if any(one.done for one in said):
+            self._changed(len(self._running), len(self._waiting))
 
     def _fail_all(self, error: Exception) -> None:
         for sequence in self._running.values():

@@ -14,6 +14,7 @@ from modelhub.artifacts import ArtifactCorrupt, ArtifactMissing
 from modelhub.serving.errors import NotFinite, ServingError
 from modelhub.serving.runners.heads import HeadMissing
 
+LEFT = 499  # as nginx counts callers who hung up
 ASKED_MODEL = web.RequestKey("asked_model", str)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,6 +53,8 @@ def answering(server: Any) -> Any:
         except ArtifactCorrupt as error:
             told = ServingError(503, "artifact_corrupt", f"{error}.")
             response = json_response(told.body(), status=503)
+        except ConnectionResetError:  # the caller went away in the middle: nobody reads what we say now
+            response = web.Response(status=LEFT)
         except web.HTTPException as error:
             server.metrics.ended(request.path if error.status != 404 else "other", error.status)
             raise

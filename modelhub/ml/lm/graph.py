@@ -56,8 +56,10 @@ class _Rows:
         later = g.op("Greater", g.op("Unsqueeze", steps, zero), g.op("Unsqueeze", steps, one))
         self.causal = g.op("Where", later, g.const(HIDDEN), g.const(np.float32(0)))  # (S, S)
         self.slots = g.op("Unsqueeze", slots, zero)
-        self.step_axis = g.op("Unsqueeze", self.steps, zero)
-        self.batch_axis = g.op("Unsqueeze", self.batch, zero)
+        self.step_axis, self.batch_axis = (
+            g.op("Unsqueeze", self.steps, zero),
+            g.op("Unsqueeze", self.batch, zero),
+        )
         real = g.op("Less", g.op("Unsqueeze", steps, zero), g.op("Unsqueeze", "counts", one))
         self.real = g.op("Cast", real, to=onnx.TensorProto.FLOAT)  # (B, S)
 
