@@ -110,12 +110,9 @@ def means(ratios: dict[int, list[float]]) -> list[float]:
 def dispatch_rows(results: Results) -> None:
     """The shipped text model: torch eager against the backend that measurement chooses, one text at a time."""
     model = text_forms.load(TEXTS)
-    exact = [model.forms[0].open()]
-    answers = [exact[0](each) for each in model.inputs]
-    found = [models.measure(model.forms, model.inputs, answers, model.label, rounds=1)]
-    found += [
-        models.measure(model.forms, model.inputs, answers, model.label, rounds=1) for _ in range(REPEATS - 1)
-    ]
+    eager = model.forms[0].open()
+    answers = [eager(each) for each in model.inputs]
+    found = models.measure_repeats(model.forms, model.inputs, answers, model.label, repeats=REPEATS)
     chosen = models.quickest(found[0]).name
     same = models.quickest(found[0], ["float32"]).name
     for name, suffix in ((chosen, ""), (same, "_same_precision")):
