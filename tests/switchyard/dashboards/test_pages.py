@@ -136,7 +136,7 @@ def test_a_panel_comes_as_csv_with_exact_dollars(company: Company) -> None:
     answer = client_of("alice", company, "admin").get("/?csv=cost-by-lob")
     assert answer["Content-Type"].startswith("text/csv")
     lines = answer.content.decode().splitlines()
-    assert lines[0] == "Line of business,Side,Cost (USD),Requests,Answers"
+    assert lines[0] == "Line of business,Side,Cost (USD),Labels (USD),Requests,Answers"
     expected = sum(90_000 + 900 * d for d in range(14))
     assert any(line.startswith(f"customer-service,external,0.00{expected // 10_000}") for line in lines), (
         lines

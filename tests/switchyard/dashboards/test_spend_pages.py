@@ -212,8 +212,8 @@ def test_a_zone_that_is_none_is_said_and_utc_shown(busy: Any) -> None:
 def test_token_classes_and_the_period_before_are_on_the_page(busy: Any) -> None:
     client, _, _ = busy
     lines = client.get(f"/spend/?{DAY}&group=token_class&csv=spend-by").content.decode().splitlines()
-    assert lines[0] == "Token class,Side,Cost (USD),Period before (USD),Change,Units"
-    assert any(line.startswith("compute,private,0.0000009,0.00") for line in lines)
+    assert lines[0] == "Token class,Side,Cost (USD),Labels (USD),Period before (USD),Change,Units"
+    assert any(line.startswith("compute,private,0.0000009,0.00,0.00") for line in lines)
     totals = client.get("/spend/?period=custom&from=2026-11-04&to=2026-11-04").context["totals"]
     assert (totals["cost_nusd"], totals["change"]) == (0, -1.0)
 
