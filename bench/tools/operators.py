@@ -83,9 +83,8 @@ def in_turns(operator: str, dims: dict[str, int], forms: dict[str, Implementatio
     sample = op.sample(dims)
     ready = {}
     for name, form in forms.items():
-        own = {
-            n: sample[n].copy() for n in op.constants
-        }  # shared weights would come warm to the second reader
+        # weights of its own: shared ones would come warm to the second reader
+        own = {n: sample[n].copy() for n in op.constants}
         prepared = form.prepare(own, op.attributes, dims)
         ready[name] = (prepared, [prepared.load(sample[n]) for n in op.activations])
     took: dict[str, list[float]] = {name: [] for name in ready}
@@ -116,19 +115,11 @@ def dispatch_rows(results: Results) -> None:
     chosen = models.quickest(found[0]).name
     same = models.quickest(found[0], ["float32"]).name
     for name, suffix in ((chosen, ""), (same, "_same_precision")):
-        judged = suffix == ""
         medians, sigmas = ratios_of(found, name)
         how = f"{text_forms.MODEL}, {TEXTS} texts one at a time, one thread: {name} over torch eager, {{}} of latency, in turns"
-        limit = {"at_most": MEDIAN_AT_MOST} if judged else {}
-        results.add(f"dispatch_latency_median_ratio{suffix}", medians, "ratio", how.format("median"), **limit)
-        limit = {"at_most": SIGMA_AT_MOST} if judged else {}
-        results.add(
-            f"dispatch_latency_sigma_ratio{suffix}",
-            sigmas,
-            "ratio",
-            how.format("standard deviation"),
-            **limit,
-        )
+        for word, values, limit in (("median", medians, MEDIAN_AT_MOST), ("sigma", sigmas, SIGMA_AT_MOST)):
+            metric = f"dispatch_latency_{word}_ratio{suffix}"
+            results.add(metric, values, "ratio", how.format(word), at_most=None if suffix else limit)
     for each in found[0]:
         form_controls(results, [of(repeat, each.name) for repeat in found])
     share_rows(results, model)

@@ -57,7 +57,10 @@ def state_of(graph: Path) -> dict[str, np.ndarray]:
         name = f"layers.{layer}."
         state[name + "norm.weight"], state[name + "norm.bias"] = norms[2 * layer], norms[2 * layer + 1]
         scale = np.linalg.norm(keys[layer], axis=0).mean()
-        state[name + "gate.keys"], state[name + "gate.scale"] = keys[layer].T / scale, np.float32(scale)
+        state[name + "gate.keys"], state[name + "gate.scale"] = (
+            keys[layer].T / scale,
+            np.array(scale, np.float32),
+        )
         state[name + "gate.selection_bias"] = biases[layer]
         state[name + "bank.w1"], state[name + "bank.w2"] = (
             b.astype(np.float32) for b in banks[2 * layer : 2 * layer + 2]
