@@ -94,7 +94,7 @@ def _controls(manifest: dict[str, Any]) -> list[str]:
     found = manifest.get("controls")
     if not found:
         return []
-    if "relative" in found:
+    if "rows" not in found:
         return _seeds(found)
     lines = [
         f"Deep heads alone (no wide channel), all {found['rows']:,.0f} validation rows:",
@@ -127,6 +127,8 @@ def _seeds(found: dict[str, Any]) -> list[str]:
         for name, words in rows
         if name in found
     ]
+    if "relative" not in found:
+        return ["## Controls", "\n".join(lines)]
     relative = found["relative"]
     note = (
         f"Accuracy relative to the dense network of equal total parameters, seed by seed: median {relative['median']:.2%} "

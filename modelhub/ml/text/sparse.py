@@ -34,7 +34,7 @@ FORM = "qmoe"
 
 def read_state(source: Path, variant: str, seed: int) -> dict[str, np.ndarray]:
     """The weights of a run, put together from their parts, in float32. Raises FileNotFoundError."""
-    parts = sorted(source.glob(f"{variant}-{seed}.*.safetensors"))
+    parts = sorted(source.glob(f"{variant}-{seed}.[0-9]*.safetensors"))
     if not parts:
         raise FileNotFoundError(
             f"no weights of {variant}-{seed} in {source}: name the folder that holds metrics.json"
@@ -77,7 +77,7 @@ def make_sparse(
     """
     runs = json.loads((source / "metrics.json").read_text("utf-8"))["runs"]
     chosen = best_run(
-        runs, lambda run: bool(list(source.glob(f"{run['variant']}-{run['seed']}.*.safetensors")))
+        runs, lambda run: bool(list(source.glob(f"{run['variant']}-{run['seed']}.[0-9]*.safetensors")))
     )
     state = read_state(source, chosen["variant"], chosen["seed"])
     config = shape_of(chosen["variant"])
@@ -130,7 +130,7 @@ def fold_rows_judged(
 ) -> dict[str, dict[str, Any]]:
     """Cross-validated rows of the small workloads from the folds' logits; empty where the folds were not run."""
     held: dict[str, np.ndarray] = {}
-    for path in source.glob("logits.*.safetensors"):
+    for path in source.glob("logits.[0-9]*.safetensors"):
         held |= load_file(str(path))
     names = crossval.small_workloads(val)
     wanted = [f"{variant}-1-fold{fold}/{name}" for fold in range(crossval.COUNT) for name in names]

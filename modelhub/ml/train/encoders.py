@@ -51,13 +51,14 @@ class Run:
 
 @dataclass(slots=True)
 class Pool:
-    """Runs processes, so many at a time, and starts none after the deadline."""
+    """Runs processes, so many at a time; starts none after the deadline, and ends those that still run at the `last` moment."""
 
     out: Path
     common: list[str]
     workers: int
     deadline: float
     epochs: float
+    last: float = float("inf")
     failed: list[str] = field(default_factory=list)
 
     def go(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -70,6 +71,11 @@ class Pool:
             if waiting and time.monotonic() >= self.deadline:
                 self.failed += [f"{run.name}: not started, out of time" for run in waiting]
                 waiting = []
+            if time.monotonic() >= self.last:
+                for run, process in active.items():
+                    process.kill()
+                    self.failed.append(f"{run.name}: cut off")
+                break
             for run in [run for run, process in active.items() if process.poll() is not None]:
                 if active.pop(run).returncode:
                     self.failed.append(f"{run.name}: see {run.name}.log")
@@ -178,11 +184,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--deadline-s", type=float, default=240.0, help="start nothing after so many seconds")
+    parser.add_argument(
+        "--last-s", type=float, default=float("inf"), help="end what still runs after so many seconds"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="gather what an earlier call left in --scratch, run nothing"
+    )
     parser.add_argument("--epochs", type=float, default=1.0, help="a factor on every run's epochs")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--only", help="names must hold this: a trial of the pipeline")
     given = parser.parse_args(arguments)
     started = time.monotonic()
+    if given.keep:
+        gather(given.scratch, given.out, {}, [])
+        return
     shutil.rmtree(given.scratch, ignore_errors=True)
     given.scratch.mkdir(parents=True)
     kept = given.scratch / "targets.npy"
@@ -196,7 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         common += ["--carried", str(given.carried)]
     if given.limit is not None:
         common += ["--limit", str(given.limit), "--evaluations", "2"]
-    pool = Pool(given.scratch, common, given.workers, started + given.deadline_s, given.epochs)
+    pool = Pool(
+        given.scratch, common, given.workers, started + given.deadline_s, given.epochs, started + given.last_s
+    )
     best = pilots(pool)
     print(f"rates {best} after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     runs = [run for run in plan(best) if not given.only or given.only in run.name]
