@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,8 @@ from modelhub.serving.runners.risk import RiskModel
 from modelhub.serving.runners.tabular import TabularModel
 from modelhub.serving.runners.text import TextClassifier
 
+# The gates of gating, operators and devices, a module each; `sparse` comes last because it stays on one core from then on.
+GATES = ("training", "operators", "serving", "fleet", "sparse")
 REPEATS, SINGLE_INPUTS = 5, 40
 TOKENS = 128  # generated in one timed run of the language model
 HUMANEVAL_TOKENS = 200
@@ -44,6 +47,8 @@ def main() -> None:
     code_row(results)
     speed_rows(results, base, edge)
     int8_row(results)
+    for name in GATES:
+        importlib.import_module(f"bench.tools.{name}").rows(results)
     results.write()
 
 
