@@ -30,6 +30,7 @@ from modelhub.ml.text.figures import best_run, summary
 from modelhub.ml.train.encoder import shape_of
 
 FORM = "qmoe"
+MACHINES = {"cuda": "one NVIDIA H200", "cpu": "one CPU core"}
 
 
 def read_state(source: Path, variant: str, seed: int) -> dict[str, np.ndarray]:
@@ -184,7 +185,7 @@ def _manifest(
             "command": "python -m modelhub.ml.train.encoders, then python -m modelhub.ml.text.sparse",
             "seed": chosen["seed"],
             "seconds": chosen["wall_s"],
-            "machine": chosen["device"],
+            "machine": MACHINES.get(chosen["device"], chosen["device"]),
             "plateau": chosen["plateau"],
             "curve": [
                 {key: p[key] for key in ("evaluation", "loss", "accuracy", "mean")} for p in chosen["curve"]
