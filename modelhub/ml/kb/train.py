@@ -127,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
-        "--codes", type=int, default=400, help="facts for each of 24 kinds of equipment, times 4 attributes"
+        "--codes", type=int, default=1500, help="facts for each of 24 kinds of equipment, times 4 attributes"
     )
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
