@@ -32,7 +32,6 @@ def run(context: Context) -> dict[str, Any]:
     names = (context.params["teacher"], context.params["student"])
     found = [_open(context, name, workload) for name in names]
     teacher, student = (source for source, _ in found)
-    context.device(f"{teacher.device()}; {student.device()}")
     rows = validation_rows(workload).first(context.params.get("limit"))
     report = {"models": {role: facts for role, (_, facts) in zip(("teacher", "student"), found, strict=True)}}
     report |= bias_groups.compare(
@@ -40,6 +39,8 @@ def run(context: Context) -> dict[str, Any]:
         _labels(context, teacher, rows.inputs, 0.0, 0.35), _labels(context, student, rows.inputs, 0.35, 0.6),
     )  # fmt: skip
     report["counterfactual"] = _swapped(context, teacher, student, rows.inputs)
+    # asked afterwards: a server that loads models when they are used can't say before what they run on
+    context.device(f"{teacher.device()}; {student.device()}")
     return _keep(context, workload, names, report)
 
 

@@ -31,13 +31,14 @@ def run(context: Context) -> dict[str, Any]:
     workload, deployment, version = _named(context)
     rows = _rows(context, workload)
     source = open_source(deployment, workload, version)
-    context.device(source.device())
     if workload.metric == CODE_METRIC:
         measured, p50 = _code(context, source, rows)
     else:
         answers = ask_all(context, source, rows.inputs, until=0.85)
         p50 = time_singles(context, source, rows.inputs)
         measured = measures.measure(workload.name, workload.task, answers.items, rows.truth, rows.inputs)
+    # asked afterwards: a server that loads models when they are used can't say before what they run on
+    context.device(source.device())
     return _keep(context, workload, deployment, version, measured, p50, rows.source)
 
 

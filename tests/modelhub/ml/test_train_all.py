@@ -49,3 +49,13 @@ def test_the_command_line_explains_itself():
         check=True, capture_output=True, text=True, cwd=artifacts.ROOT, env={**os.environ},
     ).stdout  # fmt: skip
     assert "--smoke" in help_text
+
+
+def test_a_text_model_with_a_trunk_of_its_own_is_not_replaced_by_one_without(tmp_path, capsys):
+    folder = tmp_path / "txt-base"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"id": "txt-base", "trunk_kind": "upcycled", "files": {}}')
+    before = (folder / "manifest.json").read_text()
+    assert train_all.run(tmp_path, smoke=True, only=("--model txt-base",)) == {}
+    assert (folder / "manifest.json").read_text() == before
+    assert "modelhub.ml.train.encoders" in capsys.readouterr().err

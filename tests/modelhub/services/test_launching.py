@@ -156,7 +156,9 @@ def test_the_command_prints_what_was_asked_for(llm):
 def test_over_rest_an_asker_sees_the_adapters_of_their_own_lines_of_business_only(company: Company, llm):
     everything = company.alice.get("deployments/our-llm/launch-spec", engine="vllm")
     assert {"assist-lora=adapters/assist", "secret-lora=adapters/secret"} <= set(everything["arguments"])
-    own = company.person("gil", "viewer", company.service).get("deployments/our-llm/launch-spec", engine="vllm")
+    own = company.person("gil", "viewer", company.service).get(
+        "deployments/our-llm/launch-spec", engine="vllm"
+    )
     assert "assist-lora=adapters/assist" in own["arguments"]
     assert "secret-lora" not in json.dumps(own)
     factories.make_deployment(

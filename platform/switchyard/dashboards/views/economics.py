@@ -129,7 +129,7 @@ def _ratios_panel(totals: Mapping[str, Any]) -> Panel:
         wide=True,
         # xgettext:no-python-format
         note=_("95 % intervals over six resampled days, widened. Empty: no single side keeps residency and every floor."),
-    )
+    )  # fmt: skip
 
 
 def _tornado_panel(ratio: str, changes: Mapping[str, float]) -> Panel:
