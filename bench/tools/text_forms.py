@@ -1,6 +1,7 @@
-"""The shipped text model in every form a CPU runs: torch eager, and the graphs of each backend, on real texts.
+"""A text model in every form a CPU runs: torch eager, and the graphs of each backend, on real texts.
 
-The torch form is transformers' own encoder and our gating network, with the shipped graph's weights read back into it.
+It is the pretrained encoder, whose weights are at hand in torch and as a graph, under a gating network of the default shape.
+The torch form is transformers' own encoder and our gating network.
 """
 
 from __future__ import annotations
@@ -36,38 +37,16 @@ class TextModel:
     body: Path
 
 
-def state_of(graph: Path) -> dict[str, np.ndarray]:
-    """A gating body's weights from its graph, told apart by shape and order. Raises ValueError for another layout."""
-    import onnx
-    from onnx import numpy_helper
+def seeded_state() -> dict[str, np.ndarray]:
+    """Weights of a gating network of the default shape, as they begin: how long an answer takes doesn't depend on what they
+    learned, and two forms of them must agree as two forms of learned ones must."""
+    import torch
 
-    arrays = [numpy_helper.to_array(t) for t in onnx.load(str(graph)).graph.initializer]
-    banks = [a for a in arrays if a.ndim == 3]
-    if len(banks) != 2 * LAYERS:
-        raise ValueError(f"{graph.name} holds {len(banks)} banks of experts, expected {2 * LAYERS}")
-    experts, hidden, width = banks[0].shape
+    from modelhub.ml.moe.model import GatingClassifier, GatingConfig
 
-    def of(*shape: int) -> list[np.ndarray]:
-        return [a.astype(np.float32) for a in arrays if a.shape == shape]
-
-    norms, keys, biases = of(width), of(width, experts), of(experts)
-    inner, outer = of(width, hidden), of(hidden, width)
-    state: dict[str, np.ndarray] = {}
-    for layer in range(LAYERS):
-        name = f"layers.{layer}."
-        state[name + "norm.weight"], state[name + "norm.bias"] = norms[2 * layer], norms[2 * layer + 1]
-        scale = np.linalg.norm(keys[layer], axis=0).mean()
-        state[name + "gate.keys"], state[name + "gate.scale"] = (
-            keys[layer].T / scale,
-            np.array(scale, np.float32),
-        )
-        state[name + "gate.selection_bias"] = biases[layer]
-        state[name + "bank.w1"], state[name + "bank.w2"] = (
-            b.astype(np.float32) for b in banks[2 * layer : 2 * layer + 2]
-        )
-        state[name + "shared.0.weight"], state[name + "shared.2.weight"] = inner[layer].T, outer[layer].T
-    state["norm.weight"], state["norm.bias"] = norms[-2], norms[-1]
-    return state
+    torch.manual_seed(1)
+    network = GatingClassifier(GatingConfig(layers=LAYERS, mass=MASS), {})
+    return {name: value.detach().numpy() for name, value in network.state_dict().items()}
 
 
 def load(count: int) -> TextModel:
@@ -75,8 +54,7 @@ def load(count: int) -> TextModel:
     home, folder = artifacts.home(), artifacts.find(MODEL)
     manifest = artifacts.verify(folder)
     trunk_dir = trunk.ensure_trunk(home)
-    body = artifacts.file_of(folder, manifest, "body")
-    state = state_of(body)
+    state = seeded_state()
     head = read_head(artifacts.file_of(folder, manifest, f"head:{HEAD}"))
     tokenizer = tokens.load_tokenizer(trunk_dir / "tokenizer.json")
     texts = datasets.load(HEAD, "val").texts[:count]
@@ -105,7 +83,7 @@ def load(count: int) -> TextModel:
     def label(features: np.ndarray) -> np.ndarray:
         return (features @ head.weight.T + head.bias).argmax(axis=-1)
 
-    return TextModel(forms, inputs, label, encoder, body)
+    return TextModel(forms, inputs, label, encoder, paths["moe"])
 
 
 def torch_form(state: dict[str, np.ndarray], *, narrow: bool = False) -> Callable[[Feed], np.ndarray]:
