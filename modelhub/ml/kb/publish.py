@@ -44,12 +44,20 @@ def publish(source: Path, out: Path) -> dict[str, Any]:
         "train": {
             "command": "python -m modelhub.ml.kb.train, then modelhub.ml.kb.publish",
             "machine": report["device"],
+            "seed": _best_seed(report["rows"]),
         },
         "created": date.today().isoformat(),
     }
     manifest = artifacts.write_manifest(out, manifest, {"weights": "code-kb.safetensors"})
     (out / "card.md").write_text(card(manifest), "utf-8")
     return manifest
+
+
+def _best_seed(rows: list[dict[str, Any]]) -> int:
+    """Whose weights are kept: the sparse network that recalled most."""
+    return int(
+        max((row for row in rows if row["variant"] == "sparse"), key=lambda row: row["recalled"])["seed"]
+    )
 
 
 def card(manifest: dict[str, Any]) -> str:
