@@ -14,11 +14,9 @@ from rest_framework.response import Response
 from modelhub.ml.activation.placement import vllm_settings
 from modelhub.models import ExpertActivation
 from modelhub.models.activation import SOURCES
-from modelhub.selectors.experts import ExpertUse, expert_use, models_logged
+from modelhub.selectors.experts import MOST_DEVICES, MOST_REPLICAS, ExpertUse, expert_use, models_logged
 from switchyard.core.clock import now
 from switchyard.tenancy.api.base import ReadViewSet, TenantViewSet, filters, narrowed_by
-
-MOST_DEVICES, MOST_REPLICAS = 1024, 4096
 
 
 class ActivationSerializer(serializers.ModelSerializer):

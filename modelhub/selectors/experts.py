@@ -14,6 +14,8 @@ from modelhub.ml.activation.redundancy import Suggestion, suggest
 from modelhub.models import ExpertActivation
 from switchyard.tenancy.querysets import Scope
 
+MOST_DEVICES, MOST_REPLICAS = 1024, 4096  # of a placement that somebody may ask for
+
 
 @dataclass(slots=True)
 class ExpertUse:
@@ -26,7 +28,6 @@ class ExpertUse:
     tokens: int = 0
     by_lob: dict[str, np.ndarray] = field(default_factory=dict)
     by_label: dict[tuple[str, str, str], np.ndarray] = field(default_factory=dict)
-    by_day: dict[date, np.ndarray] = field(default_factory=dict)
 
     @property
     def loads(self) -> list[LayerLoad]:
@@ -86,7 +87,6 @@ def expert_use(
         use.tokens += row.tokens
         _add(use.by_lob, row.lob, counts)
         _add(use.by_label, (row.lob, row.head.partition("@")[0], row.label), counts)
-        _add(use.by_day, row.day, counts)
     return use
 
 

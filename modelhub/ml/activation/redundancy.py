@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLD_TIMES, ALIKE, TOGETHER = 0.1, 0.9, 0.5
+from modelhub.ml.activation.load import COLD_TIMES
+
+ALIKE = 0.9
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from modelhub.charts import heat_map
 from modelhub.ml.activation.load import lift
 from modelhub.ml.activation.placement import LayerPlan, vllm_settings
 from modelhub.models.activation import SOURCES
-from modelhub.selectors.experts import ExpertUse, expert_use, models_logged
+from modelhub.selectors.experts import MOST_DEVICES, MOST_REPLICAS, ExpertUse, expert_use, models_logged
 from switchyard.dashboards.pages import Column, PageRequest, Panel, page, show_panels
 from switchyard.dashboards.selectors import workloads
 
@@ -36,11 +36,12 @@ def experts(request: PageRequest) -> HttpResponse:
     plans, fault = _plans(request, use)
     if request.GET.get("download") == "vllm":
         return _download(model, plans)
+    stated = _stated(model)
     builders = {
-        "expert-load": partial(_load, use, _titles(model, {w.name for w in workloads(ask)})),
+        "expert-load": partial(_load, use, _titles(stated, {w.name for w in workloads(ask)})),
         "experts-by-lob": partial(_by_lob, use),
         "experts-by-label": partial(_by_label, use),
-        "expert-suggestions": partial(_suggestions, use, model),
+        "expert-suggestions": partial(_suggestions, use, stated),
         "expert-placement": partial(_placement, plans),
     }
     context = {
@@ -58,7 +59,7 @@ def _plans(request: PageRequest, use: ExpertUse | None) -> tuple[list[LayerPlan]
         devices, redundant = (
             int(request.GET.get(name) or default) for name, default in (("devices", 2), ("redundant", 0))
         )
-        if not (1 <= devices <= 1024 and 0 <= redundant <= 4096):
+        if not (1 <= devices <= MOST_DEVICES and 0 <= redundant <= MOST_REPLICAS):
             raise ValueError(_("Devices lie in 1 to 1,024 and replicas in 0 to 4,096."))
         return use.placement(devices, redundant), ""
     except ValueError as error:
@@ -81,18 +82,20 @@ def _stated(model: str) -> dict[str, Any]:
         return {}
 
 
-def _titles(model: str, mine: set[str]) -> dict[tuple[int, int], str]:
+def _titles(stated: dict[str, Any], mine: set[str]) -> dict[tuple[int, int], str]:
     """What each expert serves, told with the reader's own workloads' labels only."""
     found = {}
-    for card in _stated(model).get("cards", []):
+    for card in stated.get("cards", []):
         labels = [s["label"] for s in card["labels"] if s["head"] in mine and s["lift"] >= CARD_LIFT]
         lengths = [s["name"] for s in card["lengths"] if s["lift"] >= CARD_LIFT]
         found[int(card["layer"]), int(card["expert"])] = ", ".join([*lengths[:1], *labels[:2]])
     return found
 
 
-def _names(n: int) -> list[str]:
-    return [f"E{i}" for i in range(n)]
+def _places(use: ExpertUse) -> list[str]:
+    """Every expert of every layer, as the columns of a figure name them."""
+    layers, experts = use.total.shape
+    return [f"{layer}·E{expert}" for layer in range(layers) for expert in range(experts)]
 
 
 def _load(use: ExpertUse | None, titles: dict[tuple[int, int], str]) -> Panel:
@@ -106,7 +109,8 @@ def _load(use: ExpertUse | None, titles: dict[tuple[int, int], str]) -> Panel:
                 rows.append([load.layer, expert, int(use.total[load.layer, expert]), float(load.share[expert]),
                              float(load.share[expert] * n), state, titles.get((load.layer, expert), "")])  # fmt: skip
         figure = heat_map(
-            [list(load.share * n) for load in loads], _names(n), [_("Layer %(n)s") % {"n": load.layer} for load in loads],
+            [list(load.share * n) for load in loads], [f"E{i}" for i in range(n)],
+            [_("Layer %(n)s") % {"n": load.layer} for load in loads],
             unit=_("× even share"), centre=1.0, highest=max(2.0, *(load.imbalance for load in loads)),
         )  # fmt: skip
     return Panel(
@@ -124,25 +128,17 @@ def _by_lob(use: ExpertUse | None) -> Panel:
     rows, figure = [], None
     if use is not None:
         hot = use.hot_by_lob()
-        names = sorted(use.by_lob)
-        n = use.total.shape[1]
-        for lob in names:
-            mine = lift(use.by_lob[lob], use.total)
+        lifts = {lob: lift(use.by_lob[lob], use.total) for lob in sorted(use.by_lob)}
+        for lob, mine in lifts.items():
             for load in hot[lob]:
                 rows += [
                     [lob or _("none"), load.layer, e, float(load.share[e]), float(mine[load.layer, e])]
                     for e in load.hot
                 ]
-        columns = [f"{layer}·E{e}" for layer in range(use.total.shape[0]) for e in range(n)]
-        values = [lift(use.by_lob[lob], use.total).ravel().tolist() for lob in names]
         figure = heat_map(
-            values,
-            columns,
-            [lob or _("none") for lob in names],
-            unit=_("× all together"),
-            centre=1.0,
-            highest=3.0,
-        )
+            [mine.ravel().tolist() for mine in lifts.values()], _places(use), [lob or _("none") for lob in lifts],
+            unit=_("× all together"), centre=1.0, highest=3.0,
+        )  # fmt: skip
     return Panel(
         "experts-by-lob", _("Experts by line of business"),
         [Column(_("Line of business")), Column(_("Layer"), "count"), Column(_("Hot expert"), "count"), Column(_("Share"), "rate"),
@@ -158,23 +154,15 @@ def _by_label(use: ExpertUse | None) -> Panel:
     rows, figure = [], None
     if use is not None:
         busiest = sorted(use.by_label, key=lambda key: -int(use.by_label[key].sum()))[:LABELS_SHOWN]
-        for key in busiest:
-            mine = lift(use.by_label[key], use.total)
+        lifts = [lift(use.by_label[key], use.total) for key in busiest]
+        for key, mine in zip(busiest, lifts, strict=True):
             layer, expert = divmod(int(mine.argmax()), mine.shape[1])
-            rows.append(
-                [
-                    key[1],
-                    key[2] or "–",
-                    int(use.by_label[key].sum()),
-                    layer,
-                    expert,
-                    float(mine[layer, expert]),
-                ]
-            )
-        columns = [f"{layer}·E{e}" for layer in range(use.total.shape[0]) for e in range(use.total.shape[1])]
-        values = [lift(use.by_label[key], use.total).ravel().tolist() for key in busiest]
-        labels = [f"{key[1]}: {key[2] or '–'}"[:48] for key in busiest]
-        figure = heat_map(values, columns, labels, unit=_("× all together"), centre=1.0, highest=4.0)
+            tokens = int(use.by_label[key].sum())
+            rows.append([key[1], key[2] or "–", tokens, layer, expert, float(mine[layer, expert])])
+        figure = heat_map(
+            [mine.ravel().tolist() for mine in lifts], _places(use), [f"{key[1]}: {key[2] or '–'}"[:48] for key in busiest],
+            unit=_("× all together"), centre=1.0, highest=4.0,
+        )  # fmt: skip
     return Panel(
         "experts-by-label", _("Experts by label"),
         [Column(_("Workload")), Column(_("Label")), Column(_("Tokens"), "count"), Column(_("Layer"), "count"),
@@ -186,13 +174,13 @@ def _by_label(use: ExpertUse | None) -> Panel:
     )  # fmt: skip
 
 
-def _suggestions(use: ExpertUse | None, model: str) -> Panel:
+def _suggestions(use: ExpertUse | None, stated: dict[str, Any]) -> Panel:
     """Prune by load, merge by what the card measured of the experts' outputs."""
     rows: list[list[Any]] = []
     if use is not None:
         rows = [[_("prune"), s.layer, ", ".join(map(str, s.experts)), s.lost_share,
                  _("under a tenth of an even share")] for s in use.suggestions()]  # fmt: skip
-        for pair in _stated(model).get("similar", []):
+        for pair in stated.get("similar", []):
             share = use.total[pair["layer"]] / max(1, int(use.total[pair["layer"]].sum()))
             moved = float(min(share[pair["first"]], share[pair["second"]]))
             reason = _("their outputs agree with a cosine of %(cosine)s") % {"cosine": f"{pair['alike']:.2f}"}
