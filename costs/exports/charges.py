@@ -98,6 +98,27 @@ def late_transfers(span: Span) -> list[Late]:
     return [Late(*key, *both) for key, both in sorted(sums.items())]
 
 
+def moved_calls(span: Span) -> dict[str, dict[tuple[str, str], int]]:
+    """Vendor's or machine's account → (application, workload) → what calls as booked in the month are above the work of the
+    month as it stands now, as far as transfers that came late say why.
+
+    A call of this month that was corrected after it was closed is booked in another one, whose memo names this month; a call
+    that came after its own month was closed is work of this one, and its transfer stands among the corrections.
+    """
+    found: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
+    again = Q(reverses__isnull=False) | ~Q(event_id__endswith="/0")  # of a call that was booked before
+    month, late = f"{LATE}{span.start:%Y-%m}", LedgerEntry.objects.filter(memo__contains=LATE)
+    elsewhere = late.filter(again, organisation_id=span.organisation_id, at__gte=span.end)
+    elsewhere = elsewhere.filter(Q(debit=span.account) | Q(credit=span.account), memo__contains=month)
+    names = ("debit", "credit", "application", "workload")
+    for rows in (elsewhere, span.late().exclude(again)):
+        sums = rows.filter(attempt__isnull=False).order_by().values(*names).annotate(nusd=Sum("amount_nusd"))
+        for row in sums:
+            other, sign = _other(span, row["debit"], row["credit"])
+            found[other][row["application"], row["workload"]] -= sign * row["nusd"]
+    return found
+
+
 def _flag(condition: Q) -> Case:
     return Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
 

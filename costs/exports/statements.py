@@ -24,6 +24,7 @@ from costs.exports.charges import (
     label_lines,
     late_transfers,
     metered_by_account,
+    moved_calls,
     opening_nusd,
     other_lines,
     unnamed,
@@ -106,21 +107,25 @@ def _work_rows(span: Span) -> list[dict[str, Any]]:
 
 def _apart(span: Span, work: Iterable[Mapping[str, Any]], late: Iterable[Late]) -> Iterator[Line]:
     """Where the ledger's month says otherwise than the work of the month as it stands now (it was corrected after the month was
-    closed, or came after an earlier one was), a line a vendor or machine says by how much."""
+    closed, or came after an earlier one was), lines say by how much: by application and workload as far as late transfers
+    name them, what is left by vendor or machine."""
     rolled: dict[str, int] = defaultdict(int)
     for row in work:
         rolled[credit_account(row["side"], row["deployment"], row["node"])] += row["cost_nusd"]
-    booked = metered_by_account(span)
+    booked, moved = metered_by_account(span), moved_calls(span)
     for one in late:
         if one.metered:
             booked[one.other] -= one.amount_nusd
-    for account in sorted({*rolled, *booked}):
-        if difference := booked.get(account, 0) - rolled.get(account, 0):
-            side = "external" if account.startswith("payable:") else "private"
-            yield Line(
-                "work", "as charged in the month, against the work as it stands now", difference, side=side,
-                note=f"{account}: corrected since, or booked in another month",
-            )  # fmt: skip
+    for account in sorted({*rolled, *booked, *moved}):
+        named = {names: nusd for names, nusd in moved.get(account, {}).items() if nusd}
+        left = booked.get(account, 0) - rolled.get(account, 0) - sum(named.values())
+        for (application, workload), nusd in [*sorted(named.items()), (("", ""), left)]:
+            if nusd:
+                yield Line(
+                    "work", "as charged in the month, against the work as it stands now", nusd,
+                    side="external" if account.startswith("payable:") else "private", application=application,
+                    workload=workload, note=f"{account}: corrected since, or booked in another month",
+                )  # fmt: skip
 
 
 def _meters(row: dict[str, Any]) -> Iterator[Line]:

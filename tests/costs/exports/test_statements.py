@@ -135,20 +135,25 @@ def test_corrections_of_a_closed_month_are_named_in_the_month_they_were_made_in(
     assert november.opening_nusd == october.closing_nusd
 
 
-def raw_difference(organisation: Any, month: datetime) -> dict[str, int]:
-    """Vendor's or machine's account → calls booked in the month that it was made for, less the attempts of the month as they
-    stand: from every single row."""
-    sums: dict[str, int] = defaultdict(int)
+Named = dict[tuple[str, str], int]
+
+
+def raw_difference(organisation: Any, month: datetime) -> Named:
+    """(vendor's or machine's account, application) → calls booked in the month that it was made for, less the attempts of the
+    month as they stand: from every single row."""
+    sums: Named = defaultdict(int)
     account = expense_account("customer-service")
     in_month = {"organisation_id": organisation.pk, "at__gte": month, "at__lt": month_end(month)}
     for row in LedgerEntry.objects.filter(attempt__isnull=False, **in_month):
         if account in (row.debit, row.credit) and "late for " not in row.memo:
-            sums[row.credit if row.debit == account else row.debit] += row.amount_nusd * (
-                1 if row.debit == account else -1
+            charged = row.debit == account
+            sums[row.credit if charged else row.debit, row.application] += row.amount_nusd * (
+                1 if charged else -1
             )
     for attempt in Attempt.objects.filter(lob="customer-service", superseded=False, **in_month):
-        sums[credit_account(attempt.side, attempt.deployment, attempt.node)] -= attempt.cost_nusd
-    return {other: nusd for other, nusd in sums.items() if nusd}
+        other = credit_account(attempt.side, attempt.deployment, attempt.node)
+        sums[other, attempt.application] -= attempt.cost_nusd
+    return {names: nusd for names, nusd in sums.items() if nusd}
 
 
 def late_label(organisation: Any, number: int, at: datetime) -> None:
@@ -185,15 +190,20 @@ def test_whatever_is_corrected_when_statements_equal_the_ledger_and_say_where_th
                     )  # fmt: skip
                 case 2:
                     item = make_attempt(cost_nusd=500 + step, usage_source="estimated")
-                    record_events([make_event(item, at=at, organisation_id=organisation.pk)])
+                    asked = dice.choice(["desk", "bot"])
+                    record_events(
+                        [make_event(item, at=at, organisation_id=organisation.pk, application=asked)]
+                    )
                 case 3:
                     late_label(organisation, step, at)
     refresh(OCTOBER, NOVEMBER + timedelta(days=29))
     for month in (OCTOBER, NOVEMBER):
         made = of(organisation, month)
         assert made.total_nusd == ledger_nusd(organisation, month)
-        apart = {line.note.split(":")[0] + ":" + line.note.split(":")[1]: line.amount_nusd
-                 for line in made.lines if line.what.startswith("as charged")}  # fmt: skip
+        apart: Named = defaultdict(int)
+        for line in made.lines:
+            if line.what.startswith("as charged"):
+                apart[":".join(line.note.split(":")[:2]), line.application] += line.amount_nusd
         assert apart == raw_difference(organisation, month)
         assert not any(line.what.startswith("charged beyond") for line in made.lines)
 
