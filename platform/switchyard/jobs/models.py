@@ -13,6 +13,7 @@ FINAL = {"succeeded", "failed", "cancelled", "quarantined"}
 class Job(models.Model):
     KINDS = [
         "fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch", "verify_books", "migration",
+        "gates", "experiment", "tabular", "label_queue",
     ]  # fmt: skip
 
     id = models.CharField(primary_key=True, max_length=40)
@@ -26,8 +27,11 @@ class Job(models.Model):
     params = models.JSONField(default=dict)
     result = models.JSONField(default=dict)
     error = models.TextField(blank=True)
+    error_code = models.CharField(max_length=60, blank=True, help_text="For programs; the words are in `error`.")
     progress = models.FloatField(default=0.0, help_text="0..1")
     message = models.CharField(max_length=300, blank=True)
+    eta = models.DateTimeField(null=True, help_text="When it will end at its measured pace.")
+    marks = models.JSONField(default=dict, help_text="Milestones → when: uploaded, trained, judged.")
     device = models.CharField(max_length=120, blank=True, help_text="What really ran: device and provider.")
     attempt = models.PositiveIntegerField(default=0)
     stalled = models.PositiveIntegerField(
@@ -45,6 +49,9 @@ class Job(models.Model):
         default=0, help_text="Measured compute of all attempts, those that died included."
     )
     charged_ns = models.BigIntegerField(default=0, help_text="The part of it that is in the ledger.")
+    reserved_nusd = models.BigIntegerField(
+        default=0, help_text="What it holds of the budgets while it waits and runs."
+    )
     estimated_nusd = models.BigIntegerField(
         null=True, help_text="What it was expected to cost before it started."
     )
