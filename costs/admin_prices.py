@@ -29,6 +29,7 @@ class PriceForm(forms.ModelForm):
     reasoning_nusd_per_munit = UsdField(label=_("Reasoning, USD per million tokens"), required=False)
     call_nusd_per_munit = UsdField(label=_("Calls, USD per million calls"), initial=0, required=False)
     second_nusd_per_munit = UsdField(label=_("Duration, USD per million seconds"), initial=0, required=False)
+    training_nusd_per_munit = UsdField(label=_("Training, USD per million trained tokens"), required=False)
     minimum_nusd = UsdField(label=_("Least cost of a request, USD"), initial=0, required=False)
     currency = forms.CharField(max_length=3, initial="USD", required=False)
 

@@ -63,7 +63,7 @@ class TierForm(StrictForm):
 
 TERM_FIELDS = (
     "currency", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok",
-    "reasoning_usd_per_mtok", "usd_per_mcall", "usd_per_second", "minimum_usd", "batch_pct", "tiers",
+    "reasoning_usd_per_mtok", "usd_per_mcall", "usd_per_second", "training_usd_per_mtok", "minimum_usd", "batch_pct", "tiers",
 )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ class TermsForm(StrictForm):
     reasoning_usd_per_mtok = UsdField(source="reasoning_nusd_per_munit", required=False, allow_null=True)
     usd_per_mcall = UsdField(source="call_nusd_per_munit", required=False)
     usd_per_second = PerSecondField(source="second_nusd_per_munit", required=False)
+    training_usd_per_mtok = UsdField(source="training_nusd_per_munit", required=False, allow_null=True)
     minimum_usd = UsdField(source="minimum_nusd", required=False)
     batch_pct = ShareField(source="batch_ppm", required=False, allow_null=True)
     tiers = TierForm(many=True, required=False)

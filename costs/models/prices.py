@@ -26,6 +26,9 @@ class Price(models.Model):
     reasoning_nusd_per_munit = models.BigIntegerField(null=True, blank=True)
     call_nusd_per_munit = models.BigIntegerField(default=0)
     second_nusd_per_munit = models.BigIntegerField(default=0, help_text="Per million seconds of a call.")
+    training_nusd_per_munit = models.BigIntegerField(
+        null=True, blank=True, help_text="Of trained tokens; empty = the vendor is not asked to fine-tune."
+    )
     minimum_nusd = models.BigIntegerField(default=0)
     batch_ppm = models.PositiveIntegerField(
         null=True,

@@ -17,6 +17,7 @@ TIER_AMOUNTS = tuple(f"{name}_nusd_per_munit" for name in TOKEN_CLASSES)
 OUTSIDE = {f"{name}_nusd_per_munit": f"{name}_usd_per_mtok" for name in TOKEN_CLASSES} | {
     "call_nusd_per_munit": "usd_per_mcall",
     "second_nusd_per_munit": "usd_per_second",
+    "training_nusd_per_munit": "training_usd_per_mtok",
     "minimum_nusd": "minimum_usd",
 }
 AMOUNTS = tuple(OUTSIDE)

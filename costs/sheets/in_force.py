@@ -57,6 +57,7 @@ def sheet_of(price: Price, rate: Rate = DOLLARS) -> PriceSheet:
         reasoning_nusd_per_munit=_converted(price.reasoning_nusd_per_munit, rate),
         call_nusd_per_munit=to(price.call_nusd_per_munit),
         second_nusd_per_munit=to(price.second_nusd_per_munit),
+        training_nusd_per_munit=_converted(price.training_nusd_per_munit, rate),
         minimum_nusd=to(price.minimum_nusd),
         batch_ppm=price.batch_ppm,
         tiers=tiers_of(price.tiers, to),

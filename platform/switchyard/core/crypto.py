@@ -38,6 +38,11 @@ def _lob_cipher(lob: str, secret: str) -> AESGCM:
     return AESGCM(_derive(f"lob:{lob}"))
 
 
+def lob_cipher(lob: str) -> AESGCM:
+    """The cipher of a line of business, for what is sealed in pieces (switchyard.core.sealed_files)."""
+    return _lob_cipher(lob, settings.SECRET_KEY)
+
+
 def seal_for_lob(lob: str, plain: bytes) -> str:
     nonce = os.urandom(12)
     sealed = _lob_cipher(lob, settings.SECRET_KEY).encrypt(nonce, plain, lob.encode())

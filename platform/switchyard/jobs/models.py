@@ -27,7 +27,9 @@ class Job(models.Model):
     params = models.JSONField(default=dict)
     result = models.JSONField(default=dict)
     error = models.TextField(blank=True)
-    error_code = models.CharField(max_length=60, blank=True, help_text="For programs; the words are in `error`.")
+    error_code = models.CharField(
+        max_length=60, blank=True, help_text="For programs; the words are in `error`."
+    )
     progress = models.FloatField(default=0.0, help_text="0..1")
     message = models.CharField(max_length=300, blank=True)
     eta = models.DateTimeField(null=True, help_text="When it will end at its measured pace.")

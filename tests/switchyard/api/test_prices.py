@@ -17,7 +17,7 @@ from tests.switchyard.api.company import Company
 FULL: dict[str, Any] = {
     "currency": "USD", "input_usd_per_mtok": "3.00", "cached_input_usd_per_mtok": "0.30", "cache_write_usd_per_mtok": "3.75",
     "output_usd_per_mtok": "15.00", "reasoning_usd_per_mtok": None, "usd_per_mcall": "10.00", "usd_per_second": "0.000725",
-    "minimum_usd": "0.0001", "batch_pct": "50",
+    "training_usd_per_mtok": "25.00", "minimum_usd": "0.0001", "batch_pct": "50",
     "tiers": [{"above_tokens_in": 200000, "input_usd_per_mtok": "6.00", "output_usd_per_mtok": "22.50"}],
 }  # fmt: skip
 BOOK = "model,input_usd_per_mtok,output_usd_per_mtok\nvendor-mini,0.25,2.0\n"
