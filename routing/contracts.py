@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -68,6 +69,18 @@ class WorkloadInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryShare:
+    """A version on trial: `percent` of the workload's traffic on its deployment asks for it, the same callers every time."""
+
+    upstream_model: str
+    percent: int
+    salt: str  # of this trial: another one draws other callers
+
+    def takes(self, sticky: str) -> bool:
+        return zlib.crc32(f"canary:{self.salt}:{sticky}".encode()) % 10_000 < 100 * self.percent
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentInfo:
     """A candidate. `upstream_models` maps workload → the name its server is asked for (else `model`)."""
 
@@ -86,6 +99,7 @@ class DeploymentInfo:
     prices: PriceSheet | None = None  # external
     rate: NodeRate | None = None  # private
     upstream_models: Mapping[str, str] = field(default_factory=dict)
+    canaries: Mapping[str, CanaryShare] = field(default_factory=dict)  # by workload
     quality: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # workload → (accuracy, rows)
     usual_accelerator_ns: Mapping[str, int] = field(
         default_factory=dict
@@ -116,6 +130,12 @@ class GatewayRequest:
     declared_sensitivity: str = ""
     max_cost_nusd: int | None = None
     origin: str = "live"
+
+    @property
+    def sticky(self) -> str:
+        """What splits, rollouts and canaries stick to: the end user the app names, else each request draws for itself."""
+        user = self.body.get("user")
+        return f"{self.key.id}:{user}" if isinstance(user, str) and user else self.request_id
 
 
 @dataclass(frozen=True, slots=True)

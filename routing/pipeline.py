@@ -74,19 +74,13 @@ def decide(run: Run) -> None:
         run.candidates,
         lob=request.key.lob,
         worst_case=worst,
-        sticky=sticky_key(request),
+        sticky=request.sticky,
     )
     caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
     if caps and run.decision.hops:
         _keep_affordable(run, min(caps))
     if not run.decision.hops:
         raise _refusal(run)
-
-
-def sticky_key(request: GatewayRequest) -> str:
-    """What a split or a rollout sticks to: the end user the app names, else each request draws for itself."""
-    user = request.body.get("user")
-    return f"{request.key.id}:{user}" if isinstance(user, str) and user else request.request_id
 
 
 def _keep_affordable(run: Run, cap_nusd: int) -> None:

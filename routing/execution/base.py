@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from costs.contracts import Usage
@@ -67,9 +67,12 @@ class Adapter(Protocol):
 
 
 def upstream_model(request: GatewayRequest, target: DeploymentInfo) -> str:
-    """What the server is asked for: the live version's name, or the model's own."""
+    """What the server is asked for: the live version's name, a canary's for those it drew, or the model's own."""
     if request.workload is None:
         return target.model
+    canary = target.canaries.get(request.workload.name)
+    if canary is not None and canary.takes(request.sticky):
+        return canary.upstream_model
     name = target.upstream_models.get(request.workload.name)
     if name:
         return name
@@ -79,3 +82,11 @@ def upstream_model(request: GatewayRequest, target: DeploymentInfo) -> str:
 def shown_model(request: GatewayRequest) -> str:
     """The `model` of the answer: what the caller asked for."""
     return request.workload.name if request.workload else request.wish
+
+
+def without_canary(request: GatewayRequest, target: DeploymentInfo) -> DeploymentInfo | None:
+    """The target as it is without the version on trial that this request drew; None when it drew none."""
+    canary = target.canaries.get(request.workload.name) if request.workload else None
+    if canary is None or not canary.takes(request.sticky):
+        return None
+    return replace(target, canaries={})

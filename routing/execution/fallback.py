@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, PlannedHop
 from routing.execution.adapters import adapter_for
-from routing.execution.base import AttemptFailed, Completion, upstream_model
+from routing.execution.base import AttemptFailed, Completion, upstream_model, without_canary
 from routing.execution.breaker import Load, RetryBudget
 from routing.execution.openai_http import Upstream, decode
 from routing.execution.usage import guessed, read_usage
@@ -72,6 +72,10 @@ class Executor:
         try:
             return await self._attempt(run, target)
         except AttemptFailed as error:
+            # A version on trial costs its callers a moment, never the answer: the live one is asked in its place.
+            steady = without_canary(run.request, target)
+            if steady is not None and run.facts is not None and run.world.policies.permits(run.facts, steady, "retry"):
+                return await self._attempt(run, steady)
             again = last and error.kind in AttemptFailed.RETRY and self.retries.take()
             if not again or run.facts is None or not run.world.policies.permits(run.facts, target, "retry"):
                 raise

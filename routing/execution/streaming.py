@@ -12,7 +12,7 @@ from costs.contracts import Usage
 from routing import shapes
 from routing.contracts import DeploymentInfo
 from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage
-from routing.execution.base import AttemptFailed, upstream_model
+from routing.execution.base import AttemptFailed, upstream_model, without_canary
 from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
 from routing.execution.sse import Frame, FrameReader
@@ -64,21 +64,25 @@ async def relay(run: Run, executor: Executor, meter: Meter) -> AsyncGenerator[by
     executor.retries.request()
     failure: AttemptFailed | None = None
     async for _, target, _ in executor.hops(run):
-        stream = _one(run, executor, meter, target)
-        async with aclosing(stream):
-            try:
-                first = await anext(stream)
-            except StopAsyncIteration:
+        steady = without_canary(run.request, target)  # asked when the version on trial fails before its first byte
+        for chosen in (target, *([steady] if steady else [])):
+            stream = _one(run, executor, meter, chosen)
+            async with aclosing(stream):
+                try:
+                    first = await anext(stream)
+                except StopAsyncIteration:
+                    return
+                except AttemptFailed as error:
+                    failure = error
+                    if chosen is steady or steady is None:
+                        if error.kind not in AttemptFailed.FALLBACK:
+                            raise error.error from None
+                        break
+                    continue
+                yield first
+                async for part in stream:
+                    yield part
                 return
-            except AttemptFailed as error:
-                failure = error
-                if error.kind not in AttemptFailed.FALLBACK:
-                    raise error.error from None
-                continue
-            yield first
-            async for part in stream:
-                yield part
-            return
     raise nobody(run, failure)
 
 

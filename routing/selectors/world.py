@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from costs import selectors as money
 from costs.contracts import RateLimit
-from modelhub.models import Deployment, ModelVersion
+from modelhub.models import Canary, Deployment, ModelVersion
 from modelhub.selectors.quality import labels_of, latest_quality, usual_accelerator_ns
-from routing.contracts import DeploymentInfo, KeyInfo, LobInfo, Snapshot, WorkloadInfo, strictest
+from routing.contracts import CanaryShare, DeploymentInfo, KeyInfo, LobInfo, Snapshot, WorkloadInfo, strictest
 from routing.selectors import policies
 from switchyard.core.addresses import AddressRefused, check_url
 from switchyard.core.clock import now
@@ -94,6 +94,7 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
         "deployment__name", "workload__name", "upstream_model"
     ):
         names.setdefault(deployment, {})[workload] = upstream
+    trials = _canaries(organisation_id)
     found = {}
     rows = Deployment.objects.filter(organisation_id=organisation_id, enabled=True)
     for row in rows.select_related("node").prefetch_related("lobs"):
@@ -109,8 +110,18 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
             max_output_tokens=row.max_output_tokens, max_concurrency=row.max_concurrency, heads=row.heads,
             prices=sheets.get(row.name) if row.side == "external" else None,
             rate=rates.get(row.node.name) if row.side == "private" and row.node else None,
-            upstream_models=names.get(row.name, {}),
+            upstream_models=names.get(row.name, {}), canaries=trials.get(row.name, {}),
             quality={w: value for (d, w), value in quality.items() if d == row.name},
             usual_accelerator_ns={w: value for (d, w), value in usual.items() if d == row.name},
         )  # fmt: skip
+    return found
+
+
+def _canaries(organisation_id: int) -> dict[str, dict[str, CanaryShare]]:
+    """Deployment → workload → the version on trial there."""
+    found: dict[str, dict[str, CanaryShare]] = {}
+    running = Canary.objects.filter(deployment__organisation_id=organisation_id, state="running")
+    for row in running.select_related("deployment", "workload", "version"):
+        share = CanaryShare(row.version.upstream_model, row.percent, str(row.pk))
+        found.setdefault(row.deployment.name, {})[row.workload.name] = share
     return found
