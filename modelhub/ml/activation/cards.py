@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelhub.ml.fairness.intervals import wilson
+from modelhub.ml.fairness.intervals import Interval, wilson
 
 BUSY_TIMES = 1.0  # over an even share
+SPECIAL_LIFT = 1.25  # an expert serves what it meets so much oftener than all rows do
 LENGTHS = (
     (0, 16, "short (up to 15 tokens)"),
     (16, 64, "middle (16 to 63 tokens)"),
@@ -58,14 +59,14 @@ class ExpertCard:
     @property
     def title(self) -> str:
         """In words: `long clauses`, `card payment` …: the strongest label, and the length where it is special."""
-        parts = [s.name.split(" (")[0] for s in self.lengths[:1] if s.lift >= 1.25]
-        parts += [s.name for s in self.labels[:2] if s.lift >= 1.25]
+        parts = [s.name.split(" (")[0] for s in self.lengths[:1] if s.lift >= SPECIAL_LIFT]
+        parts += [s.name for s in self.labels[:2] if s.lift >= SPECIAL_LIFT]
         return ", ".join(parts) or "everything alike"
 
 
 @dataclass(frozen=True, slots=True)
 class WeakExpert:
-    """A busy expert whose rows are answered worst. The rate weighs each row by the expert's part in it."""
+    """A busy expert whose rows are answered worst, and the labels it serves beyond their part, the surely worst first."""
 
     layer: int
     expert: int
@@ -74,7 +75,7 @@ class WeakExpert:
     low: float
     high: float
     rows: int
-    slices: tuple[tuple[str, float, int], ...]  # (label, accuracy, rows), the worst first
+    slices: tuple[tuple[str, float, int], ...]  # (label, accuracy over all its rows, how many these are)
 
 
 def length_name(tokens: int) -> str:
@@ -123,13 +124,14 @@ def _served(counts: np.ndarray, names: Sequence[str], top: int) -> list[tuple[Se
 
 
 def weakest_busy(rows: Rows, n: int = 3, *, busy: float = BUSY_TIMES, least: int = 20) -> list[WeakExpert]:
-    """The n experts with at least an even load whose rows are answered worst, each with its worst labels.
+    """The n experts with at least an even load whose rows are answered worst, each with the worst labels it serves.
 
-    A row counts for an expert when the expert is its busiest in that layer. Raises ValueError without `correct`.
+    A row counts for an expert when the expert is its busiest in that layer; a label is judged by all its rows, since one
+    expert is the busiest of few. Raises ValueError without `correct`.
     """
     if rows.correct is None:
         raise ValueError("weak experts need rows with `correct`")
-    correct, labels = np.asarray(rows.correct, bool), np.array(rows.labels, dtype=object)
+    correct, groups = np.asarray(rows.correct, bool), _Labels.of(rows)
     found = []
     for layer in range(rows.counts.shape[1]):
         counts = rows.counts[:, layer, :]
@@ -143,7 +145,7 @@ def weakest_busy(rows: Rows, n: int = 3, *, busy: float = BUSY_TIMES, least: int
             if mine.sum() < least:
                 continue
             rate = wilson(int(correct[mine].sum()), int(mine.sum()))
-            slices = _slices(labels[mine], correct[mine])
+            slices = _slices(counts[:, expert], counts.sum(axis=1), groups)
             found.append(
                 WeakExpert(
                     layer,
@@ -159,9 +161,37 @@ def weakest_busy(rows: Rows, n: int = 3, *, busy: float = BUSY_TIMES, least: int
     return sorted(found, key=lambda w: w.accuracy)[:n]
 
 
-def _slices(labels: np.ndarray, correct: np.ndarray, top: int = 5) -> tuple[tuple[str, float, int], ...]:
-    found = []
-    for label in sorted(set(labels)):
-        mine = labels == label
-        found.append((str(label), float(correct[mine].mean()), int(mine.sum())))
-    return tuple(sorted(found, key=lambda s: (s[1], -s[2]))[:top])
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Rows by label. Shapes: place (N,), the label of each row; rates and rows, one a label."""
+
+    names: list[str]
+    place: np.ndarray
+    rates: list[Interval]
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Rows) -> _Labels:
+        names, place = np.unique(np.array(rows.labels, dtype=str), return_inverse=True)
+        count = np.bincount(place)
+        right = np.bincount(place, weights=np.asarray(rows.correct, float)).astype(int)
+        rates = [wilson(int(r), int(n)) for r, n in zip(right, count, strict=True)]
+        return cls([str(name) for name in names], place, rates, count)
+
+
+def _slices(
+    own: np.ndarray, everyone: np.ndarray, groups: _Labels, top: int = 5
+) -> tuple[tuple[str, float, int], ...]:
+    """Labels that the expert serves beyond their part in all and that are not always right.
+
+    By the upper bound of the accuracy: one wrong row of one is no worse than two wrong of ten. Shapes: own (N,), the
+    expert's tokens of each row; everyone (N,), those of its whole layer.
+    """
+    part = np.bincount(groups.place, weights=own) / own.sum()
+    whole = np.bincount(groups.place, weights=everyone) / everyone.sum()
+    found = [
+        (rate.high, (groups.names[i], float(rate.value), int(groups.rows[i])))
+        for i, rate in enumerate(groups.rates)
+        if rate.value < 1 and part[i] >= SPECIAL_LIFT * whole[i]
+    ]
+    return tuple(one for _, one in sorted(found)[:top])

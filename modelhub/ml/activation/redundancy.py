@@ -59,11 +59,21 @@ def output_similarity(outputs: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-def expert_outputs(x: np.ndarray, w1: np.ndarray, w2: np.ndarray) -> np.ndarray:
-    """Every expert's answer `w2 · silu(w1 · x)` to every probe. Shapes: x (N, D), w1 (E, F, D), w2 (E, D, F) -> (E, N, D)."""
-    inner = np.einsum("nd,efd->enf", x, w1)
-    inner = inner / (1.0 + np.exp(-np.clip(inner, -60, 60)))
-    return np.einsum("enf,edf->end", inner, w2)
+def expert_outputs(x: np.ndarray, w1: np.ndarray, w2: np.ndarray, activation: str = "silu") -> np.ndarray:
+    """Every expert's answer `w2 · act(w1 · x)` to every probe; the activation is `silu` or `gelu_tanh`.
+
+    Shapes: x (N, D), w1 (E, F, D), w2 (E, D, F) -> (E, N, D). Raises KeyError for another activation.
+    """
+    act = {"silu": _silu, "gelu_tanh": _gelu_tanh}[activation]
+    return np.stack([act(x @ first.T) @ second.T for first, second in zip(w1, w2, strict=True)])
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (1.0 + np.exp(-np.clip(x, -60, 60)))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1.0 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def pairs(layer: int, together: np.ndarray, alike: np.ndarray | None, *, n: int = 10) -> list[Pair]:
