@@ -1,15 +1,14 @@
-"""Uploaded rows: checked line by line, refused with the lines that are wrong, kept by their content's hash."""
+"""Rows to learn from: checked line by line, refused with the lines that are wrong, kept sealed by their content's hash.
+
+One way for the page, REST and /v1: bytes → rows → checks → a sealed file of the line of business → a Dataset row.
+"""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,237 +17,271 @@ from django.db import transaction
 
 from costs.labels import Charged, Labelled, charge
 from modelhub.ml import datasets as shipped
-from modelhub.models import Dataset
+from modelhub.models import Dataset, StoredFile
+from modelhub.services.row_checks import RowCheck, digest_of, normal
+from modelhub.services.row_formats import Chat, parse, read
 from switchyard.audit.services import record
 from switchyard.core.clock import now
-from switchyard.core.errors import BodyTooLarge, InvalidRequest, ValidationFailed
+from switchyard.core.errors import BodyTooLarge, Conflict, InvalidRequest, Unavailable, ValidationFailed
 from switchyard.core.ids import new_id
 from switchyard.core.money import format_usd
-from switchyard.tenancy.models import User, Workload
+from switchyard.core.sealed_files import SealBroken, SealedWriter, read_sealed
+from switchyard.jobs.models import Job
+from switchyard.tenancy.models import LineOfBusiness, User, Workload
 
 MAX_BYTES = 200 * 1024 * 1024
-MAX_ROWS = 500_000
-MAX_TEXT, MAX_LABEL = 20_000, 200
-MAX_LABELS = 1000
-MIN_ROWS = 8
-SHOWN_FAULTS, SHOWN_LINES = 50, 20
+KEPT = timedelta(days=30)
 Row = tuple[str, str]
+LIVE = ("queued", "running", "paused")
 
 
-@dataclass(slots=True)
-class _Checked:
-    """What reading a file found so far: good rows by normal form of their text, faults, and what was left out."""
+def upload(
+    *,
+    workload: Workload,
+    name: str,
+    content: bytes | Iterable[bytes],
+    user: User | None,
+    file: StoredFile | None = None,
+    declared: str = "",
+) -> Dataset:
+    """Check and keep rows for a workload, and charge the labels that weren't charged before.
 
-    rows: dict[str, Row] = field(default_factory=dict)
-    first_line: dict[str, int] = field(default_factory=dict)
-    faults: list[dict[str, Any]] = field(default_factory=list)
-    lines: int = 0
-    duplicates: list[int] = field(default_factory=list)
-    leaked: list[int] = field(default_factory=list)
-
-    def fault(self, line: int, message: str, column: int = 1) -> None:
-        self.faults.append(_fault(line, message, column))
-
-
-def upload(*, workload: Workload, name: str, content: bytes, user: User | None) -> Dataset:
-    """Check and keep rows of {text, label} as JSON lines or CSV, and charge the labels that weren't charged before.
-
-    Raises ValidationFailed with located faults, BodyTooLarge, InvalidRequest for work that isn't classification,
-    BudgetExhausted when the labels don't fit into the labelling budget; nothing is kept then.
+    `content`: JSON lines or CSV of text and label, or conversations; pieces of bytes are read as they come. Raises
+    ValidationFailed with located faults, BodyTooLarge, PolicyDenied for restricted rows, InvalidRequest for work that
+    learns from no rows of text, BudgetExhausted when the labels don't fit into the labelling budget; nothing is kept then.
     """
-    if workload.task != "classification":
-        raise InvalidRequest("Rows of text and label are for classification workloads.", param="workload")
-    if len(content) > MAX_BYTES:
-        raise BodyTooLarge(f"The file has {len(content)} bytes; at most {MAX_BYTES} are taken.")
-    rows, report = check_rows(content, name, workload.name)
-    kept = b"".join(_line(row) for row in rows)
-    digest = hashlib.sha256(kept).hexdigest()
-    path = Path("datasets") / f"{digest}.jsonl"
+    if workload.task not in ("classification", "chat", "completion"):
+        raise InvalidRequest(
+            "Rows of text are for workloads of classification or chat; this one does "
+            f"{workload.task}: its models learn from tables.",
+            param="workload",
+        )
+    check = RowCheck(
+        evaluation=evaluation_digests(workload), known_labels=known_labels(workload), base=workload.sensitivity,
+        declared=declared, as_labels=workload.task == "classification",
+    )  # fmt: skip
+    return keep(check, lob=workload.lob, workload=workload, name=name, content=content, user=user, file=file)
+
+
+def keep(
+    check: RowCheck,
+    *,
+    lob: LineOfBusiness,
+    workload: Workload | None,
+    name: str,
+    content: bytes | Iterable[bytes],
+    user: User | None,
+    file: StoredFile | None = None,
+    learnable: bool = True,
+) -> Dataset:
+    """Run a prepared check over the content and keep what is good; raises as `upload`."""
+    uploaded = hashlib.sha256()
+    dataset_id = new_id("data")
+    incoming = Path(settings.MEDIA_ROOT) / "datasets" / str(lob.pk) / f"incoming-{dataset_id}"
+    writer = SealedWriter(incoming, lob.slug)
+    try:
+        with writer:
+            check.take(read(_hashed(_pieces(content), uploaded), name), writer.write)
+            check.refuse_faults()
+            check.refuse_restricted()
+            if learnable:
+                check.refuse_unlearnable()
+        return _record(check, writer, dataset_id, uploaded.hexdigest(), lob, workload, name, user, file)
+    except OSError as error:
+        raise _no_room(error) from error
+    finally:
+        incoming.unlink(missing_ok=True)
+
+
+def _no_room(error: OSError) -> Unavailable:
+    return Unavailable(
+        f"The rows could not be written ({error.strerror or error}); nothing was kept. Free space under the home, then send "
+        "them again.",
+        retry_after_s=30,
+    )
+
+
+def _record(
+    check: RowCheck,
+    writer: SealedWriter,
+    dataset_id: str,
+    uploaded: str,
+    lob: LineOfBusiness,
+    workload: Workload | None,
+    name: str,
+    user: User | None,
+    file: StoredFile | None,
+) -> Dataset:
+    path = Path("datasets") / str(lob.pk) / f"{writer.sha256}.rows"
+    place = Path(settings.MEDIA_ROOT) / path
     with transaction.atomic():
-        charged = _charge(workload, digest, rows)
+        charged = _charge(workload, writer.sha256, writer.path) if workload else Charged()
         dataset = Dataset.objects.create(
-            id=new_id("data"), organisation=workload.organisation, lob=workload.lob, workload=workload,
-            name=name.replace("\x00", "")[:200] or "rows", path=str(path), digest=digest, rows=len(rows),
-            labels=sorted({label for _, label in rows}),
-            report=report | {
-                "uploaded_sha256": hashlib.sha256(content).hexdigest(),
-                "labels_charged": charged.lines, "labels_usd": format_usd(charged.amount_nusd),
+            id=dataset_id, organisation=lob.organisation, lob=lob, workload=workload, file=file, sealed=True,
+            name=name.replace("\x00", "")[:200] or "rows", path=str(path), digest=writer.sha256, rows=check.rows,
+            format="labelled" if check.as_labels else check.format or "labelled", labels=sorted(check.counts),
+            sensitivity=check.sensitivity, expires_at=file.expires_at if file else now() + KEPT,
+            report=check.report() | {
+                "uploaded_sha256": uploaded, "labels_charged": charged.lines,
+                "labels_usd": format_usd(charged.amount_nusd),
             },
         )  # fmt: skip
         record(
-            actor=user, action="dataset.uploaded", target=f"dataset:{dataset.pk}", lob=workload.lob.slug,
-            organisation_id=workload.organisation_id,
-            detail={"rows": len(rows), "sha256": digest, "labels_usd": format_usd(charged.amount_nusd)},
+            actor=user, action="dataset.uploaded", target=f"dataset:{dataset.pk}", lob=lob.slug,
+            organisation_id=lob.organisation_id,
+            detail={"rows": check.rows, "sha256": writer.sha256, "labels_usd": format_usd(charged.amount_nusd)},
         )  # fmt: skip
-        _write(Path(settings.MEDIA_ROOT) / path, kept)  # last, so that what is refused leaves no file behind
+        writer.path.replace(place)  # last, so that what is refused leaves no file behind
     return dataset
 
 
-def _charge(workload: Workload, digest: str, rows: list[Row]) -> Charged:
+def _pieces(content: bytes | Iterable[bytes]) -> Iterable[bytes]:
+    """Raises BodyTooLarge as soon as too much came."""
+    size = 0
+    for piece in (content,) if isinstance(content, bytes) else content:
+        size += len(piece)
+        if size > MAX_BYTES:
+            raise BodyTooLarge(f"The file has {size} bytes and more; at most {MAX_BYTES} are taken.")
+        yield piece
+
+
+def _hashed(pieces: Iterable[bytes], into: Any) -> Iterable[bytes]:
+    for piece in pieces:
+        into.update(piece)
+        yield piece
+
+
+def _charge(workload: Workload, digest: str, kept: Path) -> Charged:
     """A labelled row is known by what it says: the same file again, or a longer one that holds it, charges it no more."""
-    at = now()
+    if workload.task != "classification":
+        return Charged()
+    at, slug = now(), workload.lob.slug
+    rows = _decoded(_lines(kept, slug))
     return charge([
         Labelled(
-            event_id=f"label:{_row_digest(workload, row)}", organisation_id=workload.organisation_id,
-            lob=workload.lob.slug, workload=workload.name, purpose="label", at=at,
-            memo=f"row {number} of data set {digest[:12]}",
+            event_id=f"label:{_row_digest(workload, row)}", organisation_id=workload.organisation_id, lob=slug,
+            workload=workload.name, purpose="label", at=at, memo=f"row {number} of data set {digest[:12]}",
         )
         for number, row in enumerate(rows, start=1)
     ])  # fmt: skip
 
 
 def _row_digest(workload: Workload, row: Row) -> str:
-    told = "\0".join((str(workload.organisation_id), workload.name, _normal(row[0]), row[1]))
+    told = "\0".join((str(workload.organisation_id), workload.name, normal(row[0]), row[1]))
     return hashlib.sha256(told.encode()).hexdigest()
 
 
+# ---------------------------------------------------------------------------------------------------------- reading
 def read_rows(dataset: Dataset) -> list[Row]:
-    """The kept rows. Raises ValidationFailed when the file is gone or is not the one that was kept."""
+    """The kept rows as (text, label). Raises ValidationFailed when the file is gone or is not the one that was kept."""
+    return _decoded(_verified(dataset))
+
+
+def read_chats(dataset: Dataset) -> list[list[dict[str, str]]]:
+    """The kept rows as conversations of {"role", "content"}; a text and its label are a question and its answer.
+
+    Raises ValidationFailed as `read_rows`.
+    """
+    chats = []
+    for line in _verified(dataset):
+        row = json.loads(line)
+        chats.append(row.get("messages") or [
+            {"role": "user", "content": row["text"]}, {"role": "assistant", "content": row["label"]}
+        ])  # fmt: skip
+    return chats
+
+
+def _decoded(lines: Iterable[bytes]) -> list[Row]:
+    found = []
+    for line in lines:
+        row = parse(json.loads(line))
+        assert not isinstance(row, str)
+        found.append((row.question, row.answer) if isinstance(row, Chat) else (row.text, row.label))
+    return found
+
+
+def _verified(dataset: Dataset) -> list[bytes]:
+    path = Path(settings.MEDIA_ROOT) / dataset.path
     try:
-        kept = (Path(settings.MEDIA_ROOT) / dataset.path).read_bytes()
+        kept = b"".join(read_sealed(path, dataset.lob.slug)) if dataset.sealed else path.read_bytes()
     except OSError:
         raise ValidationFailed(f"The rows of {dataset.name} are gone: upload them again.") from None
+    except SealBroken:
+        kept = b""
     if hashlib.sha256(kept).hexdigest() != dataset.digest:
         raise ValidationFailed(f"The rows of {dataset.name} were changed since they were uploaded.")
-    return [(row["text"], row["label"]) for row in map(json.loads, kept.splitlines())]
+    return kept.splitlines()
 
 
-def check_rows(content: bytes, name: str, workload: str) -> tuple[list[Row], dict[str, Any]]:
-    """(good rows, report). Duplicates and rows of the evaluation set are left out and listed; faults refuse the file."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValidationFailed(f"Line {line} is not UTF-8.", [_fault(line, "not UTF-8")]) from None
-    checked, evaluation = _Checked(), _evaluation_texts(workload)
-    for line, row in _csv(text) if name.lower().endswith(".csv") else _json_lines(text):
-        _take(checked, line, row, evaluation)
-        if checked.lines > MAX_ROWS:
-            raise ValidationFailed(f"More than {MAX_ROWS} rows.", [_fault(line, "too many rows")])
-    if checked.faults:
-        raise ValidationFailed(
-            f"{len(checked.faults)} of {checked.lines} rows are wrong; nothing was kept.",
-            checked.faults[:SHOWN_FAULTS],
-        )
-    rows = list(checked.rows.values())
-    counts = Counter(label for _, label in rows)
-    if len(rows) < MIN_ROWS:
-        raise ValidationFailed(
-            f"{len(rows)} usable rows of {checked.lines}; at least {MIN_ROWS} are needed "
-            f"({len(checked.duplicates)} were duplicates, {len(checked.leaked)} are in the evaluation set)."
-        )
-    if not 2 <= len(counts) <= MAX_LABELS:
-        raise ValidationFailed(f"The rows have {len(counts)} labels; from 2 to {MAX_LABELS} can be learnt.")
-    return rows, _report(checked, counts, workload)
+def _lines(path: Path, lob: str) -> list[bytes]:
+    return b"".join(read_sealed(path, lob)).splitlines()
 
 
-def _take(checked: _Checked, line: int, row: Any, evaluation: set[str]) -> None:
-    """Put one row where it belongs: good, duplicate, leaked, or a fault."""
-    checked.lines += 1
-    if why := _wrong(row):
-        checked.fault(line, why)
-        return
-    text, label = row["text"].strip(), row["label"].strip()
-    key = _normal(text)
-    if key in evaluation:
-        checked.leaked.append(line)
-    elif key not in checked.rows:
-        checked.rows[key], checked.first_line[key] = (text, label), line
-    elif checked.rows[key][1] == label:
-        checked.duplicates.append(line)
-    else:
-        other, where = checked.rows[key][1], checked.first_line[key]
-        checked.fault(line, f"the same text has label {other!r} in line {where}")
+# -------------------------------------------------------------------------------------------- what rows are held against
+def known_labels(workload: Workload) -> frozenset[str]:
+    """Labels of the shipped set; empty where none ships."""
+    return (
+        frozenset(shipped.label_names(workload.name)) if workload.name in shipped.TEXT_SETS else frozenset()
+    )
 
 
-def _report(checked: _Checked, counts: Counter[str], workload: str) -> dict[str, Any]:
-    """What the page shows: how many rows of each label, which were left out and where, which labels are new."""
-    known = set(shipped.label_names(workload)) if workload in shipped.TEXT_SETS else set()
-    return {
-        "lines": checked.lines, "rows": len(checked.rows),
-        "duplicates": len(checked.duplicates), "duplicate_lines": checked.duplicates[:SHOWN_LINES],
-        "in_evaluation_set": len(checked.leaked), "leaked_lines": checked.leaked[:SHOWN_LINES],
-        "labels": dict(counts.most_common(200)),
-        "new_labels": sorted(set(counts) - known) if known else [],
-        "rare_labels": sorted(label for label, n in counts.items() if n < 3),
-    }  # fmt: skip
+def evaluation_digests(workload: Workload) -> frozenset[bytes]:
+    """Digests of every text the workload is judged by: training on them would make each later figure worthless."""
+    texts: list[str] = []
+    if workload.name in shipped.TEXT_SETS:
+        texts += shipped.load(workload.name, "val").texts
+    for more in _judged_by:
+        texts += more(workload)
+    return frozenset(map(digest_of, texts))
 
 
-def _fault(line: int, message: str, column: int = 1) -> dict[str, Any]:
-    return {"path": f"line {line}", "line": line, "column": column, "message": message}
+_judged_by: list[Callable[[Workload], list[str]]] = []
 
 
-def _wrong(row: Any) -> str:
-    """Why a row can't be taken; empty when it can."""
-    if not isinstance(row, dict):
-        return row if isinstance(row, str) else "not an object"
-    for name, longest in (("text", MAX_TEXT), ("label", MAX_LABEL)):
-        value = row.get(name)
-        if not isinstance(value, str) or not value.strip():
-            return f"`{name}` is missing, empty or not text"
-        if len(value) > longest:
-            return f"`{name}` is longer than {longest} characters"
-        if "\x00" in value or not _is_text(value):
-            return f"`{name}` holds a character that can't be stored"
-    return ""
+def also_judged_by(texts_of: Callable[[Workload], list[str]]) -> None:
+    """Register further texts that a workload is judged by, such as those of its golden set."""
+    _judged_by.append(texts_of)
 
 
-def _is_text(value: str) -> bool:
-    """JSON escapes can spell half a surrogate pair, which no encoding takes."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+# ---------------------------------------------------------------------------------------------------------- deleting
+def delete(dataset: Dataset, user: User | None) -> None:
+    """Delete a data set and its rows. Raises Conflict while a job needs them."""
+    refuse_in_use(dataset)
+    with transaction.atomic():
+        record(
+            actor=user, action="dataset.deleted", target=f"dataset:{dataset.pk}", lob=dataset.lob.slug,
+            organisation_id=dataset.organisation_id, detail={"sha256": dataset.digest},
+        )  # fmt: skip
+        drop_rows(dataset)
+        dataset.delete()
 
 
-def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
-    """(line, row); a line that isn't JSON gives its fault as a string."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+def refuse_in_use(dataset: Dataset) -> None:
+    """Raises Conflict `in_use` while a live job names the data set."""
+    live = Job.objects.filter(organisation_id=dataset.organisation_id, state__in=LIVE)
+    for job in live.only("id", "params"):
+        if dataset.pk in (job.params.get("dataset"), job.params.get("validation_dataset")):
+            raise Conflict(f"Job {job.pk} needs these rows: wait for it or cancel it first.", code="in_use")
+
+
+def drop_rows(dataset: Dataset) -> None:
+    """Delete the rows on disk unless another data set holds the same; the row stays as lineage, and says so."""
+    same = Dataset.objects.filter(path=dataset.path).exclude(pk=dataset.pk)
+    if not same.exclude(report__has_key="rows_deleted").exists():
+        (Path(settings.MEDIA_ROOT) / dataset.path).unlink(missing_ok=True)
+    dataset.report = dataset.report | {"rows_deleted": now().isoformat()}
+    dataset.save(update_fields=["report"])
+
+
+def purge_expired(at: datetime | None = None) -> int:
+    """Delete rows that were kept for as long as may be; gives how many data sets lost theirs."""
+    old = Dataset.objects.filter(expires_at__lte=at or now()).exclude(report__has_key="rows_deleted")
+    done = 0
+    for dataset in old.select_related("lob")[:500]:
         try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError):
-            yield number, "not a JSON object"
-
-
-def _csv(text: str) -> Iterator[tuple[int, Any]]:
-    """(last line of the row, row). Raises ValidationFailed for a head line without the columns, or a broken quote."""
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        if not {"text", "label"} <= set(reader.fieldnames or ()):
-            raise ValidationFailed(
-                "The first line must name the columns `text` and `label`.", [_fault(1, "columns missing")]
-            )
-        for row in reader:
-            yield reader.line_num, dict(row)
-    except csv.Error as error:
-        line = reader.line_num + 1
-        raise ValidationFailed(f"Line {line} is not CSV: {error}.", [_fault(line, str(error))]) from None
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.lower().split())
-
-
-def _evaluation_texts(workload: str) -> set[str]:
-    """Validation rows of the shipped set: training on them would make every later figure worthless."""
-    if workload not in shipped.TEXT_SETS:
-        return set()
-    return {_normal(text) for text in shipped.load(workload, "val").texts}
-
-
-def _line(row: Row) -> bytes:
-    return json.dumps({"text": row[0], "label": row[1]}).encode() + b"\n"
-
-
-def _write(path: Path, kept: bytes) -> None:
-    """The same content is the same file; a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as out:
-        out.write(kept)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(path)
+            refuse_in_use(dataset)
+        except Conflict:
+            continue
+        drop_rows(dataset)
+        done += 1
+    return done

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,16 @@ from modelhub.models import Dataset
 from modelhub.services import datasets
 from modelhub.services.datasets import read_rows, upload
 from switchyard.audit.models import AuditEvent
-from switchyard.core.errors import BodyTooLarge, InvalidRequest, ValidationFailed
+from switchyard.core.clock import now
+from switchyard.core.errors import (
+    BodyTooLarge,
+    Conflict,
+    InvalidRequest,
+    PolicyDenied,
+    Unavailable,
+    ValidationFailed,
+)
+from switchyard.jobs.services import submit_once
 from switchyard.tenancy.querysets import scope_of
 from tests.factories import make_lob, make_organisation, make_user, make_workload
 
@@ -41,9 +51,11 @@ def faults_of(workload, content, name="rows.jsonl"):
 def test_good_rows_are_kept_by_the_hash_of_what_is_kept(workload, settings):
     dataset = send(workload, lines(ROWS))
     assert (dataset.rows, dataset.labels, dataset.report["rows"]) == (10, ["negative", "positive"], 10)
-    kept = (Path(settings.MEDIA_ROOT) / dataset.path).read_bytes()
-    assert dataset.path == f"datasets/{hashlib.sha256(kept).hexdigest()}.jsonl"
+    plain = lines(ROWS) + b"\n"
+    assert dataset.digest == hashlib.sha256(plain).hexdigest()
+    assert dataset.path == f"datasets/{workload.lob_id}/{dataset.digest}.rows"
     assert read_rows(dataset) == ROWS
+    assert b"the a was fine" not in (Path(settings.MEDIA_ROOT) / dataset.path).read_bytes(), "it lies sealed"
     assert AuditEvent.objects.get(action="dataset.uploaded").lob == "customer-service"
 
 
@@ -110,7 +122,9 @@ def test_too_much_is_refused_before_it_is_read(workload, monkeypatch):
 def test_rows_changed_on_disk_are_not_trained_on(workload, settings):
     dataset = send(workload, lines(ROWS))
     path = Path(settings.MEDIA_ROOT) / dataset.path
-    path.write_bytes(path.read_bytes().replace(b"positive", b"negative"))
+    kept = bytearray(path.read_bytes())
+    kept[-20] ^= 1
+    path.write_bytes(kept)
     with pytest.raises(ValidationFailed, match="were changed"):
         read_rows(dataset)
     path.unlink()
@@ -141,3 +155,117 @@ def test_the_neighbour_does_not_see_the_rows(workload):
     alice = make_user("alice", organisation, "admin")
     seen = [list(Dataset.objects.for_tenant(scope_of(user))) for user in (alice, bob, eve)]
     assert seen == [[dataset], [], []]
+
+
+def chat(*messages):
+    return json.dumps({"messages": [{"role": role, "content": content} for role, content in messages]})
+
+
+def chats(rows, system=True):
+    head = [("system", "Say how it is.")] if system else []
+    return "\n".join(chat(*head, ("user", text), ("assistant", label)) for text, label in rows).encode()
+
+
+def test_conversations_are_texts_with_labels_for_a_classifier(workload):
+    dataset = send(workload, chats(ROWS))
+    assert (dataset.format, dataset.labels) == ("labelled", ["negative", "positive"])
+    assert read_rows(dataset) == ROWS
+
+
+def test_conversations_stay_conversations_for_a_chat(workload):
+    talk = make_workload(workload.lob, "talk", task="chat")
+    rows = [*ROWS, (ROWS[0][0], "another good answer"), ROWS[0]]
+    dataset = send(talk, chats(rows))
+    assert (dataset.format, dataset.rows, dataset.report["duplicate_lines"]) == ("chat", 11, [12])
+    first = datasets.read_chats(dataset)[0]
+    assert [message["role"] for message in first] == ["system", "user", "assistant"]
+    assert datasets.read_chats(send(workload, lines(ROWS)))[0][1] == {
+        "role": "assistant",
+        "content": "negative",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"messages": []}', "list of 2 to 200"), (chat(("user", "a"), ("user", "b")), "must be the assistant's"),
+        (chat(("robot", "a"), ("assistant", "b")), "role"), (chat(("user", " "), ("assistant", "b")), r"messages\[0\].content"),
+        (chat(("system", "a"), ("assistant", "b")), "no message of the user"),
+        (chat(("user", "a"), ("assistant", "b" * 201)), "longer than 200"),
+        ('{"text": "a", "label": "b"}', "the rows before are conversations"),
+    ],
+)  # fmt: skip
+def test_conversations_that_are_wrong_say_how(workload, line, words):
+    with pytest.raises(ValidationFailed, match=words) as refused:
+        send(workload, chats(ROWS) + b"\n" + line.encode())
+    assert refused.value.errors[0]["line"] == 11
+
+
+def test_a_file_of_another_encoding_or_shape_says_what_was_expected(workload):
+    for content, words in (
+        (lines(ROWS).decode().encode("utf-16"), "UTF-16"), (json.dumps([{"text": "a"}]).encode(), "one JSON list"),
+        (b'{"text": "' + b"x" * (3 << 20), "longer than 2 MiB"),
+    ):  # fmt: skip
+        with pytest.raises(ValidationFailed, match=words):
+            send(workload, content)
+
+
+def test_what_identifies_people_raises_the_class_and_is_located(workload):
+    rows = [*ROWS, ("mail me at jo@example.com", "positive"), ("my card 4111 1111 1111 1111", "negative")]
+    dataset = send(workload, lines(rows))
+    assert (dataset.sensitivity, dataset.report["sensitivity"]) == ("confidential", "confidential")
+    assert dataset.report["sensitive"] == {"card": [12], "email": [11]}
+    assert sorted(group for group, _ in dataset.report["groups"]) == [[], ["card"], ["email"]]
+
+
+def test_restricted_rows_are_kept_nowhere(workload, settings, tmp_path):
+    secret = ("-----BEGIN RSA PRIVATE KEY----- abc", "positive")
+    with pytest.raises(PolicyDenied, match="private key in line 11"):
+        send(workload, lines([*ROWS, secret]))
+    with pytest.raises(PolicyDenied, match="never kept"):
+        send(make_workload(workload.lob, "notes", sensitivity="restricted"), lines(ROWS))
+    with pytest.raises(PolicyDenied):
+        upload(workload=workload, name="a", content=lines(ROWS), user=None, declared="restricted")
+    assert not Dataset.objects.exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_full_disk_refuses_the_file_and_leaves_nothing(workload, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("switchyard.core.sealed_files.os.fsync", full)
+    with pytest.raises(Unavailable, match="No space left"):
+        send(workload, lines(ROWS))
+    assert not Dataset.objects.exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_rows_are_deleted_with_their_last_data_set_and_after_thirty_days(workload, settings):
+    first, second = send(workload, lines(ROWS)), send(workload, lines(ROWS))
+    path = Path(settings.MEDIA_ROOT) / first.path
+    datasets.delete(first, None)
+    assert path.exists() and read_rows(second) == ROWS
+    assert datasets.purge_expired() == 0
+    assert datasets.purge_expired(now() + timedelta(days=31)) == 1
+    second.refresh_from_db()
+    assert not path.exists() and "rows_deleted" in second.report
+    with pytest.raises(ValidationFailed, match="gone"):
+        read_rows(second)
+
+
+def test_rows_that_a_live_job_needs_are_not_deleted(workload):
+    dataset = send(workload, lines(ROWS))
+    job = submit_once(
+        kind="fine_tune", organisation=workload.organisation, lob=workload.lob, params={"dataset": dataset.pk}
+    )
+    with pytest.raises(Conflict, match=job.pk):
+        datasets.delete(dataset, None)
+    assert datasets.purge_expired(now() + timedelta(days=31)) == 0
+
+
+def test_a_big_file_is_read_in_pieces(workload):
+    content = lines([(f"row number {i}", "ab"[i % 2]) for i in range(40_000)])
+    pieces = (content[i : i + 70_001] for i in range(0, len(content), 70_001))
+    dataset = send(workload, pieces)
+    assert dataset.rows == 40_000 and read_rows(dataset)[-1] == ("row number 39999", "b")
