@@ -12,6 +12,8 @@ from django.db.models import F
 
 from modelhub.models import Deployment, ModelVersion
 from modelhub.services.activation import collect
+from modelhub.services.after_jobs import follow
+from modelhub.services.canary import watch_all
 from modelhub.services.devices import tune_if_due
 from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
@@ -24,6 +26,7 @@ RECIPES = {
     "bias_audit": "modelhub.recipes.audit_bias",
     "verify_books": "costs.books.checking",
     "migration": "modelhub.recipes.migrate",
+    "gates": "modelhub.recipes.gates",
 }
 
 
@@ -37,7 +40,15 @@ def run_job(job_id: str) -> None:
     """Run a job that waits; a message too many, or of a job that is gone, does nothing."""
     job = Job.objects.filter(pk=job_id).first()
     if job is not None and job.kind in RECIPES:
-        runner.run(job_id, lambda context: recipe_of(job.kind)(context), settle)
+        ended = runner.run(job_id, lambda context: recipe_of(job.kind)(context), settle)
+        if ended is not None and ended.state in FINAL:
+            follow(ended)
+
+
+@shared_task(name="modelhub.watch_canaries")
+def watch_canaries() -> dict[str, int]:
+    """One look at every version on trial: back, live, or on."""
+    return watch_all()
 
 
 @shared_task(name="modelhub.reap")

@@ -20,9 +20,10 @@ def ask_all(
     everything = Answers()
     for start in range(0, len(inputs), BATCH):
         context.check()
-        answers = _ask(context, source, inputs[start : start + BATCH])
+        answers = ask(context, source, inputs[start : start + BATCH])
         everything.items += answers.items
         everything.single_ms += answers.single_ms
+        everything.calls += answers.calls
         if until is not None:
             done = min(1.0, (start + BATCH) / len(inputs))
             words = f"{source.name}: {len(everything.items)} of {len(inputs)} rows"
@@ -35,11 +36,11 @@ def time_singles(context: Context, source: Source, inputs: list[Any]) -> float |
     times: list[float] = []
     for item in inputs[:TIMED_ROWS]:
         context.check()
-        times += _ask(context, source, [item]).single_ms
+        times += ask(context, source, [item]).single_ms
     return float(np.median(times)) if times else None
 
 
-def _ask(context: Context, source: Source, inputs: list[Any]) -> Answers:
+def ask(context: Context, source: Source, inputs: list[Any]) -> Answers:
     """Ask, and pay for it whether the answer was of use or not. Raises UpstreamFailure."""
     try:
         answers = source.ask(inputs)

@@ -132,6 +132,42 @@ def measure(workload: str, task: str, rows: Rows, truth: Rows, inputs: Rows = ()
     return labels(rows, truth) if task == "classification" else MEASURES[workload](rows, truth, inputs)
 
 
+def paired(
+    workload: str, task: str, new: Rows, old: Rows, truth: Rows, inputs: Rows = ()
+) -> dict[str, float] | None:
+    """New less old by the workload's own measure on the same rows, above zero is better; None where that is plain accuracy.
+
+    The bootstrap draws rows for both at once (C-MAPSS: engines).
+    """
+    if task == "classification" or workload not in MEASURES:
+        return None
+    truths = np.array([float(t) if workload != "plate-fault" else 0.0 for t in truth])
+    groups = None
+    if workload == "plate-fault":
+        wanted = np.array([str(t) for t in truth])
+        a, b = (np.array([str(r["prediction"]) for r in rows]) for rows in (new, old))
+
+        def difference(i: np.ndarray) -> float:
+            return metrics.macro_f1(wanted[i], a[i]) - metrics.macro_f1(wanted[i], b[i])
+    elif workload == "equipment-fault":
+        a, b = (np.array([float(r["probability"]) for r in rows]) for rows in (new, old))
+
+        def difference(i: np.ndarray) -> float:
+            return metrics.average_precision(truths[i], a[i]) - metrics.average_precision(truths[i], b[i])
+    else:
+        figure, cap = (metrics.rmse, tabular_sets.LIFE_CAP) if workload == "remaining-life" else (metrics.mape, np.inf)
+        a, b = (np.minimum([float(r["prediction"]) for r in rows], cap) for rows in (new, old))
+        truths = np.minimum(truths, cap)
+        engines = np.array(tabular_sets.engine_of_samples(_engines())) if workload == "remaining-life" else None
+        groups = engines if engines is not None and len(engines) == len(truths) else None
+
+        def difference(i: np.ndarray) -> float:
+            return figure(truths[i], b[i]) - figure(truths[i], a[i])
+
+    found = metrics.bootstrap(difference, len(truths), groups)
+    return {name: float(found[name]) for name in ("value", "low", "high")}
+
+
 def code(passed: np.ndarray, outcomes: dict[str, str]) -> Measured:
     """HumanEval's pass@1 over the problems tried. Shapes: passed (N,) bool."""
     rate = wilson(int(passed.sum()), len(passed)).as_dict()

@@ -19,7 +19,10 @@ from switchyard.core.errors import Conflict
 from switchyard.jobs.models import Job, JobEvent
 
 # Nanoseconds a row, measured on two CPU cores with the shipped models; only until jobs of the kind have run here.
-USUAL_NS_PER_ROW = {"fine_tune": 25_000_000, "evaluation": 10_000_000, "bias_audit": 30_000_000}
+USUAL_NS_PER_ROW = {
+    "fine_tune": 25_000_000, "evaluation": 10_000_000, "bias_audit": 30_000_000, "gates": 10_000_000,
+    "experiment": 10_000_000, "tabular": 5_000_000, "label_queue": 10_000_000,
+}
 REMEMBERED_JOBS = 5
 
 

@@ -5,10 +5,10 @@ import pytest
 from modelhub import artifacts
 from modelhub.models import Evaluation, ModelVersion
 from modelhub.selectors.quality import latest_quality
-from modelhub.services.promotion import gate, promote, reject
+from modelhub.services.promotion import gate, promote, reject, rollback
 from modelhub.services.retirement import retire_version
 from switchyard.audit.models import AuditEvent
-from switchyard.core.errors import Conflict
+from switchyard.core.errors import Conflict, NotFound
 from switchyard.tenancy.models import ConfigVersion
 from switchyard.tenancy.querysets import scope_of
 from tests.factories import (
@@ -19,6 +19,7 @@ from tests.factories import (
     make_version,
     make_workload,
 )
+from tests.modelhub.services.verdicts import make_report
 
 pytestmark = pytest.mark.django_db
 BETTER = {
@@ -27,7 +28,6 @@ BETTER = {
     "after": {"value": 0.90, "low": 0.85, "high": 0.94, "n": 200, "macro_f1": 0.89},
     "paired_difference": {"value": 0.10, "low": 0.05, "high": 0.15},
 }
-WORSE = BETTER | {"paired_difference": {"value": -0.10, "low": -0.15, "high": -0.05}}
 
 
 @pytest.fixture
@@ -37,11 +37,13 @@ def live():
     return make_version(private, make_workload(lob))
 
 
-def candidate_of(live, metrics=None, **kwargs):
-    return make_version(
-        live.deployment, live.workload, "candidate", version="ft-ab12cd34", metrics=metrics or BETTER,
+def candidate_of(live, verdicts=(), **kwargs):
+    version = make_version(
+        live.deployment, live.workload, "candidate", version="ft-ab12cd34", metrics=BETTER,
         upstream_model="txt-base/support-sentiment@ft-ab12cd34", **kwargs,
     )  # fmt: skip
+    make_report(version, **dict(verdicts))
+    return version
 
 
 def config():
@@ -80,24 +82,71 @@ def test_what_a_candidate_reaches_says_nothing_of_what_answers_now(live):
     assert latest_quality(organisation)[key] == (0.8, 100)
 
 
-def test_a_version_that_is_surely_worse_needs_a_reason(live):
-    candidate = candidate_of(live, WORSE)
-    assert "worse" in gate(candidate)
+def test_a_gate_that_failed_needs_a_reason_and_who_and_why_are_kept(live):
+    candidate = candidate_of(live, {"accuracy": "fail"})
+    emil = make_user("emil", live.workload.organisation, "model_engineer")
+    assert gate(candidate) == "accuracy: accuracy as a test says."
     with pytest.raises(Conflict) as refused:
-        promote(version=candidate, user=None)
+        promote(version=candidate, user=emil)
     assert refused.value.code == "gate_failed"
+    assert [row["gate"] for row in refused.value.extra["gates"]] == ["accuracy"]
     assert ModelVersion.objects.get(stage="live") == live
-    promote(version=candidate, user=None, force_reason="the new labels matter more")
-    assert (
-        AuditEvent.objects.get(action="model.promoted").detail["force_reason"] == "the new labels matter more"
-    )
+    promote(version=candidate, user=emil, force_reason="the new labels matter more")
+    event = AuditEvent.objects.get(action="model.promoted")
+    assert event.actor == "emil" and event.detail["gates"] == {"accuracy": "fail"}
+    assert event.detail["force_reason"] == "the new labels matter more"
     assert Evaluation.objects.get().verdict == "fail"
 
 
-def test_one_that_may_be_a_little_worse_is_not_held_up(live):
-    undecided = BETTER | {"paired_difference": {"value": -0.01, "low": -0.04, "high": 0.02}}
-    promote(version=candidate_of(live, undecided), user=None)
-    assert ModelVersion.objects.get(stage="live").version == "ft-ab12cd34"
+@pytest.mark.parametrize("verdict", ["not_enough_data", "not_run"])
+def test_what_is_not_known_to_hold_does_not_hold(live, verdict):
+    with pytest.raises(Conflict, match="cost as a test says"):
+        promote(version=candidate_of(live, {"cost": verdict}), user=None)
+
+
+def test_harm_to_a_group_is_not_an_engineers_to_accept(live):
+    candidate, organisation = candidate_of(live, {"bias": "fail"}), live.workload.organisation
+    emil = make_user("emil", organisation, "model_engineer")
+    with pytest.raises(Conflict) as refused:
+        promote(version=candidate, user=emil, force_reason="it is cheaper")
+    assert refused.value.code == "may_not_override"
+    elsewhere = make_lob(organisation, "legal")
+    other_risk = make_user("rita", organisation, "risk", (elsewhere,))
+    with pytest.raises(Conflict):
+        promote(version=candidate, user=other_risk, force_reason="not my line of business")
+    rolf = make_user("rolf", organisation, "risk", (live.workload.lob,))
+    assert (
+        promote(version=candidate, user=rolf, force_reason="a known false alarm of the audit").stage == "live"
+    )
+
+
+def test_gates_that_were_not_run_or_no_longer_speak_of_this_version_hold_it_up(live):
+    candidate = make_version(live.deployment, live.workload, "candidate", version="ft-1", digest="a" * 64)
+    assert "not been run" in gate(candidate)
+    make_report(candidate)
+    assert gate(candidate) == ""
+    ModelVersion.objects.filter(pk=candidate.pk).update(digest="b" * 64)
+    candidate.refresh_from_db()
+    assert "files changed" in gate(candidate)
+    make_report(candidate)
+    promote(version=candidate_of(live), user=None)  # another one goes live meanwhile
+    assert "Another version is live" in gate(candidate)
+
+
+def test_one_click_goes_back_to_what_was_live_before(live):
+    with pytest.raises(NotFound):
+        rollback(version=live, user=None)
+    candidate = candidate_of(live)
+    with pytest.raises(Conflict):
+        rollback(version=candidate, user=None)
+    promote(version=candidate, user=None)
+    alice = make_user("alice", live.workload.organisation, "admin")
+    before = config()
+    assert rollback(version=candidate, user=alice, reason="callers complain") == live
+    event = AuditEvent.objects.get(action="model.rolled_back")
+    assert (event.actor, event.detail["replaced"]) == ("alice", ["ft-ab12cd34"])
+    assert event.detail["force_reason"] == "callers complain"
+    assert config() > before
 
 
 def test_promoting_the_old_version_again_rolls_back(live):
