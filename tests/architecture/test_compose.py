@@ -22,10 +22,19 @@ def words(service: dict) -> list[str]:
 
 def test_every_process_of_the_product_has_a_service():
     assert set(SERVICES) >= {
-        "web", "ledger", "worker", "trainer", "beat", "private-models", "external-models", "redis", "postgres",
+        "web", "pages", "ledger", "worker", "trainer", "beat", "private-models", "external-models", "redis", "postgres",
     }  # fmt: skip
     assert SERVICES["trainer"]["profiles"] == ["gpu"]
     assert SERVICES["redis"]["image"].startswith("valkey/")
+
+
+def test_web_finds_the_pages_where_they_listen_and_nobody_else_does():
+    from urllib.parse import urlsplit
+
+    address = urlsplit(SERVICES["web"]["environment"]["SWITCHYARD_PAGES_URL"])
+    command = SERVICES["pages"]["command"]
+    assert address.hostname == "pages" and command[command.index("--port") + 1] == str(address.port)
+    assert "ports" not in SERVICES["pages"]
 
 
 @pytest.mark.parametrize("name", OWN)

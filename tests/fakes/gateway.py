@@ -92,9 +92,10 @@ class RunningGateway:
         self, company: Company, private: FakeUpstream, external: FakeUpstream, valkey: ValkeyServer
     ) -> None:
         from switchyard.gateway.front import GatewayFront
+        from switchyard.gateway.pages import PagesHere
 
         self.company, self.private, self.external, self.valkey = company, private, external, valkey
-        self.front = GatewayFront(_not_django)
+        self.front = GatewayFront(PagesHere(_not_django))
         self.url = ""
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None

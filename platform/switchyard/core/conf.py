@@ -32,6 +32,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "BATCH_MAX_ITEMS": 2048,
     # Web processes: local limits without Valkey are divided by it.
     "PROCESSES": int(os.environ.get("PROCESSES", "1")),
+    # Where pages, admin and REST are answered: unix:///path or http://host:port; empty: in the web process itself.
+    "PAGES_URL": os.environ.get("SWITCHYARD_PAGES_URL", ""),
     # Admission.
     "RESERVATION_LEASE_S": 180,
     # Guard: how long a verdict may take before the guard counts as unavailable.

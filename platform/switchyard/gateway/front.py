@@ -1,4 +1,4 @@
-"""The plain ASGI front: /v1/*, health and metrics are answered here, everything else goes on to Django."""
+"""The plain ASGI front: /v1/*, health and metrics are answered here, everything else goes on to the pages."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from switchyard.gateway.bodies import ClientGone, decode, read_body
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
 from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
+from switchyard.gateway.pages import Pages
 from switchyard.gateway.replies import Send, encode_headers, run_headers, send_error, send_json
 from switchyard.gateway.snapshot import SnapshotKeeper
 
@@ -46,10 +47,10 @@ class ShuttingDown(Unavailable):
 
 
 class GatewayFront:
-    """One per process. Starts with the lifespan: snapshot, connections, admission; `django` gets the rest."""
+    """One per process. Starts with the lifespan: snapshot, connections, admission; `pages` gets the rest."""
 
-    def __init__(self, django: Callable[..., Awaitable[None]]) -> None:
-        self.django = django
+    def __init__(self, pages: Pages) -> None:
+        self.pages = pages
         self.keeper = SnapshotKeeper()
         self.office: Office | None = None
         self.ring = KeyRing()
@@ -66,7 +67,7 @@ class GatewayFront:
         elif scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
             await self._health(path, send)
         elif scope["type"] == "http":
-            await self.django(scope, receive, send)
+            await self.pages(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
@@ -89,6 +90,7 @@ class GatewayFront:
         self.keeper.start()
         self.office = Office()
         await self.office.open()
+        await self.pages.open()
         self._drained = asyncio.get_running_loop().create_future()
         self._watch_for_sigterm()
         gc.collect()
@@ -125,6 +127,7 @@ class GatewayFront:
         self.keeper.stop()
         if self.office is not None:
             await self.office.close()
+        await self.pages.close()
 
     async def _health(self, path: str, send: Send) -> None:
         if path == "/healthz":
@@ -132,6 +135,7 @@ class GatewayFront:
         elif path == "/metrics":
             metrics.SNAPSHOT.set(self.keeper.world.version)
             metrics.STALE.set(self.keeper.stale_s)
+            metrics.PAGES_UP.set(await self.pages.state() != "away")
             metrics.SPOOLED.set(len(self.office.spool) if self.office else 0)
             headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -144,7 +148,8 @@ class GatewayFront:
                 "snapshot_version": self.keeper.world.version,
                 "stale_s": round(self.keeper.stale_s, 1),
             }
-            await send_json(send, 200 if ready else 503, body | {"draining": self.draining})
+            body |= {"draining": self.draining, "pages": await self.pages.state()}
+            await send_json(send, 200 if ready else 503, body)
 
     # ------------------------------------------------------------------ /v1
     async def _v1(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:

@@ -26,6 +26,13 @@ STALE = Gauge(
 )
 SPOOLED = Gauge("switchyard_spool_events", "Events that wait for the stream.", registry=REGISTRY)
 STREAMS = Gauge("switchyard_requests_in_flight", "Requests being answered.", registry=REGISTRY)
+# Pages, admin and REST as they leave this front, whichever process answers them.
+PAGES = Counter("switchyard_pages", "Answers that are not of /v1, by class of status.", ["status"], registry=REGISTRY)
+PAGES_WAIT = Histogram(
+    "switchyard_pages_seconds", "Until such an answer began.", registry=REGISTRY,
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)  # fmt: skip
+PAGES_UP = Gauge("switchyard_pages_up", "1 while the pages can be reached.", registry=REGISTRY)
 
 
 @lru_cache(maxsize=4096)
@@ -47,6 +54,11 @@ def observe(run: Run) -> None:
     OVERHEAD.observe(run.overhead_ms / 1000)
     if run.guard is not None and run.guard.report.verdict != "pass":
         GUARD.labels(lob, run.guard.report.verdict, run.guard.report.mode).inc()
+
+
+def observe_pages(status: int, seconds: float) -> None:
+    PAGES.labels(f"{status // 100}xx").inc()
+    PAGES_WAIT.observe(seconds)
 
 
 def render() -> bytes:

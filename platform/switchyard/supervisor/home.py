@@ -87,19 +87,19 @@ class Home:
         handle.flush()
         return handle
 
-    def socket_path(self) -> Path:
-        """Where Valkey's unix socket goes: in the home, or in a short private folder when that path is too long."""
-        path = self.run / "valkey.sock"
+    def socket_path(self, name: str = "valkey.sock") -> Path:
+        """Where a unix socket goes: in the home, or in a short private folder when that path is too long."""
+        path = self.run / name
         if len(os.fsencode(path)) <= SOCKET_PATH_MAX_BYTES:
             return path
-        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         base = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"
-        folder = Path(base) / f"switchyard-{os.getuid()}-{name}"
+        folder = Path(base) / f"switchyard-{os.getuid()}-{digest}"
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if status.st_uid != os.getuid() or folder.is_symlink() or status.st_mode & 0o077:
             raise StartRefused(f"{folder} belongs to somebody else or is open to others; remove it.")
-        return folder / "valkey.sock"
+        return folder / name
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from switchyard.supervisor.ports import HOST
 # Stopping goes from the callers to what they lean on: the ledger still hears what the web said last.
 CALLERS, LEDGER, MODELS, STORE = range(4)
 DRAIN_S = 4
+PAGES_URL = "SWITCHYARD_PAGES_URL"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Places:
     private_key: str
     external_key: str
     processes: int = 1
+    pages_url: str = ""  # where web finds the pages; empty: in itself
+    pages_socket: Path | None = None  # of the pages process that we run; none: it isn't ours
 
     @property
     def url(self) -> str:
@@ -47,6 +50,15 @@ def read_processes() -> int:
     if not raw.isdigit() or not 1 <= int(raw) <= 64:
         raise StartRefused(f"PROCESSES={raw!r} is no number of web processes in 1..64.")
     return int(raw)
+
+
+def place_of_pages(home: Home) -> tuple[str, Path | None]:
+    """(address of the pages, socket of a process of ours): SWITCHYARD_PAGES_URL when it is set, even if empty."""
+    told = os.environ.get(PAGES_URL)
+    if told is not None:
+        return told, None
+    path = home.socket_path("pages.sock")
+    return f"unix://{path}", path
 
 
 def environment(places: Places) -> dict[str, str]:
@@ -116,10 +128,28 @@ def bootstrap(places: Places, *, empty: bool) -> Spec:
     return Spec("bootstrap", manage(*words), environment(places) | keys, restart=False)
 
 
+def pages(places: Places) -> list[Spec]:
+    """The pages process, when it is ours to run."""
+    if places.pages_socket is None:
+        return []
+    words = ("serve_pages", "--socket", str(places.pages_socket), "--drain", str(DRAIN_S))
+    return [
+        Spec(
+            "pages", manage(*words), environment(places), phase=CALLERS, grace_s=DRAIN_S + 0.5,
+            ready_url=f"unix://{places.pages_socket}",
+        )
+    ]  # fmt: skip
+
+
+def believed_proxies() -> tuple[str, ...]:
+    """Whose X-Forwarded-* the web server takes for true: nobody's, unless FORWARDED_ALLOW_IPS names proxies."""
+    return () if os.environ.get("FORWARDED_ALLOW_IPS") else ("--no-proxy-headers",)
+
+
 def servers(places: Places) -> list[Spec]:
-    """Web, ledger, workers and beat, once the tables are there."""
+    """Web, pages, ledger, workers and beat, once the tables are there."""
     env = environment(places)
-    web_env = dict(env)
+    web_env = env | {PAGES_URL: places.pages_url}
     if places.processes > 1:
         web_env["PROMETHEUS_MULTIPROC_DIR"] = str(places.home.run / "prometheus")
     celery = (sys.executable, "-m", "celery", "-A", "switchyard")
@@ -132,10 +162,11 @@ def servers(places: Places) -> list[Spec]:
                 sys.executable, "-m", "uvicorn", "switchyard.asgi:application",
                 "--host", HOST, "--port", str(places.port), "--workers", str(places.processes),
                 "--loop", "uvloop", "--http", "httptools", "--lifespan", "auto", "--no-access-log",
-                "--no-server-header", "--timeout-graceful-shutdown", str(DRAIN_S),
+                "--no-server-header", "--timeout-graceful-shutdown", str(DRAIN_S), *believed_proxies(),
             ),
             web_env, phase=CALLERS, grace_s=DRAIN_S + 0.5, ready_url=f"{places.url}/readyz",
         ),
+        *pages(places),
         Spec("ledger", manage("consume_usage"), env, phase=LEDGER, grace_s=2.0),
         Spec(
             "worker",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 
 
 def status_of(url: str, timeout_s: float = 2.0) -> int:
-    """The HTTP status of a GET, 0 when nobody answers."""
+    """The HTTP status of a GET, 0 when nobody answers. unix:///path asks the server at that socket for /healthz."""
     return _call("GET", url, None, {}, timeout_s)[0]
 
 
@@ -23,15 +24,29 @@ def _call(
     method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float
 ) -> tuple[int, str]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    path = parts.path or "/"
+    connection = http.client.HTTPConnection(parts.hostname or "localhost", parts.port, timeout=timeout_s)
     try:
-        connection.request(method, parts.path or "/", body=body, headers=headers)
+        if parts.scheme == "unix":
+            connection.sock, path = _connected(path, timeout_s), "/healthz"
+        connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
         return response.status, response.read(1 << 20).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         return 0, str(error) or type(error).__name__
     finally:
         connection.close()
+
+
+def _connected(path: str, timeout_s: float) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    found.settimeout(timeout_s)
+    try:
+        found.connect(path)
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 def first_answers(url: str, examples: list[dict[str, Any]], keys: dict[str, str]) -> list[str]:

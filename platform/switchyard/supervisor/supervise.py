@@ -115,7 +115,7 @@ class Supervisor:
         url = os.environ.get("REDIS_URL") or f"unix://{self.home.socket_path()}"
         return plan.Places(
             self.home, self.port, private, external, url,
-            upstream_keys["private"], upstream_keys["external"], plan.read_processes(),
+            upstream_keys["private"], upstream_keys["external"], plan.read_processes(), *plan.place_of_pages(self.home),
         )  # fmt: skip
 
     def _start_store(self, places: plan.Places) -> None:
