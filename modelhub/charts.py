@@ -34,3 +34,17 @@ def heat_map(
         "yaxis": {"type": "category", "autorange": "reversed", "automargin": True},
     }  # fmt: skip
     return {"data": [trace], "layout": layout}
+
+
+def bars(names: Sequence[str], values: Sequence[float], *, unit: str) -> dict[str, Any]:
+    """Lying bars, the first on top."""
+    trace: dict[str, Any] = {
+        "type": "bar", "orientation": "h", "x": list(values), "y": list(names), "marker": {"color": MUCH},
+        "hovertemplate": "%{y}<br>%{x:.3~g} " + unit + "<extra></extra>",
+    }  # fmt: skip
+    layout = {
+        "height": max(170, 70 + 26 * len(names)), "margin": {"l": 130, "r": 20, "t": 8, "b": 44}, "showlegend": False,
+        "bargap": 0.4, "xaxis": {"title": {"text": unit}, "rangemode": "tozero"},
+        "yaxis": {"type": "category", "autorange": "reversed", "automargin": True},
+    }  # fmt: skip
+    return {"data": [trace], "layout": layout}

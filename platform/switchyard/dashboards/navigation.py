@@ -55,6 +55,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     (_("Trust"), (
         (_("Alerts"), "alerts", "bell"),
         (_("Audit log"), "audit", "lock"),
+        (_("Claims and gates"), "claims", "target"),
     )),
 )  # fmt: skip
 

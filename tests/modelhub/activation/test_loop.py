@@ -162,7 +162,7 @@ def specialised(ground: Ground) -> Ground:
 def test_the_loop_learns_what_was_weak_and_goes_on_where_it_was_cut(ground, tmp_path, monkeypatch):
     ground = specialised(ground)
     config = LoopConfig(
-        seeds=(1, 2), extra=32, steps=16, batch=16, width=16, blocks=1, rate=5e-3, head_rate=5e-2
+        seeds=(1, 2), extra=32, steps=8, batch=16, width=16, blocks=1, rate=5e-3, head_rate=5e-2
     )
     report = loop.close_loop(ground, config, tmp_path)
     assert json.loads(json.dumps(report))["changes"] == report["changes"]
