@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from costs.sheets.dated import create_price, opening
 from costs.sheets.in_force import prices_in_force
+from modelhub.api.promotion import PromotionActions
 from modelhub.api.serializers import (
     AuditSerializer,
     DatasetSerializer,
@@ -134,7 +135,7 @@ class Sheets:
         return self._found.get(deployment)
 
 
-class VersionViewSet(ReadViewSet):
+class VersionViewSet(PromotionActions, ReadViewSet):
     """Versions of what answers a workload; `promote` makes one live without a restart."""
 
     queryset = ModelVersion.objects.select_related("deployment", "workload__lob")
@@ -152,7 +153,7 @@ class VersionViewSet(ReadViewSet):
     @extend_schema(request=ReasonSerializer)
     @action(detail=True, methods=["post"])
     def promote(self, request: Any, pk: str = "") -> Response:
-        """{"reason"?}: needed when the version is surely worse than the live one."""
+        """{"reason"?}: needed when a gate doesn't hold."""
         version = promotion.promote(version=self.get_object(), user=request.user, force_reason=self._reason())
         return Response(self.get_serializer(version).data)
 

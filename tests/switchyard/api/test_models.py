@@ -13,6 +13,7 @@ from modelhub.models import Dataset
 from switchyard.jobs.models import Job
 from switchyard.jobs.services import submit_once
 from tests import factories
+from tests.modelhub.services.verdicts import make_report
 from tests.switchyard.api.company import Company
 
 ROWS = "".join(
@@ -190,8 +191,8 @@ def test_a_version_is_promoted_and_a_worse_one_only_with_a_reason(lab: Company):
 
     deployment, workload = Deployment.objects.get(name="home-a"), Workload.objects.get(name="triage")
     live = factories.make_version(deployment, workload)
-    worse = {"paired_difference": {"value": -0.2, "low": -0.3, "high": -0.1}}
-    candidate = factories.make_version(deployment, workload, "candidate", version="ft-1", metrics=worse)
+    candidate = factories.make_version(deployment, workload, "candidate", version="ft-1")
+    make_report(candidate, accuracy="fail")
     path = f"models/{candidate.pk}/promote"
     assert lab.alice.post(path, {}, expect=409)["code"] == "gate_failed"
     for wrong in ([], {"reason": ["x"]}, {"colour": 1}):
