@@ -30,6 +30,7 @@ from switchyard.dashboards.views import (
     spend_requests,
     statements,
     trials,
+    versions,
 )
 
 app_name = "dashboards"
@@ -77,7 +78,8 @@ urlpatterns = [
     path("experts/", experts.experts, name="experts"),
     path("devices/", devices.devices, name="devices"),
     path("claims/", claims.claims, name="claims"),
-    path("models/versions/<int:version_id>/<slug:action>/", models.version_action, name="version-action"),
+    path("models/versions/<int:version_id>/", versions.version, name="version"),
+    path("models/versions/<int:version_id>/<slug:action>/", versions.version_action, name="version-action"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/start/<slug:kind>/", jobs.start_job, name="job-start"),
     path("jobs/<str:job_id>/", jobs.job, name="job"),

@@ -98,6 +98,7 @@ def get(mapping: Any, key: Any) -> Any:
 TONES = {
     "pass": "good", "live": "good", "succeeded": "good", "ok": "good", "confirmed": "bad", "fail": "bad", "failed": "bad",
     "error": "bad", "quarantined": "bad", "withhold": "bad", "not_enough_data": "warn", "paused": "warn", "open": "warn",
+    "not_run": "warn", "rolled_back": "bad", "promoted": "good",
     "canary": "warn", "observe": "warn", "cancelled": "plain", "superseded": "plain", "retired": "plain", "draft": "plain",
     "running": "info", "queued": "info", "validated": "info", "candidate": "info", "private": "private",
     "external": "external", "restricted": "bad", "confidential": "warn",
@@ -107,7 +108,7 @@ TONES = {
 @register.filter
 def badge(value: str) -> SafeString:
     """A word of CONTRACTS in its colour; the word itself carries the meaning."""
-    words = {"not_enough_data": _("not enough data"), "pass": _("pass"), "fail": _("fail")}
+    words = {"not_enough_data": _("not enough data"), "not_run": _("not run"), "pass": _("pass"), "fail": _("fail")}
     return format_html(
         '<span class="badge {}">{}</span>', TONES.get(value, "plain"), words.get(value, value) or DASH
     )

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect
-from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
 
 from modelhub import artifacts
 from modelhub.models import BiasAudit, Deployment, Evaluation, ModelVersion
 from modelhub.services import promotion
-from switchyard.core.errors import SwitchyardError
-from switchyard.dashboards.pages import PageRequest, page, require_role, show
+from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.selectors import latest_evaluations, workloads
 
 ENGINEERS = ("model_engineer",)
@@ -42,7 +37,7 @@ def models(request: PageRequest) -> HttpResponse:
                 (
                     v,
                     _measured(v, evaluations.get((v.workload_id, v.deployment_id, v.version))),
-                    promotion.gate(v),
+                    promotion.gate(v) if v.stage in ("candidate", "canary") else "",
                 )
                 for v in rows
             ],
@@ -76,25 +71,3 @@ def _cards(model_ids: set[str], mine: set[str]) -> list[dict[str, Any]]:
             measured["beside"] = beside.get("value")
         cards.append(manifest | {"measured": metrics})
     return cards
-
-
-@require_POST
-@page
-def version_action(request: PageRequest, version_id: int, action: str) -> HttpResponse:
-    """promote | reject. A gate that fails asks for a reason."""
-    scope = require_role(request, *ENGINEERS)
-    version = get_object_or_404(ModelVersion.objects.for_tenant(scope), pk=version_id)
-    reason = request.POST.get("reason", "").strip()[:300]
-    try:
-        if action == "promote":
-            done = promotion.promote(version=version, user=request.user, force_reason=reason)  # type: ignore[arg-type]
-            text = _("%(version)s is live: the next request is answered by it.")
-        else:
-            done = promotion.reject(version=version, user=request.user, reason=reason)  # type: ignore[arg-type]
-            text = _("%(version)s will not go live.")
-    except SwitchyardError as error:
-        messages.error(request, error.message)
-    else:
-        messages.success(request, text % {"version": f"{done.workload.name}@{done.version}"})
-    back = request.POST.get("back", "")
-    return redirect(back if back.startswith("/jobs/") else "dashboards:models")
