@@ -30,8 +30,8 @@ from modelhub.serving.replies import (
     ASKED_MODEL,
     answering,
     as_base64,
+    classified,
     json_response,
-    scores_of,
     usage_of_items,
 )
 from modelhub.serving.sessions import Loaded, ModelPool
@@ -156,10 +156,7 @@ class ModelServer:
         with self.pool.room.holding(model.key):
             rows, elapsed = await self.work.classify(model, head, texts, deadline)
         tokens_in = sum(int(row.tokens) for row in rows)
-        data = [
-            {"index": i, "label": row.label, "scores": scores_of(row.label_names, row.scores)}
-            for i, row in enumerate(rows)
-        ]
+        data = [{"index": i} | classified(row) for i, row in enumerate(rows)]
         return self._listed(request, body["model"], data, tokens_in, elapsed)
 
     async def predict(self, request: web.Request) -> web.Response:

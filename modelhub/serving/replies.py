@@ -74,6 +74,16 @@ def scores_of(names: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
     return [{"label": names[i], "score": round(float(scores[i]), 6)} for i in order]
 
 
+def classified(row: Any) -> dict[str, Any]:
+    """One text's answer. Where the model's own operator stopped it, there is no label and no score, and it says so."""
+    told = {"blocked": True} if getattr(row, "blocked", False) else {}
+    if (risk := getattr(row, "risk", None)) is not None:
+        told["risk"] = risk
+    if told.get("blocked"):
+        return {"label": None, "scores": []} | told
+    return {"label": row.label, "scores": scores_of(row.label_names, row.scores)} | told
+
+
 def usage_of_items(tokens_in: int, tokens_out: int, accelerator_ns: int) -> dict[str, int]:
     """A label or a value counts as one token out."""
     return {

@@ -266,8 +266,11 @@ def _agree(ours: np.ndarray, theirs: np.ndarray) -> bool:
     """Within a hundredth of the largest value: rounding of a shorter float, not another answer."""
     if ours.shape != theirs.shape:
         return False
-    scale = max(1.0, float(np.abs(theirs).max(initial=0)))
-    return float(np.abs(ours - theirs).max(initial=0)) <= STRAYS * scale
+    if ours.dtype == bool or theirs.dtype == bool:
+        return bool((ours == theirs).all())
+    other = ours != theirs  # equal infinities are equal; their difference would be no number
+    scale = max(1.0, float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0)))
+    return float(np.abs(ours[other] - theirs[other]).max(initial=0)) <= STRAYS * scale
 
 
 def _memory_ran_out(error: Exception) -> bool:

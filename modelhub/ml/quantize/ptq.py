@@ -8,18 +8,27 @@ from pathlib import Path
 import numpy as np
 
 
-def quantise_dynamic(source: Path, target: Path) -> None:
-    """Write an INT8 copy of a float32 graph: matrix products and embedding look-ups, weights per channel."""
+def quantise_dynamic(source: Path, target: Path, keep_float: frozenset[str] = frozenset()) -> None:
+    """Write an INT8 copy of a float32 graph: matrix products and embedding look-ups, weights per channel.
+
+    `keep_float`: nodes left alone, by the name of their first output.
+    """
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(str(source))
+    for node in model.graph.node:  # the library leaves nodes out by name, and the builder gives none
+        node.name = node.name or node.output[0]
+    left = [node.name for node in model.graph.node if node.output[0] in keep_float]
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # the library advises a pre-processing step that changes nothing here
     try:
         quantize_dynamic(
-            str(source),
+            model,
             str(target),
             op_types_to_quantize=["MatMul", "Gather"],
+            nodes_to_exclude=left,
             per_channel=True,
             reduce_range=False,
             weight_type=QuantType.QInt8,

@@ -1,13 +1,21 @@
-"""The student's body as ONNX: token ids in, one vector per text out."""
+"""The student as ONNX: its body alone, ready for quantisation, and the whole of it in one file behind the gate."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from modelhub.ml.graph import GraphBuilder, masked_mean
-from modelhub.ml.text.student import StudentShape
+from modelhub.ml.text import wide
+from modelhub.ml.text.gate_graph import RISK, TAU, GatedBuilder, answer_names
+from modelhub.ml.text.student import MOST_TOKENS, StudentShape
+from modelhub.ml.text.wide_graph import read_table, wide_nodes
+
+FLOAT = onnx.TensorProto.FLOAT
 
 
 def write_student_body(state: dict[str, np.ndarray], shape: StudentShape, target: Path) -> None:
@@ -50,3 +58,103 @@ def _linear(g: GraphBuilder, state: dict[str, np.ndarray], name: str, x: str) ->
 def _norm(g: GraphBuilder, state: dict[str, np.ndarray], name: str, x: str) -> str:
     gain, shift = g.const(state[name + ".weight"]), g.const(state[name + ".bias"])
     return g.op("LayerNormalization", x, gain, shift, axis=-1, epsilon=1e-5)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadParts:
+    """One task's head as it is served. Shapes: weight (L, D), bias (L,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    table: wide.WideTable
+
+
+@dataclass(frozen=True, slots=True)
+class RiskParts:
+    """The operator's head, in float32. Shapes: inner (32, D), inner_bias (32,), outer (K, 32), outer_bias (K,)."""
+
+    inner: np.ndarray
+    inner_bias: np.ndarray
+    outer: np.ndarray
+    outer_bias: np.ndarray
+
+
+def write_gated(
+    body: Path,
+    heads: dict[str, HeadParts],
+    risk: RiskParts | None,
+    target: Path,
+    tau: np.ndarray | None = None,
+) -> None:
+    """Write one file that answers: `input_ids`, `attention_mask` (N, T) → a head's safe logits, `risk`, what is blocked.
+
+    `body` is the encoder alone, in whatever precision it is served. A single head's outputs are called `safe_logits` and
+    `blocked`; with several each carries its head's name, as do all nodes and weights of the head, so that a server can
+    take one head out. `features` (N, D) is what adapters read; it holds no answer. Without `risk` the same file is made
+    without the operator, to measure its cost by.
+    """
+    g = GatedBuilder("student")
+    ids, mask = (g.input(name, "int64", ["N", "T"]) for name in ("input_ids", "attention_mask"))
+    first, last, axis = (g.const(np.array([value])) for value in (0, MOST_TOKENS, 1))
+    short = {
+        "input_ids": g.op("Slice", ids, first, last, axis),
+        "attention_mask": g.op("Slice", mask, first, last, axis),
+    }
+    inner = onnx.load(str(body))
+    vector = g.include(inner, "_body", short)["features"]
+    scores = limit = ""
+    if risk is not None:
+        scores = _risk(g, risk, vector)
+        limit = g.keep(np.full((1, len(risk.outer_bias)), 1.0, np.float32) if tau is None else _row(tau), TAU)
+    width = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    g.expose("features", vector, FLOAT, ["N", width])
+    for name, head in heads.items():
+        g.scope = f"{name}/"
+        safe, blocked = answer_names(name, len(heads) > 1)
+        logits = _logits(g, name, head, ids, mask, "features")
+        if risk is not None:
+            logits, stopped = g.gate(logits, scores, limit)
+            g.expose(blocked, stopped, onnx.TensorProto.BOOL, ["N", 1])
+        g.expose(safe, logits, FLOAT, ["N", len(head.bias)])
+        g.scope = ""
+    if risk is not None:
+        g.expose(RISK, scores, FLOAT, ["N", len(risk.outer_bias)])
+    g.save(target)
+
+
+def _row(tau: np.ndarray) -> np.ndarray:
+    return np.asarray(tau, np.float32).reshape(1, -1)
+
+
+def _risk(g: GatedBuilder, risk: RiskParts, vector: str) -> str:
+    """Probabilities of each kind of harm, in float32 throughout. Gives (N, K)."""
+    inner = g.op(
+        "Relu", g.op("Gemm", vector, g.const(risk.inner, "risk_inner"), g.const(risk.inner_bias), transB=1)
+    )
+    outer = g.op("Gemm", inner, g.const(risk.outer, "risk_outer"), g.const(risk.outer_bias), transB=1)
+    return g.op("Sigmoid", outer)
+
+
+def _logits(g: GatedBuilder, name: str, head: HeadParts, ids: str, mask: str, vector: str) -> str:
+    weight = g.op(
+        "Cast", g.keep(np.ascontiguousarray(head.weight.T, np.float16), f"{name}/head_weight"), to=1
+    )
+    bias = g.keep(head.bias.astype(np.float32), f"{name}/head_bias")
+    deep = g.op("Gemm", vector, weight, bias)
+    return g.op("Add", deep, wide_nodes(g, f"{name}/wide/", head.table, ids, mask))
+
+
+def read_gated_head(path: Path, name: str) -> HeadParts:
+    """Read a head back out of what `write_gated` wrote. Raises KeyError."""
+    held = {
+        tensor.name: tensor
+        for tensor in onnx.load(str(path)).graph.initializer
+        if tensor.name.startswith(f"{name}/")
+    }
+    if not held:
+        raise KeyError(f"{Path(path).name} has no head {name!r}")
+    got = {key.removeprefix(f"{name}/"): numpy_helper.to_array(value) for key, value in held.items()}
+    weight = got["head_weight"].T.astype(np.float32)
+    return HeadParts(
+        weight, got["head_bias"], read_table({key.removeprefix("wide/"): got[key] for key in got})
+    )

@@ -41,10 +41,13 @@ class FrozenBody:
         ids = tokens.encode(tokenizer, texts, self.manifest["wide_tokens"])
         return self.features_of(ids), ids
 
-    def features_of(self, ids: list[np.ndarray]) -> np.ndarray:
-        """Features of tokenized texts, for a body that reads tokens and not the trunk's pooled states. Gives (N, D)."""
+    def features_of(self, ids: list[np.ndarray], *, budget: int = 4096, most: int = 64) -> np.ndarray:
+        """Features of tokenized texts, for a body that reads tokens and not the trunk's pooled states. Gives (N, D).
+
+        `budget` and `most`: padded tokens and texts of one batch.
+        """
         found = np.zeros((len(ids), self._body.get_outputs()[0].shape[1]), np.float32)
-        for group in tokens.batches_by_length([len(row) for row in ids], 4096, 64):
+        for group in tokens.batches_by_length([len(row) for row in ids], budget, most):
             batch, mask = tokens.pad([features.cut(ids[i]) for i in group])
             feed = {"input_ids": batch, "attention_mask": mask}
             if self._embed is not None:

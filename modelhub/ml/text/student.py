@@ -1,4 +1,4 @@
-"""The student in torch: token embeddings, one small encoder layer, and a trainable wide channel per head."""
+"""The student in torch: token embeddings, one small encoder layer, a trainable wide channel per head, a risk head."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from modelhub.ml.risk.operator_templates import KINDS
 from modelhub.ml.text import wide
 
 VOCABULARY, MOST_TOKENS = 30_522, 256
+RISK_HIDDEN, WORD_SPREAD = 32, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class StudentShape:
     """Width of the encoder, its attention heads and inner width."""
 
-    width: int = 64
+    width: int = 96
     attention_heads: int = 4
-    hidden: int = 192
+    hidden: int = 256
     dropout: float = 0.1
 
 
@@ -34,7 +36,7 @@ class StudentEncoder(nn.Module):
         self.shape = shape
         self.words = nn.Embedding(VOCABULARY, d, sparse=True)
         self.places = nn.Embedding(MOST_TOKENS, d)
-        nn.init.normal_(self.words.weight, std=0.3)
+        nn.init.normal_(self.words.weight, std=WORD_SPREAD)
         nn.init.normal_(self.places.weight, std=0.02)
         self.before = nn.LayerNorm(d)
         self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
@@ -55,6 +57,30 @@ class StudentEncoder(nn.Module):
         x = x + self.dropout(self.down(F.silu(self.up(self.middle(x)))))
         weight = mask.to(x.dtype)[..., None]
         return self.after((x * weight).sum(dim=1) / weight.sum(dim=1))
+
+
+class RiskHead(nn.Module):
+    """What the operator judges by: log-odds of each kind of harm, from the same vector that the tasks read."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(width, RISK_HIDDEN), nn.Linear(RISK_HIDDEN, len(KINDS))
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """Shapes: (N, D) -> (N, 3), in the order of KINDS."""
+        return self.outer(F.relu(self.inner(vector)))
+
+
+def shrink_words(words: np.ndarray, width: int) -> np.ndarray:
+    """The pretrained trunk's word embeddings along their `width` widest directions, as the student starts with them.
+
+    Each direction is evened out half-way, so that the first few don't drown the rest. Shapes: (V, 384) -> (V, width).
+    """
+    centred = words.astype(np.float64) - words.mean(axis=0)
+    spread, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    order = np.argsort(-spread)[:width]
+    found = centred @ axes[:, order] / np.maximum(spread[order], 1e-12) ** 0.25
+    return (found / found.std() * WORD_SPREAD).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +141,7 @@ def make_bag(bags: list[tuple[np.ndarray, np.ndarray]], drop: float, rng: np.ran
 
 
 class Student(nn.Module):
-    """One encoder; per workload a linear head on its vector plus the wide channel."""
+    """One encoder; per workload a linear head on its vector plus the wide channel; one risk head for all."""
 
     def __init__(self, shape: StudentShape, tables: dict[str, tuple[wide.WideTable, float]]) -> None:
         super().__init__()
@@ -125,6 +151,12 @@ class Student(nn.Module):
             {name: nn.Linear(shape.width, len(table.bias)) for name, (table, _) in tables.items()}
         )
         self.wides = nn.ModuleDict({name: WideHead(table, share) for name, (table, share) in tables.items()})
+        self.risk = RiskHead(shape.width)
+
+    def start_words(self, words: np.ndarray) -> None:
+        """Take the trunk's word embeddings, made narrow, in place of random ones. Shapes: (V, 384)."""
+        with torch.no_grad():
+            self.encoder.words.weight.copy_(torch.from_numpy(shrink_words(words, self.encoder.shape.width)))
 
     def linear(self, name: str) -> nn.Linear:
         """A workload's linear head. Raises KeyError."""

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modelhub import artifacts
 from modelhub.serving.errors import ModelRefused
+from modelhub.serving.gated import GatedFile
+from modelhub.serving.gates import check_gate, check_golden, needs_gate
 from modelhub.serving.memory import GROWTH, Room, resident_bytes
 from modelhub.serving.runtime import GraphSession, How
 from modelhub.serving.trust import Trust
@@ -26,11 +30,27 @@ class HeadMissing(KeyError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head that is open: its graph, its labels, and the temperature that calibrates it."""
+    """A head that is open: its graph, its labels, and the temperature that calibrates it.
+
+    `gated`: the whole model's file, where the head lies in it and its answers come with what was blocked.
+    """
 
     session: GraphSession
     labels: list[str]
     temperature: float
+    gated: GatedFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The gate of a model whose heads lie in one file, for answers that adapters give on top of it."""
+
+    kinds: list[str]
+    tau: np.ndarray
+
+    def blocked(self, risk: np.ndarray) -> np.ndarray:
+        """Rows that aren't wholly below the thresholds; what is no number is blocked. Shapes: (N, K) -> (N,) of bool."""
+        return ~(risk < self.tau).all(axis=1)
 
 
 class Heads:
@@ -42,6 +62,8 @@ class Heads:
         self._directory, self._manifest, self._how = directory, manifest, how
         self._trust, self._room = trust, room
         self._lock = threading.Lock()
+        self.operator: Operator | None = None
+        self._gated = self._open_gated() if needs_gate(manifest) else None
         self._shipped = {name: self._load_shipped(name) for name in manifest["heads"]}
         self._tuned: OrderedDict[str, Head] = OrderedDict()
 
@@ -84,8 +106,23 @@ class Heads:
         if not quietly:
             self._how.watch("evict", model=self._full(name))
 
+    def _open_gated(self) -> GatedFile:
+        """Raises ModelRefused where the operator isn't what the manifest promises."""
+        path = artifacts.file_of(self._directory, self._manifest, "body")
+        check_gate(path, self._manifest)
+        gated = GatedFile(path, list(self._manifest["heads"]), self._how)
+        check_golden(self._directory, self._manifest, gated)
+        gate = self._manifest["gate"]
+        self.operator = Operator(
+            gate["kinds"], np.array([gate["tau"][kind] for kind in gate["kinds"]], np.float32)
+        )
+        return gated
+
     def _load_shipped(self, name: str) -> Head:
         entry = self._manifest["heads"][name]
+        if self._gated is not None:
+            temperature = float(entry.get("temperature", 1.0))
+            return Head(self._gated.session(name), entry["labels"], temperature, self._gated)
         path = artifacts.file_of(self._directory, self._manifest, f"head:{name}")
         return Head(GraphSession(path, self._how), entry["labels"], float(entry.get("temperature", 1.0)))
 

@@ -18,7 +18,7 @@ import numpy as np
 from modelhub import artifacts
 from modelhub.ml import tokens
 from modelhub.serving.forms import open_role
-from modelhub.serving.runners.heads import HeadMissing, Heads
+from modelhub.serving.runners.heads import Head, HeadMissing, Heads
 from modelhub.serving.runtime import CPU, GraphSession, How, finite
 
 __all__ = ["HeadMissing", "TextClassifier", "TextResult", "softmax"]
@@ -41,12 +41,18 @@ class TextResult:
 
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """One answer of a mixed batch: scores (L,) in `label_names` order."""
+    """One answer of a mixed batch: scores (L,) in `label_names` order.
+
+    Where the model's own operator stopped it, `blocked` is set, the label is empty and the scores are zero; `risk` holds
+    what it was judged by, for models that have an operator.
+    """
 
     label: str
     scores: np.ndarray
     tokens: int
     label_names: list[str]
+    blocked: bool = False
+    risk: dict[str, float] | None = None
 
 
 class TextClassifier:
@@ -82,6 +88,7 @@ class TextClassifier:
         self.chosen = open_role(self.directory, self.manifest, "body", self.how)
         self._body = self.chosen.session
         self._heads = Heads(self.directory, self.manifest, self.how, trust=trust, room=room)
+        self._operator = self._heads.operator
         self._counted, self._count_every, self._batches = counted, count_every, 0
         self._counts = next((name for name in self._body.outputs() if name.startswith("expert_counts")), "")
 
@@ -131,8 +138,12 @@ class TextClassifier:
         chosen = {name: self._heads.of(name) for name in dict.fromkeys(heads)}
         ids = self._encode(list(texts))
         answers: list[TextRow | None] = [None] * len(texts)
-        for group in by_padding([len(row) for row in ids]):
-            features, counts = self._features([ids[i] for i in group])
+        for name in [name for name, head in chosen.items() if head.gated is not None]:
+            self._answer_gated(chosen.pop(name), name, heads, ids, answers)
+        rest = [i for i in range(len(texts)) if heads[i] in chosen]
+        for places in by_padding([len(ids[i]) for i in rest]):
+            group = [rest[place] for place in places]
+            features, counts, risk = self._features([ids[i] for i in group])
             for name, head in chosen.items():
                 mine = [place for place, i in enumerate(group) if heads[i] == name]
                 if not mine:
@@ -141,10 +152,9 @@ class TextClassifier:
                 feed = dict(zip(("input_ids", "attention_mask"), tokens.pad(rows), strict=True))
                 feed["features"] = features[mine]
                 logits = finite(head.session.run(["logits"], feed)[0], f"{self.manifest['id']}/{name}")
-                scores = softmax(logits / np.float32(head.temperature))
-                for place, row, best in zip(mine, scores, scores.argmax(axis=1), strict=True):
-                    i = group[place]
-                    answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
+                blocked = None if self._operator is None else self._operator.blocked(risk[mine])
+                own = [group[place] for place in mine]
+                self._fill(answers, own, head, logits, ids, risk[mine] if blocked is not None else None, blocked)
             if counts is not None:
                 self._tell(counts, [(heads[i], answers[i]) for i in group])
         return [answer for answer in answers if answer is not None]
@@ -171,11 +181,46 @@ class TextClassifier:
         self._heads.of(head)
 
     # ------------------------------------------------------------------ inside
+    def _answer_gated(
+        self, head: Head, name: str, heads: Sequence[str], ids: list[np.ndarray], answers: list[TextRow | None]
+    ) -> None:
+        """Rows of one head of a model whose whole answer, its operator in it, is one graph."""
+        assert head.gated is not None
+        mine = [i for i in range(len(ids)) if heads[i] == name]
+        for places in by_padding([len(ids[i]) for i in mine]):
+            group = [mine[place] for place in places]
+            found = head.gated.run(name, [ids[i] for i in group])
+            logits = np.where(found.blocked[:, None], np.float32(0), found.logits)
+            self._fill(
+                answers, group, head, finite(logits, f"{self.manifest['id']}/{name}"), ids, found.risk, found.blocked
+            )
+
+    def _fill(
+        self,
+        answers: list[TextRow | None],
+        places: list[int],
+        head: Head,
+        logits: np.ndarray,
+        ids: list[np.ndarray],
+        risk: np.ndarray | None,
+        blocked: np.ndarray | None,
+    ) -> None:
+        """Put answers in their places; what the operator stopped has neither label nor scores."""
+        scores = softmax(logits / np.float32(head.temperature))
+        for at, (i, row, best) in enumerate(zip(places, scores, scores.argmax(axis=1), strict=True)):
+            if risk is None or blocked is None or self._operator is None:
+                answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
+                continue
+            told = {kind: round(float(value), 4) for kind, value in zip(self._operator.kinds, risk[at], strict=True)}
+            stopped = bool(blocked[at])
+            label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[best], row)
+            answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, told)
+
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         return tokens.encode(self._tokenizer, texts, self.manifest["wide_tokens"])
 
-    def _features(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features (N, D), and expert counts (L, E) of all rows where this batch is sampled."""
+    def _features(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Features (N, D), expert counts (L, E) of all rows where this batch is sampled, and risk (N, K)."""
         feed: dict[str, np.ndarray]
         if self._embedding is not None:
             ids, mask = self._short(rows)
@@ -189,8 +234,11 @@ class TextClassifier:
         sampled = (
             self._counts and self._counted and self._count_every and self._batches % self._count_every == 0
         )
+        if self._operator is not None:
+            found = self._body.run(["features", "risk"], feed)
+            return found[0], None, found[1]
         found = self._body.run(["features", self._counts] if sampled else ["features"], feed)
-        return found[0], found[1] if sampled else None
+        return found[0], found[1] if sampled else None, np.zeros((len(rows), 0), np.float32)
 
     def _tell(self, counts: np.ndarray, rows: list[tuple[str, TextRow | None]]) -> None:
         """Hand the counts of a batch on: (L, E) of all its rows, under its label where they have one in common."""

@@ -1,0 +1,135 @@
+"""The operator's rows: what its risk head is fitted on, what its threshold is set by, and what it is measured on.
+
+Kinds are those of `operator_templates.KINDS`. Stereotypes and unequal treatment are learnt from our own sentences,
+harm from tweets that people labelled and from our own sentences too. A row may leave a kind open (−1): a hateful
+tweet says nothing of whether it also deals in stereotypes. Every row that names a group has a partner, the same
+sentence about other groups, and the two must be judged alike: naming somebody is no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from modelhub.ml import datasets
+from modelhub.ml.risk import identities, templates
+from modelhub.ml.risk.operator_templates import KINDS, make
+
+OPEN = -1
+SHARES = {"sentences": 0.35, "hateful": 0.2, "tweets": 0.25, "business": 0.2}
+
+
+@dataclass(slots=True)
+class RiskRows:
+    """Texts, what is known of each kind (N, 3) of 0, 1 and −1, each text's partner, and the group it names."""
+
+    texts: list[str] = field(default_factory=list)
+    kinds: list[tuple[int, int, int]] = field(default_factory=list)
+    partners: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    def add(
+        self, text: str, kinds: tuple[int, int, int], partner: str = "", group: str = "", source: str = "held"
+    ) -> None:
+        """One row; an empty partner stands for the text itself."""
+        self.texts.append(text)
+        self.kinds.append(kinds)
+        self.partners.append(partner or text)
+        self.groups.append(group)
+        self.sources.append(source)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def labels(self) -> np.ndarray:
+        """(N, 3) float32."""
+        return np.array(self.kinds, np.float32).reshape(len(self), len(KINDS))
+
+    def take(self, chosen: np.ndarray) -> RiskRows:
+        """The rows at these positions."""
+        held = (self.texts, self.kinds, self.partners, self.groups, self.sources)
+        return RiskRows(*([values[i] for i in chosen] for values in held))
+
+    def shares(self) -> np.ndarray:
+        """How often each row is drawn: sources by SHARES, inside of each harmful and harmless alike. Gives (N,), sum one."""
+        harmful = [
+            source + "+" * (1 in kinds) for source, kinds in zip(self.sources, self.kinds, strict=True)
+        ]
+        which, counts = np.unique(harmful, return_inverse=True, return_counts=True)[1:]
+        weight = np.array([SHARES[source] for source in self.sources]) / counts[which]
+        return weight / weight.sum()
+
+
+def training_rows(seed: int = 1, limit: int | None = None) -> RiskRows:
+    """All that the risk head learns from; `limit` keeps about so many of each source, for a trial of the pipeline."""
+    rng = np.random.default_rng(seed)
+    rows = RiskRows()
+    per_pattern = 64 if limit is None else max(1, limit // 64)
+    for made in make("train", per_pattern, seed):
+        one = KINDS.index(made.kind) if made.kind else -1
+        known = [OPEN if made.kind and kind != one else int(kind == one) for kind in range(len(KINDS))]
+        rows.add(made.text, tuple(known), _swapped(made.text, rng), made.group, "sentences")  # type: ignore[arg-type]
+    _add_hateful(rows, rng, limit)
+    tweets = datasets.load_offensive("en", "train")
+    for text, offensive in list(zip(tweets.texts, tweets.labels, strict=True))[:limit]:
+        rows.add(text, (OPEN, OPEN, 1) if offensive else (0, 0, 0), _swapped(text, rng), source="tweets")
+    for name in datasets.TEXT_WORKLOADS:
+        for text in datasets.load(name, "train").texts[:limit]:
+            rows.add(text, (0, 0, 0), _swapped(text, rng), source="business")
+    return rows
+
+
+def _add_hateful(rows: RiskRows, rng: np.random.Generator, limit: int | None) -> None:
+    """Our own hateful and harmless sentences for every group; the last quarter of each list is held out."""
+    groups = templates.GROUPS_EN if limit is None else templates.GROUPS_EN[: max(2, limit // 64)]
+    for sentences, kinds in ((templates.HARMLESS_EN, (0, 0, 0)), (templates.HATEFUL_EN, (OPEN, OPEN, 1))):
+        for sentence in _three_quarters(sentences):
+            for many, one in groups:
+                partner = groups[int(rng.integers(len(groups)))]
+                rows.add(_filled(sentence, many, one), kinds, _filled(sentence, *partner), many, "hateful")
+
+
+def planted_rows(seed: int = 1, per_pattern: int = 32) -> RiskRows:
+    """Sentences held out of training, with what each is: the operator's recall and its evenness are measured on them."""
+    rows = RiskRows()
+    for made in make("held", per_pattern, seed):
+        one = KINDS.index(made.kind) if made.kind else -1
+        rows.add(made.text, tuple(int(kind == one) for kind in range(3)), group=made.group)  # type: ignore[arg-type]
+    for sentences, kinds in ((templates.HARMLESS_EN, (0, 0, 0)), (templates.HATEFUL_EN, (0, 0, 1))):
+        for sentence in _last_quarter(sentences):
+            for many, one in templates.GROUPS_EN:
+                rows.add(_filled(sentence, many, one), kinds, group=many)
+    return rows
+
+
+def benign_texts(seed: int = 1, workloads: tuple[str, ...] = datasets.TEXT_WORKLOADS) -> list[str]:
+    """What nobody may be blocked for: the workloads' validation texts, and the same with a group named before them."""
+    texts = [text for name in workloads for text in datasets.load(name, "val").texts]
+    return texts + [f"As a {group}, I ask: {text}" for text, group in _with_groups(texts, seed)]
+
+
+def _with_groups(texts: list[str], seed: int) -> list[tuple[str, str]]:
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(texts))[: len(texts) // 4]
+    return [(texts[i], templates.GROUPS_EN[n % len(templates.GROUPS_EN)][1]) for n, i in enumerate(chosen)]
+
+
+def _three_quarters(sentences: tuple[str, ...]) -> tuple[str, ...]:
+    return sentences[: len(sentences) * 3 // 4]
+
+
+def _last_quarter(sentences: tuple[str, ...]) -> tuple[str, ...]:
+    return sentences[len(sentences) * 3 // 4 :]
+
+
+def _filled(sentence: str, many: str, one: str) -> str:
+    text = sentence.format(many=many, one=one)
+    return text[:1].upper() + text[1:]
+
+
+def _swapped(text: str, rng: np.random.Generator) -> str:
+    """The text about other groups, or an empty string where it names none."""
+    swaps = identities.identity_swaps(text)
+    return swaps[int(rng.integers(len(swaps)))] if swaps else ""

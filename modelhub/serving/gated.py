@@ -1,0 +1,79 @@
+"""A gated file that is open: one small graph a head, taken out of it, each with its own gate.
+
+A runtime that is asked for one output of a large graph still walks over all of its nodes, which for a student costs as
+much as the answer. So each head is cut out of the file, in memory, by the names of its nodes, and opened alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from modelhub.ml import tokens
+from modelhub.serving.graphs import keep_part
+from modelhub.serving.runtime import GraphSession, How
+
+SAFE, RISK, BLOCKED = "safe_logits", "risk", "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """Answers to N texts. Shapes: logits (N, L), −inf where blocked; risk (N, K); blocked (N,) of bool."""
+
+    logits: np.ndarray
+    risk: np.ndarray
+    blocked: np.ndarray
+
+
+def names_of(head: str, several: bool) -> tuple[str, str]:
+    """The outputs with a head's safe logits and with what is blocked."""
+    return (f"{SAFE}:{head}", f"{BLOCKED}:{head}") if several else (SAFE, BLOCKED)
+
+
+def take_head(data: bytes, head: str, heads: Sequence[str]) -> bytes:
+    """The graph with one head left, and nothing that only adapters read. Raises KeyError for a head it doesn't have."""
+    if head not in heads:
+        raise KeyError(f"no head {head!r} among {', '.join(heads)}")
+    others = [other for other in heads if other != head]
+
+    def wanted(name: str) -> bool:
+        return not any(name.startswith(f"{other}/") or name.endswith(f":{other}") for other in others)
+
+    return keep_part(data, wanted)
+
+
+class GatedFile:
+    """Every head of a gated file, opened when it is first asked for. Safe to share by threads as far as its sessions are."""
+
+    def __init__(self, path: Path, heads: Sequence[str], how: How | None = None) -> None:
+        self._path, self._heads, self._how = Path(path), list(heads), how or How()
+        self._sessions: dict[str, GraphSession] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="switchyard-heads-")
+
+    def session(self, head: str) -> GraphSession:
+        """The graph of one head. Raises KeyError, ModelRefused."""
+        if head not in self._sessions:
+            path = self._path
+            if len(self._heads) > 1:
+                path = Path(self._folder.name) / f"{head}.onnx"
+                path.write_bytes(take_head(self._path.read_bytes(), head, self._heads))
+            elif head not in self._heads:
+                raise KeyError(f"no head {head!r} among {', '.join(self._heads)}")
+            self._sessions[head] = GraphSession(path, self._how)
+        return self._sessions[head]
+
+    def sessions(self) -> list[GraphSession]:
+        """Those that are open."""
+        return list(self._sessions.values())
+
+    def run(self, head: str, rows: list[np.ndarray]) -> Gated:
+        """Answers to token rows. Raises KeyError, ModelRefused, BackendFailed."""
+        names = names_of(head, len(self._heads) > 1)
+        ids, mask = tokens.pad(rows)
+        feed = {"input_ids": ids, "attention_mask": mask}
+        logits, blocked, risk = self.session(head).run([*names, RISK], feed)
+        return Gated(logits, risk, blocked[:, 0])
