@@ -1,4 +1,4 @@
-"""The pages process from within: a socket for its owner only, behind the gateway in the queue for the processor."""
+"""The pages process from within: who asks, by the front's word, and a socket for its owner only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from switchyard.gateway.replies import Send, send_json
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-AUTOGROUP = Path("/proc/self/autogroup")
 
 
 class PagesFront:
@@ -82,21 +81,3 @@ def private_socket(path: Path) -> socket.socket:
             temporary.unlink()
         raise
     return place
-
-
-def step_back(nice: int, autogroup: Path = AUTOGROUP) -> bool:
-    """Let others go first: nice, and Linux's group of this session, without which nice counts within the session only.
-
-    Best effort: where the kernel groups nothing, or the file may not be written (some containers), nice alone has to do.
-    Gives whether the group was lowered. A session that isn't ours alone (a shell's) stays as it is.
-    """
-    if nice <= 0:
-        return False
-    os.nice(nice)
-    if os.getsid(0) not in (os.getpid(), 0, 1):  # 0, 1: the only session of a container
-        return False
-    try:
-        autogroup.write_text(str(nice))
-    except OSError:
-        return False
-    return True

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from switchyard.supervisor import valkey
+from switchyard.supervisor import priority, valkey
 from switchyard.supervisor.children import Spec
 from switchyard.supervisor.home import ROOT, Home, StartRefused
 from switchyard.supervisor.ports import HOST
@@ -176,7 +176,7 @@ def servers(places: Places) -> list[Spec]:
         Spec(
             "trainer",
             (*celery, "worker", "-Q", "training", "-n", "trainer@%h", "--pool", "solo", *quiet),
-            env, phase=CALLERS, grace_s=DRAIN_S, ready_line=" ready.",
+            env, phase=CALLERS, grace_s=DRAIN_S, ready_line=" ready.", nice=priority.TRAINING,
         ),
         Spec("beat", (*celery, "beat", "--pidfile", schedule, "--loglevel", "INFO"), env, phase=CALLERS),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from switchyard.gateway.pages import BadPagesUrl, PagesElsewhere, pages_address
-from switchyard.gateway.pages_server import PagesFront, step_back
+from switchyard.gateway.pages_server import PagesFront
 from tests.fakes.pages import TOKEN, Echo, Front, Pair, Served
 
 
@@ -296,26 +296,3 @@ def test_addresses_that_are_understood():
     assert (
         pages_address("http://pages:8001") == pages_address("http://pages:8001/") == ("", "http://pages:8001")
     )
-
-
-def test_stepping_back_is_for_a_session_of_its_own_only(tmp_path):
-    """In a process of its own: niceness can't be taken back."""
-    import subprocess
-    import sys
-
-    group = tmp_path / "autogroup"
-    code = (
-        "import os, sys; from pathlib import Path; from switchyard.gateway.pages_server import PagesFront, step_back;"
-        "print(step_back(7, Path(sys.argv[1])), os.nice(0))"
-    )
-
-    def run(path: Any, own: bool) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, start_new_session=own, check=True,
-            env={"PYTHONPATH": "platform:.", "DJANGO_SETTINGS_MODULE": "switchyard.settings.test"},
-        )  # fmt: skip
-        return done.stdout.split()[0]
-
-    assert run(group, own=True) == "True" and group.read_text() == "7"
-    assert run(tmp_path / "not" / "there", own=True) == "False"
-    assert step_back(0, group) is False

@@ -11,7 +11,8 @@ from typing import Any
 import uvicorn
 from django.core.management.base import BaseCommand, CommandError
 
-from switchyard.gateway.pages_server import private_socket, step_back
+from switchyard.gateway.pages_server import private_socket
+from switchyard.supervisor.priority import PAGES, step_back
 
 KEEP_ALIVE_S = 75  # over the front's 30 s: it is the front that closes
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, help="Instead of a socket: where the front is another machine."
         )
-        parser.add_argument("--nice", type=int, default=10, help="How far others go first; 0 for not at all.")
+        parser.add_argument("--nice", type=int, default=PAGES, help="How far others go first; 0 for not at all.")
         parser.add_argument(
             "--drain", type=int, default=4, help="Seconds that running requests get at the end."
         )
@@ -34,16 +35,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if (options["socket"] is None) == (options["port"] is None):
             raise CommandError("Say either --socket PATH or --port PORT: where the gateway finds the pages.")
-        step_back(options["nice"])
         for number in (signal.SIGTERM, signal.SIGINT):
             # The server takes them over, and raises them again once it has stopped: then the socket is removed.
             signal.signal(number, lambda *_: sys.exit(0))
-        server = uvicorn.Server(uvicorn.Config(
+        config = uvicorn.Config(
             "switchyard.pages_asgi:application", host=options["host"], port=options["port"] or 0, loop="uvloop",
             http="httptools", ws="none", lifespan="on", access_log=False, log_level="warning", proxy_headers=False,
             server_header=False, date_header=False, timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=options["drain"],
-        ))  # fmt: skip
+        )  # fmt: skip
+        config.load()
+        step_back(options["nice"])  # only now: a busy machine shouldn't wait for its pages at the start
+        server = uvicorn.Server(config)
         if options["socket"] is None:
             server.run()
         else:

@@ -1,0 +1,27 @@
+"""Who goes first when the processors are taken: calls of /v1, then readers of pages, then training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+AUTOGROUP = Path("/proc/self/autogroup")
+PAGES, TRAINING = 10, 15  # niceness: about a tenth, and a thirtieth, of what others get where all want to run
+
+
+def step_back(nice: int, autogroup: Path = AUTOGROUP) -> bool:
+    """Let others go first: nice, and Linux's group of this session, without which nice counts within the session only.
+
+    Best effort: where the kernel groups nothing, or the file may not be written (some containers), nice alone has to do.
+    Gives whether the group was lowered. A session that isn't ours alone (a shell's) stays as it is.
+    """
+    if nice <= 0:
+        return False
+    os.nice(nice)
+    if os.getsid(0) not in (os.getpid(), 0, 1):  # 0, 1: the only session of a container
+        return False
+    try:
+        autogroup.write_text(str(nice))
+    except OSError:
+        return False
+    return True
