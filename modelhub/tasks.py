@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from celery import shared_task
@@ -11,13 +9,16 @@ from django.db import transaction
 from django.db.models import F
 
 from modelhub.models import Deployment, ModelVersion
+from modelhub.services import datasets, files
 from modelhub.services.activation import collect
 from modelhub.services.after_jobs import follow
 from modelhub.services.canary import watch_all
 from modelhub.services.devices import tune_if_due
 from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
-from switchyard.jobs import reaper, runner
+from modelhub.services.reservations import release_ended
+from modelhub.services.running import run_next
+from switchyard.jobs import reaper
 from switchyard.jobs.models import FINAL, Job
 
 RECIPES = {
@@ -30,19 +31,12 @@ RECIPES = {
 }
 
 
-def recipe_of(kind: str) -> Callable[[runner.Context], dict[str, Any]]:
-    """The recipe of a kind, imported when it is needed: workers alone load what it takes."""
-    return import_module(RECIPES[kind]).run
-
-
 @shared_task(name="modelhub.run_job")
 def run_job(job_id: str) -> None:
-    """Run a job that waits; a message too many, or of a job that is gone, does nothing."""
-    job = Job.objects.filter(pk=job_id).first()
-    if job is not None and job.kind in RECIPES:
-        ended = runner.run(job_id, lambda context: recipe_of(job.kind)(context), settle)
-        if ended is not None and ended.state in FINAL:
-            follow(ended)
+    """Run the job whose turn it is; a message too many, or of a job that is gone, does nothing."""
+    ended = run_next(job_id, RECIPES)
+    if ended is not None and ended.state in FINAL:
+        follow(ended)
 
 
 @shared_task(name="modelhub.watch_canaries")
@@ -55,7 +49,14 @@ def watch_canaries() -> dict[str, int]:
 def reap() -> int:
     """Wake what nobody works on, and book what ended without its last write; gives how many were woken."""
     settle_ended()
+    release_ended()
     return reaper.reap()
+
+
+@shared_task(name="modelhub.purge_files")
+def purge_files() -> int:
+    """Delete files and rows that were kept for as long as may be; gives how many."""
+    return files.purge_expired() + datasets.purge_expired()
 
 
 def settle_ended() -> int:

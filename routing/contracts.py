@@ -81,6 +81,16 @@ class CanaryShare:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """A version that a job made, asked for by its own name: one deployment can answer, with exactly this model."""
+
+    name: str
+    deployment: str
+    workload: str
+    upstream_model: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentInfo:
     """A candidate. `upstream_models` maps workload → the name its server is asked for (else `model`)."""
 
@@ -130,6 +140,7 @@ class GatewayRequest:
     declared_sensitivity: str = ""
     max_cost_nusd: int | None = None
     origin: str = "live"
+    version: VersionInfo | None = None  # `wish` names its deployment then
 
     @property
     def sticky(self) -> str:
@@ -252,5 +263,6 @@ class Snapshot:
     workloads: Mapping[str, WorkloadInfo]  # by name
     deployments: Mapping[str, DeploymentInfo]  # by name
     policies: Policies
+    versions: Mapping[str, VersionInfo] = field(default_factory=dict)  # by name
     organisation: str = ""
     organisation_id: int = 0

@@ -25,9 +25,15 @@ def answers_asked(request: GatewayRequest) -> int:
 
 
 def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo]) -> list[DeploymentInfo]:
-    """Deployments of the organisation that this line of business may name and that can do the task."""
+    """Deployments of the organisation that this line of business may name and that can do the task; of a version that was
+    asked for by name only its own."""
     lob = request.key.lob
-    return [d for d in deployments if can_do(d, request.task) and (not d.lobs or lob in d.lobs)]
+    only = request.version.deployment if request.version is not None else ""
+    return [
+        d
+        for d in deployments
+        if can_do(d, request.task) and (not d.lobs or lob in d.lobs) and only in ("", d.name)
+    ]
 
 
 def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -> dict[str, int]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
+
 from modelhub.models import Dataset, Deployment, ModelVersion
-from modelhub.services import job_costs
+from modelhub.services import fine_tuning, job_costs, reservations
+from modelhub.services.access import check_usable
 from modelhub.services.validation import validation_rows
 from switchyard.core.errors import InvalidRequest
 from switchyard.jobs.models import Job
@@ -13,30 +16,24 @@ from switchyard.jobs.services import submit_once
 from switchyard.tenancy.models import User, Workload
 
 TEXT_TASK = "classification"
-MOST_EPOCHS = 500
 
 
 def start_fine_tune(
-    *, dataset: Dataset, deployment: Deployment, user: User | None, epochs: int | str = "auto", seed: int = 0
+    *,
+    dataset: Dataset,
+    deployment: Deployment,
+    user: User | None,
+    epochs: int | str = "auto",
+    seed: int = 0,
+    validation_dataset: Dataset | None = None,
+    **settings: Any,
 ) -> Job:
-    """Queue a fine-tune of the workload's head; one at a time for each workload and deployment.
-
-    Raises InvalidRequest for work that can't be fine-tuned, Conflict when its cost could not be charged.
-    """
-    workload = dataset.workload
-    if workload is None or workload.task != TEXT_TASK:
-        raise InvalidRequest("Fine-tuning takes rows of a classification workload.")
-    _check_usable(deployment, workload)
-    if deployment.side != "private" or not deployment.heads or TEXT_TASK not in deployment.tasks:
-        raise InvalidRequest(
-            f"{deployment.name} has no heads to fine-tune; choose a private text deployment."
-        )
-    if epochs != "auto" and not (str(epochs).isdigit() and 1 <= int(epochs) <= MOST_EPOCHS):
-        raise InvalidRequest(f"`epochs` is `auto` or a number from 1 to {MOST_EPOCHS}.", param="epochs")
-    params = {"dataset": dataset.pk, "epochs": epochs if epochs == "auto" else int(epochs), "seed": seed}
-    return _submit(
-        "fine_tune", workload, user, deployments={"deployment": deployment.name}, rows=dataset.rows,
-        params=params, key=f"{deployment.pk}", queue="training",
+    """Queue a fine-tune; see modelhub.services.fine_tuning, whose Settings name the rest."""
+    if isinstance(epochs, str) and epochs.isdigit():
+        epochs = int(epochs)
+    return fine_tuning.start(
+        dataset=dataset, deployment=deployment, user=user, validation=validation_dataset,
+        settings=fine_tuning.Settings(epochs=epochs, seed=seed, **settings),
     )  # fmt: skip
 
 
@@ -53,7 +50,7 @@ def start_evaluation(
 
     Raises InvalidRequest, Conflict when its cost could not be charged.
     """
-    _check_usable(deployment, workload)
+    check_usable(deployment, workload)
     if workload.task not in deployment.tasks:
         raise InvalidRequest(f"{deployment.name} does not do {workload.task}.")
     if (
@@ -91,7 +88,7 @@ def start_audit(
     for name in (teacher, student):
         if name not in found:
             raise InvalidRequest(f"There is no deployment {name!r}.")
-        _check_usable(found[name], workload)
+        check_usable(found[name], workload)
         if TEXT_TASK not in found[name].tasks:
             raise InvalidRequest(f"{name} is no classifier.")
     if teacher == student:
@@ -101,13 +98,6 @@ def start_audit(
         "bias_audit", workload, user, deployments={"teacher": teacher, "student": student}, rows=rows,
         params={"limit": limit}, key=f"{teacher}:{student}",
     )  # fmt: skip
-
-
-def _check_usable(deployment: Deployment, workload: Workload) -> None:
-    """A deployment of another organisation, or that isn't this line of business's, doesn't exist for the asker."""
-    lobs = set(deployment.lobs.values_list("pk", flat=True))
-    if deployment.organisation_id != workload.organisation_id or (lobs and workload.lob_id not in lobs):
-        raise InvalidRequest(f"There is no deployment {deployment.name!r} for {workload.lob.slug}.")
 
 
 def _submit(
@@ -125,8 +115,12 @@ def _submit(
         kind=kind, organisation_id=workload.organisation_id, deployments=list(deployments.values()),
         workload=workload.name, rows=rows,
     )  # fmt: skip
-    return submit_once(
-        kind=kind, organisation=workload.organisation, lob=workload.lob, queue=queue, user=user,
-        params={"workload": workload.name, **deployments, "rows": rows, **params},
-        unique_key=f"{kind}:{workload.pk}:{key}", estimated_nusd=expected,
-    )  # fmt: skip
+    with transaction.atomic():
+        job = submit_once(
+            kind=kind, organisation=workload.organisation, lob=workload.lob, queue=queue, user=user,
+            params={"workload": workload.name, **deployments, "rows": rows, **params},
+            unique_key=f"{kind}:{workload.pk}:{key}", estimated_nusd=expected,
+        )  # fmt: skip
+        if job.state == "queued" and not job.reserved_nusd and job.attempt == 0:
+            reservations.reserve(job, expected)
+    return job

@@ -187,7 +187,7 @@ class RowCheck:
             "labels": dict(counts.most_common(SHOWN_LABELS)),
             "new_labels": sorted(set(counts) - known) if known else [],
             "rare_labels": sorted(label for label, n in counts.items() if n < 3)[:SHOWN_LABELS],
-            "sensitivity": self.sensitivity,
+            "sensitivity": self.sensitivity, "declared": self.declared,
             "sensitive": {kind: self.found[kind] for kind in sorted(self.found)},
             "groups": [[list(group), n] for group, n in sorted(self.groups.items())],
         }  # fmt: skip

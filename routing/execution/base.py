@@ -68,6 +68,8 @@ class Adapter(Protocol):
 
 def upstream_model(request: GatewayRequest, target: DeploymentInfo) -> str:
     """What the server is asked for: the live version's name, a canary's for those it drew, or the model's own."""
+    if request.version is not None:
+        return request.version.upstream_model
     if request.workload is None:
         return target.model
     canary = target.canaries.get(request.workload.name)
@@ -81,11 +83,15 @@ def upstream_model(request: GatewayRequest, target: DeploymentInfo) -> str:
 
 def shown_model(request: GatewayRequest) -> str:
     """The `model` of the answer: what the caller asked for."""
+    if request.version is not None:
+        return request.version.name
     return request.workload.name if request.workload else request.wish
 
 
 def without_canary(request: GatewayRequest, target: DeploymentInfo) -> DeploymentInfo | None:
     """The target as it is without the version on trial that this request drew; None when it drew none."""
+    if request.version is not None:
+        return None
     canary = target.canaries.get(request.workload.name) if request.workload else None
     if canary is None or not canary.takes(request.sticky):
         return None

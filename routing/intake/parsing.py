@@ -41,7 +41,8 @@ def parse(
     body = _inputs(endpoint, resolved.task, body)
     return GatewayRequest(
         request_id=request_id, decision_id=decision_id, key=key, endpoint=endpoint, task=resolved.task, body=body, raw=raw,
-        received_ns=received_ns, workload=resolved.workload, wish=resolved.wish, stream=stream, include_usage=include_usage,
+        received_ns=received_ns, workload=resolved.workload, wish=resolved.wish, version=resolved.version, stream=stream,
+        include_usage=include_usage,
         declared_sensitivity=sensitivity, max_cost_nusd=cap,
     )  # fmt: skip
 

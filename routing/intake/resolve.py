@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from routing.contracts import KeyInfo, Snapshot, WorkloadInfo
+from routing.contracts import KeyInfo, Snapshot, VersionInfo, WorkloadInfo
 from routing.policy.engine import can_do
 from switchyard.core.errors import InvalidRequest, ModelNotFound
 
@@ -25,6 +25,7 @@ class Resolved:
     task: str
     workload: WorkloadInfo | None
     wish: str = ""
+    version: VersionInfo | None = None
 
 
 def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
@@ -49,6 +50,9 @@ def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Reso
                 f"There is no {tasks[0]} workload to choose: name a deployment.", param="model"
             )
         return Resolved(_task(endpoint, only.task), only)
+    version = world.versions.get(model)
+    if version is not None:
+        return _version(version, endpoint, key, world)
     target = world.deployments.get(model)
     if target is None or (target.lobs and key.lob not in target.lobs):
         raise ModelNotFound(
@@ -59,6 +63,19 @@ def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Reso
     if task is None:
         raise InvalidRequest(f"{model} does not do {tasks[0]}.", param="model", code="wrong_endpoint")
     return Resolved(task, _only(endpoint, key, world), wish=model)
+
+
+def _version(version: VersionInfo, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
+    """A version that a job made: its workload must be the key's, and policy decides about its deployment as for a wish."""
+    workload = world.workloads.get(version.workload)
+    if workload is None or workload.lob != key.lob:
+        raise ModelNotFound(f"There is no model {version.name[:100]!r} for this key.", param="model")
+    if workload.task not in TASKS[endpoint]:
+        right = ENDPOINT_OF.get(workload.task, workload.task)
+        raise InvalidRequest(
+            f"{version.name} is a {workload.task} model: call /v1/{right}.", param="model", code="wrong_endpoint"
+        )
+    return Resolved(_task(endpoint, workload.task), workload, version.deployment, version)
 
 
 def _task(endpoint: str, task: str) -> str:

@@ -9,7 +9,17 @@ from costs import selectors as money
 from costs.contracts import RateLimit
 from modelhub.models import Canary, Deployment, ModelVersion
 from modelhub.selectors.quality import labels_of, latest_quality, usual_accelerator_ns
-from routing.contracts import CanaryShare, DeploymentInfo, KeyInfo, LobInfo, Snapshot, WorkloadInfo, strictest
+from modelhub.selectors.tuned import public_name, versions_of
+from routing.contracts import (
+    CanaryShare,
+    DeploymentInfo,
+    KeyInfo,
+    LobInfo,
+    Snapshot,
+    VersionInfo,
+    WorkloadInfo,
+    strictest,
+)
 from routing.selectors import policies
 from switchyard.core.addresses import AddressRefused, check_url
 from switchyard.core.clock import now
@@ -27,6 +37,7 @@ def snapshot_of(organisation: Organisation, *, version: int = 0, loaded_ns: int 
         version=version, loaded_ns=loaded_ns, organisation=organisation.slug, organisation_id=organisation.pk,
         keys=_keys(organisation), lobs={lob.slug: _lob(lob, workloads) for lob in lobs}, workloads=workloads,
         deployments=_deployments(organisation.pk), policies=policies.compiled(organisation.pk),
+        versions=_versions(organisation.pk),
     )  # fmt: skip
 
 
@@ -115,6 +126,14 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
             usual_accelerator_ns={w: value for (d, w), value in usual.items() if d == row.name},
         )  # fmt: skip
     return found
+
+
+def _versions(organisation_id: int) -> dict[str, VersionInfo]:
+    """Name → the version that a job made."""
+    named = {public_name(row): row for row in versions_of(organisation_id)}
+    return {
+        name: VersionInfo(name, row.deployment.name, row.workload.name, row.upstream_model) for name, row in named.items()
+    }
 
 
 def _canaries(organisation_id: int) -> dict[str, dict[str, CanaryShare]]:

@@ -30,6 +30,10 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "BODY_MAX_BYTES": 10 * 1024 * 1024,
     "BODY_MAX_DEPTH": 64,
     "BATCH_MAX_ITEMS": 2048,
+    # Files of /v1 that one line of business may keep at a time.
+    "FILES_LOB_BYTES": 20 * 1024**3,
+    # Larger uploads are examined in a process of their own: a minute of regular expressions is no neighbour for requests.
+    "FILES_INLINE_BYTES": 256 * 1024,
     # Web processes: local limits without Valkey are divided by it.
     "PROCESSES": int(os.environ.get("PROCESSES", "1")),
     # Where pages, admin and REST are answered: unix:///path or http://host:port; empty: in the web process itself.

@@ -23,7 +23,7 @@ from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError, Unavailable
 from switchyard.core.ids import new_id
-from switchyard.gateway import metrics
+from switchyard.gateway import metrics, uploads
 from switchyard.gateway.bodies import ClientGone, decode, read_body
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
@@ -243,7 +243,9 @@ class GatewayFront:
     ) -> None:
         assert self.office is not None
         first, _, rest = path.partition("/")
-        if first == "models":
+        if first in uploads.ENDPOINTS:
+            await uploads.handle(scope, first, rest, headers, key, receive, send)
+        elif first == "models":
             _method(scope, "GET")
             body = retrieve_model(rest, key, world) if rest else list_models(key, world)
             await send_json(send, 200, body)

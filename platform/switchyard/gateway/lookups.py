@@ -17,7 +17,7 @@ from switchyard.gateway.feedback import feedback_event
 
 
 def list_models(key: KeyInfo, world: Snapshot) -> dict[str, Any]:
-    """The key's workloads first, then the deployments that its line of business may name."""
+    """The key's workloads first, then the deployments that its line of business may name, then versions that were tuned."""
     workloads = [
         _model(w.name, "workload", task=w.task, tier=w.tier)
         for w in world.workloads.values()
@@ -28,7 +28,12 @@ def list_models(key: KeyInfo, world: Snapshot) -> dict[str, Any]:
         for d in world.deployments.values()
         if not d.lobs or key.lob in d.lobs
     ]
-    return {"object": "list", "data": workloads + deployments}
+    tuned = [
+        _model(v.name, "version", workload=v.workload, deployment=v.deployment)
+        for v in world.versions.values()
+        if v.workload in world.workloads and world.workloads[v.workload].lob == key.lob
+    ]
+    return {"object": "list", "data": workloads + deployments + tuned}
 
 
 def retrieve_model(name: str, key: KeyInfo, world: Snapshot) -> dict[str, Any]:

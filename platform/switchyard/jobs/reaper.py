@@ -35,7 +35,7 @@ def _requeue_stale(job_id: str) -> Job | None:
     job = Job.objects.select_for_update().filter(pk=job_id, state="running", lease_until__lt=now()).first()
     if job is None:
         return None
-    job.fence, job.lease_until = job.fence + 1, None
+    job.fence, job.lease_until, job.eta = job.fence + 1, None, None
     job.state, job.message = "queued", "its runner died; waiting for another"
     if job.cancel_requested:
         job.state, job.message, job.finished_at = "cancelled", "cancelled", now()
@@ -44,7 +44,7 @@ def _requeue_stale(job_id: str) -> Job | None:
     job.cancel_requested = job.pause_requested = False
     job.save(
         update_fields=[
-            "state", "message", "fence", "lease_until", "finished_at", "cancel_requested", "pause_requested"
+            "state", "message", "fence", "lease_until", "eta", "finished_at", "cancel_requested", "pause_requested"
         ]
     )  # fmt: skip
     JobEvent.objects.create(

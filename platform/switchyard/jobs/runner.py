@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from django.db import DatabaseError, connection, transaction
 
@@ -20,6 +20,7 @@ from switchyard.core.errors import SwitchyardError
 from switchyard.jobs.lifecycle import check_move
 from switchyard.jobs.meter import Meter
 from switchyard.jobs.models import Job, JobEvent
+from switchyard.jobs.pace import Pace
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 2.0
@@ -41,6 +42,12 @@ class Context:
     job: Job
     fence: int
     meter: Meter = field(default_factory=Meter)
+    watch: Callable[[Context], str] | None = (
+        None  # asked at each look: why the work should pause, "" to go on
+    )
+    paused_because: str = ""
+    _pace: Pace = field(default_factory=Pace)
+    reached: float = 0.0  # the share of the work that is done, as last told
     _before_ns: int = 0
     _furthest: float = 0.0
     _looked: float = 0.0
@@ -57,8 +64,12 @@ class Context:
 
     def progress(self, share: float, message: str, **data: Any) -> None:
         """Show where the work is: share in 0..1; `data` goes into the log. Raises Fenced when the job was taken over."""
-        share = max(0.0, min(1.0, share))
-        values: dict[str, Any] = {"progress": share, "message": message[:300]}
+        self.reached = share = max(0.0, min(1.0, share))
+        values: dict[str, Any] = {
+            "progress": share,
+            "message": message[:300],
+            "eta": self._pace.reached(share),
+        }
         if share > self._furthest + LEAST_PROGRESS:
             self._furthest = share
             values |= {"furthest": share, "stalled": 0}
@@ -77,6 +88,17 @@ class Context:
         self.job.device = name[:120]
         self.write(device=self.job.device)
 
+    def mark(self, milestone: str) -> None:
+        """Remember when the work reached a milestone for the first time (`trained`, `judged`). Raises Fenced."""
+        if milestone not in self.job.marks:
+            self.job.marks = self.job.marks | {milestone: now().isoformat()}
+            self.write(marks=self.job.marks)
+
+    def pause(self, reason: str) -> NoReturn:
+        """End here in words; `resume` goes on from the checkpoint. Raises Stopped."""
+        self._stop, self.paused_because = True, reason
+        raise Stopped
+
     @contextmanager
     def computing(self, *, on_cpu: bool = True) -> Iterator[None]:
         """Meter what happens inside; the row is told on the way out."""
@@ -85,11 +107,15 @@ class Context:
         self.write()
 
     def should_stop(self) -> bool:
-        """Whether somebody asked to cancel or pause, or has taken the job; looks at the row every two seconds."""
+        """Whether somebody asked to cancel or pause, has taken the job, or there is a reason to pause it; looks at the row
+        every two seconds."""
         if not self._stop and time.monotonic() - self._looked > LOOK_EVERY_S:
             self._looked = time.monotonic()
             row = self._rows().values("cancel_requested", "pause_requested").first()
             self._stop = row is None or row["cancel_requested"] or row["pause_requested"]
+            if not self._stop and self.watch is not None:
+                self.paused_because = self.watch(self)
+                self._stop = bool(self.paused_because)
         return self._stop
 
     def check(self) -> None:
@@ -131,7 +157,9 @@ def claim(job_id: str) -> Context | None:
             update_fields=["state", "attempt", "stalled", "fence", "lease_until", "started_at", "message"]
         )
         JobEvent.objects.create(job=job, message=job.message)
-        return Context(job, job.fence, _before_ns=job.accelerator_ns, _furthest=job.furthest)
+        return Context(
+            job, job.fence, reached=job.progress, _before_ns=job.accelerator_ns, _furthest=job.furthest
+        )
 
 
 def _takeable(job: Job) -> bool:
@@ -151,14 +179,21 @@ def _quarantine(job: Job) -> None:
     JobEvent.objects.create(job=job, level="error", message="quarantined", data={"attempts": job.attempt})
 
 
-def run(job_id: str, recipe: Recipe, settle: Settle | None = None) -> Job | None:
+def run(
+    job_id: str,
+    recipe: Recipe,
+    settle: Settle | None = None,
+    watch: Callable[[Context], str] | None = None,
+) -> Job | None:
     """Claim and run to an end state; gives the job, or None when somebody else has it.
 
-    `settle(job)` is called in the transaction of the last write, to book what the job cost.
+    `settle(job)` is called in the transaction of the last write, to book what the job cost. `watch(context)` is asked every
+    few seconds why the job should pause; "" lets it go on.
     """
     context = claim(job_id)
     if context is None:
         return None
+    context.watch = watch
     heart = _Heart(context)
     heart.start()
     try:
@@ -179,6 +214,7 @@ def _outcome(context: Context, recipe: Recipe) -> dict[str, Any]:
             "progress": 1.0,
             "message": "done",
             "error": "",
+            "error_code": "",
         }
     except Stopped:
         row = Job.objects.get(pk=context.job.pk)
@@ -186,16 +222,19 @@ def _outcome(context: Context, recipe: Recipe) -> dict[str, Any]:
             raise Fenced from None
         if row.cancel_requested:
             return {"state": "cancelled", "message": "cancelled"}
-        return {"state": "paused", "stalled": 0, "message": "paused; it goes on from its checkpoint"}
+        why = context.paused_because
+        message = f"paused: {why}"[:300] if why else "paused; it goes on from its checkpoint"
+        return {"state": "paused", "stalled": 0, "message": message}
     except SwitchyardError as error:
-        return {"state": "failed", "error": error.message, "message": "failed"}
+        return {"state": "failed", "error": error.message, "error_code": error.code, "message": "failed"}
     except Fenced:
         raise
     except Exception as error:
         log.exception("job %s failed", context.job.pk)
         trace = "".join(traceback.format_exception(error))[-4000:]
         context.log(str(error) or type(error).__name__, level="error", trace=trace)
-        return {"state": "failed", "error": f"{type(error).__name__}: {error}"[:2000], "message": "failed"}
+        words = f"{type(error).__name__}: {error}"[:2000]
+        return {"state": "failed", "error": words, "error_code": "internal_error", "message": "failed"}
 
 
 def _end(context: Context, values: dict[str, Any], settle: Settle | None) -> None:
@@ -204,8 +243,9 @@ def _end(context: Context, values: dict[str, Any], settle: Settle | None) -> Non
     if values["state"] != "paused":
         values["finished_at"] = now()
     with transaction.atomic():
-        context.write(lease_until=None, cancel_requested=False, pause_requested=False, **values)
-        JobEvent.objects.create(job_id=context.job.pk, message=values["state"])
+        context.write(lease_until=None, cancel_requested=False, pause_requested=False, eta=None, **values)
+        told = values["message"] if context.paused_because else values["state"]
+        JobEvent.objects.create(job_id=context.job.pk, message=told)
         if settle is not None:
             settle(Job.objects.select_related("lob").get(pk=context.job.pk))
 

@@ -113,7 +113,8 @@ def _requeue(job: Job, user: User | None, action: str, states: tuple[str, ...], 
     check_move(job.state, "queued")
     values = {
         "state": "queued", "cancel_requested": False, "pause_requested": False, "finished_at": None, "error": "",
-        "lease_until": None, "message": "waiting for a worker", "fence": job.fence + 1, **changes,
+        "error_code": "", "eta": None, "lease_until": None, "message": "waiting for a worker", "fence": job.fence + 1,
+        **changes,
     }  # fmt: skip
     for name, value in values.items():
         setattr(job, name, value)

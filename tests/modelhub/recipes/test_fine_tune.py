@@ -11,7 +11,7 @@ from modelhub.services.datasets import upload
 from modelhub.services.jobs import start_evaluation, start_fine_tune
 from modelhub.services.promotion import promote
 from modelhub.tasks import run_job
-from switchyard.core.errors import InvalidRequest
+from switchyard.core.errors import InvalidRequest, PolicyDenied
 from switchyard.jobs import runner
 from switchyard.jobs.services import pause, resume
 from tests.factories import make_workload
@@ -108,7 +108,7 @@ def test_new_labels_are_learnt(company, monkeypatch):
 
 
 def test_the_external_side_and_other_tasks_cannot_be_fine_tuned(company, dataset):
-    with pytest.raises(InvalidRequest, match="private"):
+    with pytest.raises(PolicyDenied, match="None of the file is sent"):
         start_fine_tune(dataset=dataset, deployment=company.external, user=None)
     with pytest.raises(InvalidRequest, match="epochs"):
         start_fine_tune(dataset=dataset, deployment=company.private, user=None, epochs=0)

@@ -167,4 +167,4 @@ def test_what_a_job_computes_and_what_it_asks_of_a_vendor_stand_on_its_purposes_
 
 
 def test_every_kind_of_job_that_is_charged_has_a_line(company):
-    assert set(job_costs.USUAL_NS_PER_ROW) <= set(PURPOSES)
+    assert {job_costs.purpose_of(kind) for kind in job_costs.USUAL_NS_PER_ROW} <= set(PURPOSES)
