@@ -77,7 +77,7 @@ def fault(line: int, message: str, column: int = 1) -> dict[str, Any]:
 
 def read(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, Row | str]]:
     """(line, row or what is wrong). Raises ValidationFailed for bytes that are no UTF-8, or CSV that can't be read."""
-    lines = _text_lines(pieces)
+    lines = text_lines(pieces)
     first = next(lines, None)
     while first is not None and not first[1].strip():
         first = next(lines, None)
@@ -113,7 +113,7 @@ def _is_csv_header(line: str) -> bool:
     return {"text", "label"} <= names and not line.lstrip().startswith(("{", "["))
 
 
-def _text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+def text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
     """(number, line without its end). Raises ValidationFailed for what is no UTF-8, or no line that anybody wrote."""
     for number, raw in enumerate(_byte_lines(pieces), start=1):
         if number == 1:
