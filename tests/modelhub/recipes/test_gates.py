@@ -49,7 +49,7 @@ def test_the_same_weights_under_another_name_lose_nothing(company: SimpleNamespa
     assert rows["cost"]["figures"]["new_nusd_per_1000"] > 0 and 0.3 < rows["cost"]["figures"]["ratio"] < 3
     latency = rows["latency"]["figures"]
     assert latency["timed"] == 30 and 0 < latency["p50_ms"] <= latency["p99_ms"]
-    assert rows["self_test"]["verdict"] == "pass"
+    assert rows["self_test"]["verdict"] == "pass", rows["self_test"]["sentence"]
     assert "golden answers reproduce" in rows["self_test"]["figures"]["checks"]
     golden = GoldenSet.objects.get()
     assert report.golden == golden and golden.source.startswith("validation rows")
