@@ -157,9 +157,26 @@ async def _create(headers: dict[bytes, bytes], key: KeyInfo, receive: Receive, s
 
 
 async def _receive(key: KeyInfo, boundary: bytes, said: str, receive: Receive) -> files.Upload:
+    """The bytes on the disk, sealed, and what the form says of them. Raises Unavailable when the disk is full."""
     lob = await in_thread(lambda: _lob_with_room(key))
     file_id = new_id("file")
-    inbox = await asyncio.to_thread(lambda: _Inbox(files.receive(lob, file_id).__enter__(), boundary))
+    try:
+        inbox = await asyncio.to_thread(lambda: _Inbox(files.receive(lob, file_id).__enter__(), boundary))
+        kept_s = await _fill(inbox, receive)
+    except OSError as error:
+        raise Unavailable(
+            f"The file could not be written ({error.strerror or error}); nothing was kept. Send it again later.",
+            retry_after_s=30,
+        ) from error
+    form, writer = inbox.form, inbox.writer
+    return files.Upload(
+        id=file_id, lob_id=lob.pk, filename=form.filename or "", purpose=form.fields["purpose"], bytes=writer.size,
+        sha256=writer.sha256, application=key.application, declared=said, kept_s=kept_s,
+    )  # fmt: skip
+
+
+async def _fill(inbox: _Inbox, receive: Receive) -> int:
+    """Read the whole form and close its file, or leave nothing of it; gives for how many seconds it is to be kept."""
     failure: BaseException | None = None
     try:
         async for piece in _batches(receive):
@@ -168,23 +185,13 @@ async def _receive(key: KeyInfo, boundary: bytes, said: str, receive: Receive) -
         fields = inbox.form.fields
         kept_s = _kept_s(fields)
         files.check_said(fields.get("purpose", ""), inbox.form.filename or "", kept_s)
-    except OSError as error:
-        failure = error
-        raise Unavailable(
-            f"The file could not be written ({error.strerror or error}); nothing was kept. Send it again later.",
-            retry_after_s=30,
-        ) from error
+        return kept_s
     except BaseException as error:
         failure = error
         raise
     finally:
         kind = type(failure) if failure is not None else None
         await asyncio.shield(asyncio.to_thread(inbox.writer.__exit__, kind, failure, None))
-    writer = inbox.writer
-    return files.Upload(
-        id=file_id, lob_id=lob.pk, filename=inbox.form.filename or "", purpose=fields["purpose"], bytes=writer.size,
-        sha256=writer.sha256, application=key.application, declared=said, kept_s=kept_s,
-    )  # fmt: skip
 
 
 def _kept_s(fields: Mapping[str, str]) -> int:
