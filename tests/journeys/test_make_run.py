@@ -8,6 +8,7 @@ import signal
 import stat
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import openai
 import pytest
@@ -223,6 +224,28 @@ def test_a_dead_private_server_is_503_for_confidential_work_and_comes_back_by_it
 
     eventually(answers, 60, "the private server's return")
     assert "private-models ended (signal 9)" in product.console
+
+
+def test_pages_come_back_after_a_kill_while_calls_go_on_and_the_session_holds(product):
+    """Answered by a process of their own at a socket that only its owner may use; no model library is loaded there."""
+    admin = product.administrator()
+    [pages] = product.pids("serve_pages")
+    place = product.home / "run" / "pages.sock"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    for name in ("serve_pages", "switchyard.asgi:application"):
+        [pid] = product.pids(name)
+        assert "libtorch" not in Path(f"/proc/{pid}/maps").read_text()
+    assert product.call("GET", "/readyz")[1]["pages"] == "up"
+
+    os.kill(pages, signal.SIGKILL)
+    away = eventually(lambda: (r := admin.get("/spend/")).status_code == 503 and r, 5, "the notice")
+    assert away.headers["retry-after"]
+    status, ready, _ = product.call("GET", "/readyz")
+    assert status == 200 and ready["pages"] == "away"
+    assert ask(product)[0] == "positive"
+    eventually(lambda: admin.get("/spend/").status_code == 200, 60, "the pages' return")
+    assert product.pids("serve_pages") not in ([], [pages])
+    assert "pages ended (signal 9)" in product.console
 
 
 def _billed(product: Product) -> set[str]:
