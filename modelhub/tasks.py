@@ -14,6 +14,7 @@ from modelhub.services.activation import collect
 from modelhub.services.after_jobs import follow
 from modelhub.services.canary import watch_all
 from modelhub.services.devices import tune_if_due
+from modelhub.services.experiments import advance_all
 from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
 from modelhub.services.reservations import release_ended
@@ -28,6 +29,8 @@ RECIPES = {
     "verify_books": "costs.books.checking",
     "migration": "modelhub.recipes.migrate",
     "gates": "modelhub.recipes.gates",
+    "experiment": "modelhub.recipes.experiment",
+    "tabular": "modelhub.recipes.retrain",
 }
 
 
@@ -43,6 +46,12 @@ def run_job(job_id: str) -> None:
 def watch_canaries() -> dict[str, int]:
     """One look at every version on trial: back, live, or on."""
     return watch_all()
+
+
+@shared_task(name="modelhub.advance_experiments")
+def advance_experiments() -> int:
+    """Take in what ended while nobody followed; gives how many are under way."""
+    return advance_all()
 
 
 @shared_task(name="modelhub.reap")

@@ -1,10 +1,11 @@
-"""What follows when a job has ended: the gates of the version it made."""
+"""What follows when a job has ended: its experiment goes on, or the gates of the version it made run."""
 
 from __future__ import annotations
 
 import logging
 
 from modelhub.models import ModelVersion
+from modelhub.services.experiments import job_ended
 from modelhub.services.gating import start_gates
 from switchyard.core.errors import SwitchyardError
 from switchyard.jobs.models import Job
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 def follow(job: Job) -> None:
     """Never raises: the job ended as it ended, whatever follows."""
     try:
+        if job_ended(job):
+            return  # an experiment judges its winner alone
         if job.state == "succeeded" and job.result.get("candidate"):
             _judge(job)
     except SwitchyardError as error:

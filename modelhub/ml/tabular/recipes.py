@@ -84,7 +84,11 @@ def head_of(workload: str, task: str, model: Any, encoding: str) -> dict[str, An
 
 def equipment_fault(out: Path, size: Size) -> Fitted:
     """Boosting over readings and physics; the alarm threshold is set for precision 0.6 on held-out folds."""
-    rows, truth = some(size, *table("equipment-fault", "train"))
+    return fit_equipment(out, size, *some(size, *table("equipment-fault", "train")))
+
+
+def fit_equipment(out: Path, size: Size, rows: np.ndarray, truth: np.ndarray) -> Fitted:
+    """The same on any rows (N, C) and alarms (N,) of 0 and 1. Raises ValueError where no threshold is precise enough."""
     encoding = "raw" if size.small else "equipment"
     inputs = features.FEATURES[encoding](rows)
     model: Any = GradientBoostingClassifier(
@@ -120,7 +124,11 @@ def equipment_fault(out: Path, size: Size) -> Fitted:
 
 def plate_fault(out: Path, size: Size) -> Fitted:
     """Boosting over the 27 measures, seven kinds of fault."""
-    rows, truth = some(size, *table("plate-fault", "train"))
+    return fit_plates(out, size, *some(size, *table("plate-fault", "train")))
+
+
+def fit_plates(out: Path, size: Size, rows: np.ndarray, truth: np.ndarray) -> Fitted:
+    """The same on any rows (N, C) and names of faults (N,)."""
     inputs = features.raw(rows)
     model = GradientBoostingClassifier(
         n_estimators=size.trees(150, 40),

@@ -32,7 +32,7 @@ def open_runner(
     if kind == "tabular":
         from modelhub.serving.runners.tabular import TabularModel
 
-        return TabularModel(directory, how=how)
+        return TabularModel(directory, how=how, trust=trust)
     if kind == "causal-lm":
         from modelhub.serving.runners.lm import CausalLM
 

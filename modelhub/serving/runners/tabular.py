@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +35,36 @@ FEATURES = {
 }
 
 
+MOST_RETRAINED = 32  # heads held at once; the least recently used leaves
+RETRAINABLE = ("binary", "multiclass")
+
+
 class UnknownHead(KeyError):
     """The artifact has no head of this name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the manifest says of a head, its columns, and its open graph."""
+
+    about: dict[str, Any]
+    columns: tuple[Column, ...]
+    session: GraphSession
+
+
+def _columns(about: dict[str, Any]) -> tuple[Column, ...]:
+    return tuple(Column.from_dict(shown) for shown in about["columns"])
+
+
 class TabularModel:
-    """All prediction heads of one artifact directory. Thread-safe; raises ArtifactCorrupt on a wrong file."""
+    """All prediction heads of one artifact directory, and those that were retrained on a customer's rows
+    (`equipment-fault@rt-ab12`), opened when they are asked for. Thread-safe; raises ArtifactCorrupt on a wrong file.
+    """
 
     def __init__(
-        self, directory: Path, *, threads: int = 1, providers: list[str] | None = None, how: How | None = None
-    ) -> None:
+        self, directory: Path, *, threads: int = 1, providers: list[str] | None = None, how: How | None = None,
+        trust: Any = None,
+    ) -> None:  # fmt: skip
         self.manifest = artifacts.verify(directory)
         self.heads: dict[str, dict[str, Any]] = self.manifest["heads"]
         how = replace(how or How(threads, tuple(providers or [CPU])), model=self.manifest["id"])
@@ -50,10 +72,9 @@ class TabularModel:
             name: GraphSession(artifacts.file_of(directory, self.manifest, head["file"]), how)
             for name, head in self.heads.items()
         }
-        self._columns = {
-            name: tuple(Column.from_dict(shown) for shown in head["columns"])
-            for name, head in self.heads.items()
-        }
+        self._columns = {name: _columns(head) for name, head in self.heads.items()}
+        self._how, self._trust, self._lock = how, trust, threading.Lock()
+        self._tuned: OrderedDict[str, Head] = OrderedDict()
 
     @property
     def providers(self) -> list[str]:
@@ -62,37 +83,66 @@ class TabularModel:
 
     @property
     def sessions(self) -> list[GraphSession]:
-        return list(self._sessions.values())
+        return [*self._sessions.values(), *(head.session for head in self._tuned.values())]
 
     def columns(self, head: str) -> list[dict[str, Any]]:
         """`{"name", "type", "values"?}` of each column; remaining-life also takes `history`, a list of rows."""
-        return [column.to_dict() for column in self._columns_of(head)]
+        return [column.to_dict() for column in self._head(head).columns]
 
-    def _columns_of(self, head: str) -> tuple[Column, ...]:
-        if head not in self._columns:
-            raise UnknownHead(f"{self.manifest['id']} has no head {head!r}: it has {sorted(self.heads)}")
-        return self._columns[head]
+    def adapters(self) -> list[str]:
+        """Retrained heads in memory, least recently used first."""
+        return list(self._tuned)
+
+    def _head(self, name: str) -> Head:
+        """Raises UnknownHead, ArtifactCorrupt, ModelRefused for one that isn't signed as it has to be."""
+        if name in self.heads:
+            return Head(self.heads[name], self._columns[name], self._sessions[name])
+        if "@" not in name:
+            raise UnknownHead(f"{self.manifest['id']} has no head {name!r}: it has {sorted(self.heads)}")
+        with self._lock:
+            if name not in self._tuned:
+                self._tuned[name] = self._open(name)
+                while len(self._tuned) > MOST_RETRAINED:
+                    self._tuned.popitem(last=False)
+            self._tuned.move_to_end(name)
+            return self._tuned[name]
+
+    def _open(self, name: str) -> Head:
+        try:
+            folder = artifacts.find_head(self.manifest["id"], name)
+        except artifacts.ArtifactMissing as error:
+            raise UnknownHead(str(error)) from None
+        if self._trust is not None:
+            self._trust.check(folder, f"{self.manifest['id']}/{name}")
+        manifest = artifacts.verify(folder)
+        about = manifest["head"]
+        if about["task"] not in RETRAINABLE:
+            raise artifacts.ArtifactCorrupt(f"{name}: heads of the kind {about['task']!r} aren't retrained")
+        session = GraphSession(artifacts.file_of(folder, manifest, "head"), self._how)
+        return Head(about, _columns(about), session)
 
     def predict(self, head: str, records: Sequence[dict[str, Any]]) -> Items:
         """One item per record, in order. Raises RecordError on the first bad record, UnknownHead."""
-        columns = self._columns_of(head)
+        found = self._head(head)
+        columns = found.columns
         if not records:
             return []
-        task = self.heads[head]["task"]
+        task = found.about["task"]
         if task == "remaining-life":
             return self._remaining_life(head, records, columns)
         rows = np.array([check_row(record, columns, index) for index, record in enumerate(records)])
         if task == "demand":
             return self._demand(head, rows, [column.name for column in columns])
-        return self._classes(head, rows)
+        return self._classes(head, found, rows)
 
-    def _run(self, head: str, inputs: np.ndarray) -> np.ndarray:
-        found = self._sessions[head].run([self.heads[head]["output"]], {"features": inputs})[0]
-        return finite(found, f"{self.manifest['id']}/{head}")
+    def _run(self, name: str, inputs: np.ndarray) -> np.ndarray:
+        head = self._head(name)
+        found = head.session.run([head.about["output"]], {"features": inputs})[0]
+        return finite(found, f"{self.manifest['id']}/{name}")
 
-    def _classes(self, head: str, rows: np.ndarray) -> Items:
-        about = self.heads[head]
-        shares = self._run(head, FEATURES[about["features"]](rows)).astype(np.float64)
+    def _classes(self, name: str, head: Head, rows: np.ndarray) -> Items:
+        about = head.about
+        shares = self._run(name, FEATURES[about["features"]](rows)).astype(np.float64)
         if about["task"] == "binary":
             alarms = shares[:, 1]
             return [
