@@ -157,7 +157,7 @@ class ClassifyByPrompt:
             "properties": {"labels": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
         }  # fmt: skip
         return {
-            "model": target.model,
+            "model": upstream_model(request, target),
             "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": listing}],
             "response_format": {
                 "type": "json_schema",
