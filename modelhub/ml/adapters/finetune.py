@@ -1,298 +1,263 @@
-"""Fine-tuning one head of a text model on a customer's rows: frozen body, low-rank adapter, resumable.
+"""Fine-tuning one line of business's answers on a shared, frozen text model: its head, and where it helps an adapter inside.
+
+- `head`: the head alone, on features of the frozen body. Seconds, on any text model.
+- `lora`: low-rank terms in attention of the topmost blocks, and the head.
+- `expert`: a plugin expert in these blocks, answering for this line of business only, and the head.
+- `auto` (the default): the head first; with enough rows LoRA from there, kept only where held-back rows gain by it.
 
 torch is imported when the work starts, so that callers may import this module without it.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from modelhub import artifacts
-from modelhub.ml import datasets
+from modelhub.ml.adapters.files import confidence, write_head_artifact
+from modelhub.ml.adapters.head import AUTO_EPOCHS, train_head
+from modelhub.ml.adapters.rows import MOST_REHEARSED, Part, Prepared, Row, TooFewRows, prepare, split_rows
 from modelhub.ml.fairness.intervals import paired_difference, wilson
-from modelhub.ml.text import graphs
-from modelhub.ml.text.blend import cross_entropy, fit_blend
-from modelhub.ml.text.corpus import spread
+from modelhub.ml.text.graphs import HeadWeights
 from modelhub.ml.text.served import FrozenBody
 
-HELD_SHARE, MOST_HELD = 0.25, 500
-REHEARSED_PER_LABEL, MOST_REHEARSED, GUARD_ROWS = 10, 1000, 300
-AUTO_EPOCHS, PATIENCE, RATE, DECAY, BATCH = 40, 8, 3e-3, 0.01, 64
+__all__ = ["AUTO_EPOCHS", "METHODS", "Options", "TooFewRows", "fine_tune", "fine_tune_head", "split_rows"]
 
-Row = tuple[str, str]
-
-
-class TooFewRows(ValueError):
-    """The rows cannot be split into a part to learn from and a part to judge by."""
+METHODS = ("auto", "lora", "expert", "head")
+# Below either, LoRA brought nothing over a head alone at five times its cost (docs/decisions/0046).
+ENOUGH_ROWS, ENOUGH_PER_LABEL = 400, 20
+BLOCKS = 3  # of six: the topmost half learns as much as all, at 60 % of the time
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
-    """Frozen features, wide logits (the fixed offset) and label positions."""
+class Options:
+    """What a customer may say; `auto` everywhere decides by the rows. Raises ValueError for nonsense."""
 
-    x: np.ndarray
-    offset: np.ndarray
-    y: np.ndarray
+    method: str = "auto"
+    epochs: int | Literal["auto"] = "auto"
+    batch_size: int | Literal["auto"] = "auto"
+    learning_rate_multiplier: float | Literal["auto"] = "auto"
+    seed: int = 0
+    blocks: int = BLOCKS
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f"method={self.method!r} is unknown: use one of {', '.join(METHODS)}")
+        for name, most in (("epochs", 500), ("batch_size", 1024)):
+            value = getattr(self, name)
+            if value != "auto" and not 1 <= int(value) <= most:
+                raise ValueError(f"{name} is `auto` or a number from 1 to {most}, got {value!r}")
+        rate = self.learning_rate_multiplier
+        if rate != "auto" and not 0 < float(rate) <= 100:
+            raise ValueError(f"learning_rate_multiplier is `auto` or a number over 0 up to 100, got {rate!r}")
+
+    @property
+    def planned(self) -> int:
+        """Epochs, 0 for as many as it takes."""
+        return 0 if self.epochs == "auto" else int(self.epochs)
+
+    @property
+    def multiplier(self) -> float:
+        return 1.0 if self.learning_rate_multiplier == "auto" else float(self.learning_rate_multiplier)
+
+    def batch(self, usual: int) -> int:
+        return usual if self.batch_size == "auto" else int(self.batch_size)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Rows to learn from, the customer's rows to judge by, and shipped validation rows to see forgetting."""
+@dataclass(slots=True)
+class Run:
+    """What a fine-tune has in hand: where it reads and writes, whom it tells, and the clock of its own compute."""
 
-    train: _Data
-    held: _Data
-    guard: _Data
-    rehearsed: int
+    body: FrozenBody
+    prepared: Prepared
+    options: Options
+    trunk_dir: Path | None
+    folder: Path | None
+    progress: Callable[[dict[str, Any]], None]
+    should_stop: Callable[[], bool]
+    cpu_s: float = 0.0
 
-
-def split_rows(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
-    """A seeded quarter (at most 500) to judge by, the rest to learn from. Raises TooFewRows under 8 rows."""
-    if len(rows) < 8:
-        raise TooFewRows(f"{len(rows)} rows: at least 8 are needed, so that 2 can be held back to judge by")
-    order = np.random.default_rng(seed).permutation(len(rows))
-    held = min(MOST_HELD, max(2, round(len(rows) * HELD_SHARE)))
-    return [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+    def kept(self, name: str) -> Path | None:
+        return self.folder / name if self.folder else None
 
 
-def fine_tune_head(
-    base_dir: Path,
-    head: str,
-    rows: list[Row],
-    *,
-    out_dir: Path,
-    epochs: int | Literal["auto"] = "auto",
-    seed: int = 0,
-    progress: Callable[[dict[str, Any]], None] = lambda report: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    checkpoint_dir: Path | None = None,
-    trunk_dir: Path | None = None,
-) -> dict[str, Any]:
-    """Fit a head on `rows` of (text, label) and write it to `out_dir`, named `<head>@<version>`.
+def fine_tune(
+    base_dir: Path, head: str, rows: list[Row], *, out_dir: Path, options: Options | None = None,
+    validation: list[Row] | None = None, lob: str = "", progress: Callable[[dict[str, Any]], None] = lambda report: None,
+    should_stop: Callable[[], bool] = lambda: False, checkpoint_dir: Path | None = None, trunk_dir: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Fit a head, and an adapter where asked or useful, on `rows` of (text, label); written to `out_dir`, `<head>@<version>`.
 
-    Labels that the head did not know are added to it. A sample of the shipped training rows is rehearsed, so
-    that old labels are not forgotten. `auto` runs until the held-back rows' loss stops falling. Gives a report
-    with accuracy before and after on the same held-back rows. What `progress` raises ends the run at once; one
-    that `should_stop` ends writes no head
-    (`"stopped": True`); started again with the same `checkpoint_dir` it goes on, and ends with the weights of
-    an unbroken run. Raises TooFewRows, KeyError for an unknown head.
+    Labels that the head did not know are added; a workload without a shipped head gets one of its own. A sample of the
+    shipped rows is rehearsed, so that old labels aren't forgotten. Gives a report with accuracy before and after on the same
+    held-back rows (`validation`, or a quarter of the rows). What `progress` raises ends the run at once; one that
+    `should_stop` ends writes nothing (`"stopped": True`); started again with the same `checkpoint_dir` it goes on, and ends
+    with the weights of an unbroken run. `lob` binds what is made to that line of business.
+    Raises TooFewRows, LossNotFinite, NotOurForm where nothing can be added inside this body.
     """
-    started = time.monotonic()
+    started, options = time.monotonic(), options or Options()
     body = FrozenBody(Path(base_dir), trunk_dir)
-    known = body.manifest["heads"][head]["labels"] if head in body.manifest["heads"] else []
-    labels = [*known, *sorted({label for _, label in rows} - set(known))]
-    weights = _widen(body.head(head), len(labels))
     progress({"stage": "features", "rows": len(rows)})
-    parts = _prepare(body, head, rows, labels, weights, seed, progress)
-    tuned = _train(parts, weights, epochs, seed, progress, should_stop, checkpoint_dir)
+    inner = options.method in ("lora", "expert")
+    prepared = prepare(
+        body.directory, body.manifest, head, rows, seed=options.seed, trunk_dir=trunk_dir, validation=validation,
+        rehearse=min(MOST_REHEARSED, len(rows)) if inner else MOST_REHEARSED,
+    )  # fmt: skip
+    run = Run(
+        body,
+        prepared,
+        options,
+        trunk_dir,
+        Path(checkpoint_dir) if checkpoint_dir else None,
+        progress,
+        should_stop,
+    )
+    made = _by_method(run)
     report: dict[str, Any] = {
-        "head": head,
-        "rows": {"train": len(parts.train.y) - parts.rehearsed, "validation": len(parts.held.y)},
-        "labels_added": labels[len(known) :],
-        "epochs": len(tuned["curve"]),
-        "curve": tuned["curve"],
-        "stopped": tuned["stopped"],
-        "device": "cpu",
-    }
-    report["rows"]["rehearsed"] = parts.rehearsed
-    if not tuned["stopped"]:
-        report |= _judge(parts, tuned, weights, len(known))
-        report["weight_hash"] = tuned["hash"]
-        _write(Path(out_dir), body, head, labels, weights, tuned, parts, report)
+        "head": head, "method": made["method"], "method_because": made["because"], "stopped": made["stopped"],
+        "rows": {"train": len(prepared.train) - prepared.rehearsed, "validation": len(prepared.held), "rehearsed": prepared.rehearsed},
+        "labels_added": prepared.labels[prepared.known :], "epochs": len(made["curve"]), "curve": made["curve"],
+        "device": "cpu", "cpu_s": round(run.cpu_s + made["cpu_s"], 2),
+        "hyperparameters": {"batch_size": made["batch"], "learning_rate_multiplier": options.multiplier, "seed": options.seed},
+    }  # fmt: skip
+    if not made["stopped"]:
+        made |= confidence(body.manifest, prepared, made)
+        report |= _judged(prepared, made) | made["told"]
+        report["weight_hash"] = made["hash"]
+        write_head_artifact(Path(out_dir), body.manifest, prepared, made, report, lob)
     report["seconds"] = round(time.monotonic() - started, 2)
     return report
 
 
-def _widen(weights: graphs.HeadWeights, n_labels: int) -> graphs.HeadWeights:
-    """Room for new labels: zero weights, and the mean bias, in both channels."""
-    more = n_labels - len(weights.bias)
-    if not more:
-        return weights
-    table = weights.table
-    grown = type(table)(
-        row=table.row,
-        idf=table.idf,
-        weight=np.pad(table.weight, ((0, 0), (0, more))),
-        scale=np.pad(table.scale, (0, more), constant_values=1.0),
-        bias=np.pad(table.bias, (0, more), constant_values=float(table.bias.mean())),
-    )
-    weight = np.pad(weights.weight, ((0, more), (0, 0)))
-    bias = np.pad(weights.bias, (0, more), constant_values=float(weights.bias.mean()))
-    return graphs.HeadWeights(weight, bias.astype(np.float32), grown, weights.wide_share)
+def fine_tune_head(
+    base_dir: Path, head: str, rows: list[Row], *, out_dir: Path, epochs: int | Literal["auto"] = "auto", seed: int = 0,
+    **where: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """`fine_tune` by the method `head`. Raises KeyError for a head that the model doesn't ship."""
+    if head not in FrozenBody(Path(base_dir), where.get("trunk_dir")).manifest["heads"]:
+        raise KeyError(f"this model has no head {head!r}")
+    options = Options(method="head", epochs=epochs, seed=seed)
+    return fine_tune(base_dir, head, rows, out_dir=out_dir, options=options, **where)
 
 
-def _prepare(
-    body: FrozenBody,
-    head: str,
-    rows: list[Row],
-    labels: list[str],
-    weights: graphs.HeadWeights,
-    seed: int,
-    progress: Callable[[dict[str, Any]], None],
-) -> _Parts:
-    train, held = split_rows(rows, seed)
-    own = {text for text, _ in held}
-    old, guard = _shipped_rows(head, "train", MOST_REHEARSED), _shipped_rows(head, "val", GUARD_ROWS)
-    per_label = min(len(old), REHEARSED_PER_LABEL * len(labels))
-    old = [row for row in old[:per_label] if row[0] not in own]
-    place = {label: index for index, label in enumerate(labels)}
+# ------------------------------------------------------------------------------------------------ choosing
+
+
+def _by_method(run: Run) -> dict[str, Any]:
+    """The weights that are kept, by which method they came and why."""
+    if run.options.method == "head":
+        return _head(run) | {"because": "asked for"}
+    if run.options.method in ("lora", "expert"):
+        from modelhub.ml.adapters.inside import train_inside
+
+        return train_inside(run, run.options.method, run.prepared.weights) | {"because": "asked for"}
+    alone = _head(run)
+    why = too_few_for_lora(run.prepared)
+    if alone["stopped"] or why:
+        return alone | {"because": why}
+    return _lora_if_it_helps(run, alone)
+
+
+def too_few_for_lora(prepared: Prepared) -> str:
+    """Why the head alone is fitted; empty where LoRA is worth a try."""
+    rows, labels = len(prepared.train) - prepared.rehearsed, len(prepared.labels)
+    if rows < ENOUGH_ROWS:
+        return f"{rows} rows: under {ENOUGH_ROWS} an adapter brought nothing over the head alone"
+    if rows < ENOUGH_PER_LABEL * labels:
+        return f"{rows} rows for {labels} labels: under {ENOUGH_PER_LABEL} a label an adapter brought nothing"
+    return ""
+
+
+def _lora_if_it_helps(run: Run, alone: dict[str, Any]) -> dict[str, Any]:
+    from modelhub.ml.adapters.inside import train_inside
+    from modelhub.ml.text.torch_form import NotOurForm
+
+    weights = run.prepared.weights
+    start = HeadWeights(alone["weight"], alone["bias"], weights.table, weights.wide_share)
+    try:
+        tried = train_inside(run, "lora", start)
+    except NotOurForm as error:
+        return alone | {"because": f"this body takes no adapter inside: {error}"}
+    run.cpu_s += alone["cpu_s"]
+    if tried["stopped"]:
+        return tried | {"because": ""}
+    before, after = _least(alone), _least(tried)
+    words = f"held-back loss {after:.4f} with LoRA, {before:.4f} by the head alone"
+    beside = {"head_alone": _share(alone, run.prepared.held), "lora": _share(tried, run.prepared.held)}
+    if after < before:
+        return tried | {"because": words, "told": tried["told"] | beside}
+    run.cpu_s += tried["cpu_s"]
+    return alone | {"because": words, "told": alone["told"] | beside}
+
+
+def _least(made: dict[str, Any]) -> float:
+    return min(point["held_loss"] for point in made["curve"])
+
+
+def _share(made: dict[str, Any], held: Part) -> dict[str, Any]:
+    right = made["held_logits"].argmax(axis=1) == held.y
+    return wilson(int(right.sum()), len(right)).as_dict() | {"n": len(right)}
+
+
+def _head(run: Run) -> dict[str, Any]:
+    """The head alone, on features as they are served."""
+    own, options, used = run.prepared, run.options, time.process_time()
 
     def told(done: int, of: int) -> None:
-        progress({"stage": "features", "rows": of, "done": done})
+        run.progress({"stage": "features", "rows": of, "done": done})
 
-    def data(part: list[Row]) -> _Data:
-        if not part:
-            empty = np.zeros((0, len(labels)), np.float32)
-            return _Data(np.zeros((0, weights.weight.shape[1]), np.float32), empty, np.zeros(0, np.int64))
-        x, ids = body.features([text for text, _ in part], told)
-        offset = weights.wide_share * weights.table.logits(ids)
-        y = np.array([place[label] for _, label in part])
-        return _Data(x, offset.astype(np.float32), y)
+    width = own.weights.weight.shape[1]
+    parts = []
+    for part in (own.train, own.held, own.guard):
+        x = run.body.features(part.texts, told)[0] if len(part) else np.zeros((0, width), np.float32)
+        parts.append((x, part.offset, part.y))
+        run.progress({"stage": "features", "rows": len(own.train), "done": len(own.train)})
+    run.cpu_s += time.process_time() - used
+    batch = options.batch(64)
+    tuned = train_head(
+        own.weights, (parts[0], parts[1]), epochs=options.planned, seed=options.seed, batch=batch,
+        multiplier=options.multiplier, progress=run.progress, should_stop=run.should_stop, folder=run.kept("head"),
+    )  # fmt: skip
 
-    return _Parts(data(train + old), data(held), data(guard), len(old))
+    def logits(part: Any, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        return part[0] @ weight.T + bias + part[1]
 
-
-def _shipped_rows(head: str, split: str, most: int) -> list[Row]:
-    if head not in datasets.TEXT_SETS:
-        return []
-    rows = datasets.load(head, split)
-    return [(rows.texts[i], rows.labels[i]) for i in spread(rows.labels, most)]
-
-
-def _train(
-    parts: _Parts,
-    weights: graphs.HeadWeights,
-    epochs: int | Literal["auto"],
-    seed: int,
-    progress: Callable[[dict[str, Any]], None],
-    should_stop: Callable[[], bool],
-    checkpoint_dir: Path | None,
-) -> dict[str, Any]:
-    """Train the adapter; gives the best merged weights, their hash, the curve, and whether it was stopped."""
-    import torch
-
-    from modelhub.ml.adapters.lora import AdaptedHead
-    from modelhub.ml.train import checkpoint
-
-    most = AUTO_EPOCHS if epochs == "auto" else int(epochs)
-    torch.manual_seed(seed)
-    model = AdaptedHead(torch.tensor(weights.weight), torch.tensor(weights.bias))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-    meta = checkpoint.restore(checkpoint_dir, model, [optimizer]) if checkpoint_dir else None
-    curve: list[dict[str, float]] = meta["curve"] if meta else []
-    started, first, stopped = time.monotonic(), len(curve), False
-    while len(curve) < most and not (epochs == "auto" and _flat(curve)):
-        if should_stop():
-            stopped = True
-            break
-        loss = _epoch(model, optimizer, parts.train, seed, len(curve))
-        point = {"epoch": len(curve) + 1, "loss": round(loss, 5), **_held_point(model, parts.held)}
-        if not curve or point["held_loss"] < min(p["held_loss"] for p in curve):
-            model.remember()
-        curve.append(point)
-        if checkpoint_dir is not None:
-            checkpoint.save(checkpoint_dir, model, [optimizer], {"step": len(curve), "curve": curve})
-        pace = (time.monotonic() - started) / (len(curve) - first)
-        progress(
-            {"stage": "training", **point, "epochs": most, "eta_s": round(pace * (most - len(curve)), 1)}
-        )
-    best = {"weight": model.best_weight, "bias": model.best_bias}
-    arrays = {name: value.numpy().copy() for name, value in best.items()}
-    return {**arrays, "hash": checkpoint.weight_hash(best), "curve": curve, "stopped": stopped}
+    old, new = (own.weights.weight, own.weights.bias), (tuned["weight"], tuned["bias"])
+    return tuned | {
+        "method": "head", "adapter": None, "told": {}, "batch": batch,
+        "held_logits": logits(parts[1], *new), "held_before": logits(parts[1], *old),
+        "guard_logits": logits(parts[2], *new), "guard_before": logits(parts[2], *old),
+    }  # fmt: skip
 
 
-def _flat(curve: list[dict[str, float]]) -> bool:
-    """Whether the held-back loss has not fallen for `PATIENCE` epochs."""
-    losses = [point["held_loss"] for point in curve]
-    return len(losses) > PATIENCE and min(losses[-PATIENCE:]) >= min(losses[:-PATIENCE])
+# ------------------------------------------------------------------------------------------------ judging
 
 
-def _epoch(model: Any, optimizer: Any, data: _Data, seed: int, epoch: int) -> float:
-    import torch
-    from torch.nn import functional as F
-
-    order = np.random.default_rng((seed, epoch)).permutation(len(data.y))
-    x, offset, y = (torch.from_numpy(array) for array in (data.x, data.offset, data.y))
-    total = 0.0
-    for start in range(0, len(order), BATCH):
-        chosen = torch.from_numpy(order[start : start + BATCH])
-        loss = F.cross_entropy(model(x[chosen]) + offset[chosen], y[chosen], label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += float(loss.detach()) * len(chosen)
-    return total / len(order)
-
-
-def _held_point(model: Any, held: _Data) -> dict[str, float]:
-    weight, bias = (array.numpy() for array in model.merged())
-    logits = held.x @ weight.T + bias + held.offset
-    right = (logits.argmax(axis=1) == held.y).mean()
-    return {"held_loss": round(cross_entropy(logits, held.y), 5), "accuracy": round(float(right), 4)}
-
-
-def _judge(parts: _Parts, tuned: dict[str, Any], weights: graphs.HeadWeights, n_known: int) -> dict[str, Any]:
-    """Before and after on the same rows; the head as shipped can choose among its own labels only."""
-    was, now = (
-        _right(parts.held, weights.weight, weights.bias, n_known),
-        _right(parts.held, tuned["weight"], tuned["bias"]),
-    )
+def _judged(own: Prepared, made: dict[str, Any]) -> dict[str, Any]:
+    """Before and after on the same rows. What was shipped can choose among its own labels only; nothing answered a new workload."""
+    was = right_of(made["held_before"], own.held, own.known)
+    now = right_of(made["held_logits"], own.held, len(own.labels))
     report: dict[str, Any] = {
         "before": {**wilson(int(was.sum()), len(was)).as_dict(), "n": len(was)},
         "after": {**wilson(int(now.sum()), len(now)).as_dict(), "n": len(now)},
         "paired_difference": paired_difference(now, was).as_dict(),
+        "most_frequent_label": round(float(np.bincount(own.held.y).max() / len(own.held)), 4),
     }
-    if len(parts.guard.y):
+    if len(own.guard):
         report["shipped_validation"] = {
-            "before": round(float(_right(parts.guard, weights.weight, weights.bias, n_known).mean()), 4),
-            "after": round(float(_right(parts.guard, tuned["weight"], tuned["bias"]).mean()), 4),
-            "n": len(parts.guard.y),
+            "before": round(float(right_of(made["guard_before"], own.guard, own.known).mean()), 4),
+            "after": round(float(right_of(made["guard_logits"], own.guard, len(own.labels)).mean()), 4),
+            "n": len(own.guard),
         }
     return report
 
 
-def _right(data: _Data, weight: np.ndarray, bias: np.ndarray, labels: int | None = None) -> np.ndarray:
-    """Which rows a head gets right, choosing among its first `labels` labels. Gives (N,) of bool."""
-    logits = data.x @ weight.T + bias + data.offset
-    return logits[:, :labels].argmax(axis=1) == data.y
-
-
-def _write(
-    out: Path,
-    body: FrozenBody,
-    head: str,
-    labels: list[str],
-    weights: graphs.HeadWeights,
-    tuned: dict[str, Any],
-    parts: _Parts,
-    report: dict[str, Any],
-) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    graphs.write_head(out / "head.onnx", tuned["weight"], tuned["bias"], weights.table, weights.wide_share)
-    temperature = float(body.manifest["heads"][head].get("temperature", 1.0))
-    if len(parts.held.y) >= 100:
-        logits = parts.held.x @ tuned["weight"].T + tuned["bias"] + parts.held.offset
-        fitted = fit_blend(logits, np.zeros_like(logits), parts.held.y).temperature
-        temperature = fitted if math.isfinite(fitted) else temperature
-    manifest = {
-        "id": out.name,
-        "kind": "text-head",
-        "version": out.name.partition("@")[2],
-        "base": body.manifest["id"],
-        "body_sha256": body.manifest["files"]["body"]["sha256"],
-        "trunk_sha256": body.manifest["requires"].get("trunk", {}).get("sha256"),
-        "head": head,
-        "labels": labels,
-        "temperature": temperature,
-        "metrics": {name: report[name] for name in ("before", "after", "paired_difference")},
-        "train": {"rows": report["rows"], "epochs": report["epochs"], "weight_hash": report["weight_hash"]},
-        "created": date.today().isoformat(),
-    }
-    artifacts.write_manifest(out, manifest, {"head": "head.onnx"})
+def right_of(logits: np.ndarray, part: Part, labels: int) -> np.ndarray:
+    """Which rows are right, choosing among the first `labels` labels; none where there is no label yet. Gives (N,) of bool."""
+    if not labels:
+        return np.zeros(len(part), bool)
+    return logits[:, :labels].argmax(axis=1) == part.y

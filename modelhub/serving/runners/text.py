@@ -2,8 +2,9 @@
 
 An artifact holds one `body` graph, which makes a text's features, and one small graph per head. The sparse
 model's body reads the pretrained trunk's pooled states; the edge student's body reads token ids itself. Heads
-that users fine-tune lie in the home beside the model and are loaded when first asked for. A batch may mix heads:
-trunk and body run once over all rows, then each head over its own.
+that users fine-tune lie in the home beside the model and are loaded when first asked for; where one brought an adapter
+inside the body, its rows run with that. A batch may mix heads and adapters: trunk and body run once over all rows, then
+each head over its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy as np
 
 from modelhub import artifacts
 from modelhub.ml import tokens
+from modelhub.serving.errors import ModelRefused
 from modelhub.serving.forms import open_role
+from modelhub.serving.runners.adapters import Adapters
 from modelhub.serving.runners.heads import Head, HeadMissing, Heads
 from modelhub.serving.runtime import CPU, GraphSession, How, finite
 
@@ -89,6 +92,7 @@ class TextClassifier:
         self._body = self.chosen.session
         self._heads = Heads(self.directory, self.manifest, self.how, trust=trust, room=room)
         self._operator = self._heads.operator
+        self._inside = Adapters(self._body.path, self.manifest, self.how, trust=trust, room=room)
         self._counted, self._count_every, self._batches = counted, count_every, 0
         self._counts = next((name for name in self._body.outputs() if name.startswith("expert_counts")), "")
 
@@ -101,9 +105,11 @@ class TextClassifier:
     @property
     def sessions(self) -> list[GraphSession]:
         """Every graph that is open: trunk, body, heads."""
-        return [
-            s for s in (self._trunk, self._embedding, self._body) if s is not None
-        ] + self._heads.sessions()
+        return (
+            [s for s in (self._trunk, self._embedding, self._body) if s is not None]
+            + self._heads.sessions()
+            + self._inside.sessions()
+        )
 
     @property
     def providers(self) -> list[str]:
@@ -117,6 +123,7 @@ class TextClassifier:
     def close(self) -> None:
         """Give back the room of what was loaded beside the model."""
         self._heads.close()
+        self._inside.close()
 
     @property
     def can_embed(self) -> bool:
@@ -143,7 +150,8 @@ class TextClassifier:
         rest = [i for i in range(len(texts)) if heads[i] in chosen]
         for places in by_padding([len(ids[i]) for i in rest]):
             group = [rest[place] for place in places]
-            features, counts, risk = self._features([ids[i] for i in group])
+            inside = self._inside.places_of([heads[i] for i in group])
+            features, counts, risk = self._features([ids[i] for i in group], inside)
             for name, head in chosen.items():
                 mine = [place for place, i in enumerate(group) if heads[i] == name]
                 if not mine:
@@ -154,7 +162,9 @@ class TextClassifier:
                 logits = finite(head.session.run(["logits"], feed)[0], f"{self.manifest['id']}/{name}")
                 blocked = None if self._operator is None else self._operator.blocked(risk[mine])
                 own = [group[place] for place in mine]
-                self._fill(answers, own, head, logits, ids, risk[mine] if blocked is not None else None, blocked)
+                self._fill(
+                    answers, own, head, logits, ids, risk[mine] if blocked is not None else None, blocked
+                )
             if counts is not None:
                 self._tell(counts, [(heads[i], answers[i]) for i in group])
         return [answer for answer in answers if answer is not None]
@@ -177,12 +187,18 @@ class TextClassifier:
         return [len(row) for row in self._encode(texts)]
 
     def check_head(self, head: str) -> None:
-        """Load a head before anybody waits for it. Raises HeadMissing, ModelRefused, ArtifactCorrupt."""
+        """Load a head, and its adapter, before anybody waits for it. Raises HeadMissing, ModelRefused, ArtifactCorrupt."""
         self._heads.of(head)
+        self._inside.warm(head)
 
     # ------------------------------------------------------------------ inside
     def _answer_gated(
-        self, head: Head, name: str, heads: Sequence[str], ids: list[np.ndarray], answers: list[TextRow | None]
+        self,
+        head: Head,
+        name: str,
+        heads: Sequence[str],
+        ids: list[np.ndarray],
+        answers: list[TextRow | None],
     ) -> None:
         """Rows of one head of a model whose whole answer, its operator in it, is one graph."""
         assert head.gated is not None
@@ -192,7 +208,13 @@ class TextClassifier:
             found = head.gated.run(name, [ids[i] for i in group])
             logits = np.where(found.blocked[:, None], np.float32(0), found.logits)
             self._fill(
-                answers, group, head, finite(logits, f"{self.manifest['id']}/{name}"), ids, found.risk, found.blocked
+                answers,
+                group,
+                head,
+                finite(logits, f"{self.manifest['id']}/{name}"),
+                ids,
+                found.risk,
+                found.blocked,
             )
 
     def _fill(
@@ -211,7 +233,10 @@ class TextClassifier:
             if risk is None or blocked is None or self._operator is None:
                 answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
                 continue
-            told = {kind: round(float(value), 4) for kind, value in zip(self._operator.kinds, risk[at], strict=True)}
+            told = {
+                kind: round(float(value), 4)
+                for kind, value in zip(self._operator.kinds, risk[at], strict=True)
+            }
             stopped = bool(blocked[at])
             label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[best], row)
             answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, told)
@@ -219,8 +244,13 @@ class TextClassifier:
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         return tokens.encode(self._tokenizer, texts, self.manifest["wide_tokens"])
 
-    def _features(self, rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Features (N, D), expert counts (L, E) of all rows where this batch is sampled, and risk (N, K)."""
+    def _features(
+        self, rows: list[np.ndarray], inside: list[int]
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Features (N, D), expert counts (L, E) of all rows where this batch is sampled, and risk (N, K).
+
+        `inside`: the place of each row's adapter in the body, 0 for none.
+        """
         feed: dict[str, np.ndarray]
         if self._embedding is not None:
             ids, mask = self._short(rows)
@@ -234,6 +264,16 @@ class TextClassifier:
         sampled = (
             self._counts and self._counted and self._count_every and self._batches % self._count_every == 0
         )
+        if any(inside):
+            if (
+                self._operator is not None
+            ):  # its risk would not be heard: nothing is answered rather than unguarded
+                why = "an adapter inside a body with a bias operator can't be served."
+                raise ModelRefused(self.manifest["id"], why, code="adapter_of_another_trunk")
+            found = self._inside.features(
+                ["features", self._counts] if sampled else ["features"], feed, inside
+            )
+            return found[0], found[1] if sampled else None, np.zeros((len(rows), 0), np.float32)
         if self._operator is not None:
             found = self._body.run(["features", "risk"], feed)
             return found[0], None, found[1]
