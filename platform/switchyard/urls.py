@@ -15,6 +15,7 @@ from costs.api.prices import PriceViewSet
 from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
 from modelhub.api.devices import DeviceViewSet
+from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
 from modelhub.api.promotion import CanaryViewSet, GateRuleViewSet, GoldenViewSet
 from modelhub.api.views import (
@@ -50,7 +51,7 @@ RESOURCES = {
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,
     "exchange-rates": ExchangeRateViewSet, "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet,
     "reports": ReportViewSet, "reconciliations": ReconciliationViewSet, "exports": ExportViewSet,
-    "canaries": CanaryViewSet, "golden-sets": GoldenViewSet, "gate-rules": GateRuleViewSet,
+    "experiments": ExperimentViewSet, "canaries": CanaryViewSet, "golden-sets": GoldenViewSet, "gate-rules": GateRuleViewSet,
     "workload-plans": WorkloadPlanViewSet, "business-events": BusinessEventViewSet,
 }  # fmt: skip
 router = ApiRouter()

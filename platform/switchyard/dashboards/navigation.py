@@ -48,6 +48,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     )),
     (_("Models"), (
         (_("Models"), "models", "cube"),
+        (_("Experiments"), "experiments", "scales"),
         (_("Experts"), "experts", "grid"),
         (_("Devices"), "devices", "server"),
         (_("Jobs"), "jobs", "play"),
