@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from modelhub.ml.fairness import paired
+from modelhub.ml.fairness import frame, paired
 from modelhub.ml.fairness.intervals import Interval, paired_difference, wilson
 from modelhub.ml.fairness.verdict import judge
-from modelhub.ml.risk.identities import CHINESE, ENGLISH, names_a_group
+from modelhub.ml.risk.identities import ENGLISH, kinds_named
 
 EXCESS_LIMIT = 0.05  # a group may not lose five points more than the rest
 SMALLEST_GROUP = 20  # smaller cells are not shown: they would tell of single rows
@@ -29,39 +31,62 @@ def groups_of(texts: list[str], truth: np.ndarray) -> dict[str, np.ndarray]:
     slices = {
         "length: shortest quarter": lengths <= short,
         "length: longest quarter": lengths >= long,
-        "names a group of people": np.array([names_a_group(text) for text in texts]),
     }
+    named = [set(kinds_named(text)) for text in texts]
+    slices["names a group of people"] = np.array([bool(kinds) for kinds in named])
     for kind in ENGLISH:
-        slices[f"names: {kind}"] = np.array([_names(text, kind) for text in texts])
+        slices[f"names: {kind}"] = np.array([kind in kinds for kinds in named])
     names, counts = np.unique(truth, return_counts=True)
     for position in np.argsort(-counts, kind="stable")[:MOST_LABELS]:
         slices[f"label: {names[position]}"] = truth == names[position]
     return {name: mask for name, mask in slices.items() if 0 < mask.sum() < len(mask)}
 
 
-def _names(text: str, kind: str) -> bool:
-    lowered = text.lower()
-    words = set("".join(c if c.isalnum() or c == "-" else " " for c in lowered).split())
-    english = {word for row in ENGLISH[kind] for word in row}
-    chinese = {word for row in CHINESE.get(kind, ()) for word in row}
-    return (
-        not words.isdisjoint(english)
-        or any(" " in word and word in lowered for word in english)
-        or any(word in text for word in chinese)
-    )
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a classifier said of each row: labels (None where it withheld) and the score of the label, where it told any."""
+
+    labels: np.ndarray
+    confidence: np.ndarray | None = None
+
+    @classmethod
+    def read(cls, items: list[dict[str, Any]]) -> Answered:
+        labels = np.array([item["label"] for item in items], object)
+        scores = [{row["label"]: float(row["score"]) for row in item.get("scores") or ()} for item in items]
+        if not all(scores):
+            return cls(labels)
+        told = [found.get(label, 0.0) for label, found in zip(labels, scores, strict=True)]
+        return cls(labels, np.clip(np.array(told), 0.0, 1.0))
 
 
-def compare(texts: list[str], truth: np.ndarray, teacher: np.ndarray, student: np.ndarray) -> dict[str, Any]:
+def digest_of(texts: list[str], truth: list[Any]) -> str:
+    """SHA-256 over rows as they were asked: evidence names what it rests on without holding it."""
+    told = hashlib.sha256()
+    for text, label in zip(texts, truth, strict=True):
+        told.update(f"{text}\x1f{label}\x1e".encode())
+    return told.hexdigest()
+
+
+def compare(
+    texts: list[str], truth: np.ndarray, teacher: Answered | np.ndarray, student: Answered | np.ndarray
+) -> dict[str, Any]:
     """Accuracy of both, the loss overall, and each group's excess loss with interval, Holm's p and verdict.
 
     Shapes: (N,) labels each. A group fails only when its interval lies wholly beyond the limit and it still stands
-    out after correction for how many groups were looked at.
+    out after correction for how many groups were looked at. A group too small to be cleared by any answers (`decides` false)
+    may fail, and is no reason to wait for more rows.
     """
-    right_t, right_s = teacher == truth, student == truth
+    teacher = teacher if isinstance(teacher, Answered) else Answered(np.asarray(teacher, object))
+    student = student if isinstance(student, Answered) else Answered(np.asarray(student, object))
+    right_t, right_s = teacher.labels == truth, student.labels == truth
+    groups = groups_of(texts, truth)
     rows = [
-        _group(name, mask, right_t, right_s, teacher != student)
-        for name, mask in groups_of(texts, truth).items()
+        _group(name, mask, right_t, right_s, teacher.labels != student.labels)
+        for name, mask in groups.items()
     ]
+    for row, mask in zip(rows, groups.values(), strict=True):
+        if row["n"] is not None:
+            row["quality"] = _quality(truth[mask], teacher, student, mask)
     judged = [row for row in rows if "p_value" in row]
     for row, adjusted in zip(judged, paired.holm([row["p_value"] for row in judged]), strict=True):
         row["p_holm"] = round(adjusted, 5)
@@ -73,9 +98,25 @@ def compare(texts: list[str], truth: np.ndarray, teacher: np.ndarray, student: n
         "teacher_accuracy": wilson(int(right_t.sum()), n).as_dict(),
         "student_accuracy": wilson(int(right_s.sum()), n).as_dict(),
         "lost_overall": paired_difference(right_t, right_s).as_dict(),
-        "disagreement": round(float((teacher != student).mean()), 4),
+        "disagreement": round(float((teacher.labels != student.labels).mean()), 4),
         "groups": rows,
     }  # fmt: skip
+
+
+def _quality(truth: np.ndarray, teacher: Answered, student: Answered, mask: np.ndarray) -> dict[str, Any]:
+    """Macro F1, calibration error and share withheld of both in one group."""
+    told = {}
+    for role, side in (("teacher", teacher), ("student", student)):
+        confidence = None if side.confidence is None else side.confidence[mask]
+        found = frame.quality_by_group(np.full(len(truth), "all"), truth, side.labels[mask], confidence)[
+            "all"
+        ]
+        error = found.calibration_error
+        told[role] = {
+            "macro_f1": round(found.macro_f1, 4), "calibration_error": None if error is None else round(error, 4),
+            "abstention": round(found.abstention, 4),
+        }  # fmt: skip
+    return told
 
 
 def _group(
@@ -84,23 +125,27 @@ def _group(
     n = int(mask.sum())
     if n < SMALLEST_GROUP:
         return {
-            "group": name, "n": None, "note": f"fewer than {SMALLEST_GROUP} rows: not shown",
+            "group": name, "n": None, "note": f"fewer than {SMALLEST_GROUP} rows: not shown", "decides": False,
             "verdict": "not_enough_data", "n_needed": SMALLEST_GROUP,
         }  # fmt: skip
-    gap = _widened(paired.excess_gap(right_t, right_s, mask), n)
+    drawn = paired.excess_gap_bootstrap(right_t, right_s, mask)
+    gap = _widened(paired.excess_gap(right_t, right_s, mask), drawn, n)
     verdict = judge(gap, EXCESS_LIMIT, n)
     spread = (gap.high - gap.value) / stats.norm.ppf(0.975)
     return {
-        "group": name, "n": n,
+        "group": name, "n": n, "decides": n >= RULE_OF_THREE / EXCESS_LIMIT,
         "teacher": wilson(int(right_t[mask].sum()), n).as_dict(),
         "student": wilson(int(right_s[mask].sum()), n).as_dict(),
-        "excess_gap": gap.as_dict(), "disagreement": round(float(different[mask].mean()), 4),
+        "excess_gap": gap.as_dict(), "bootstrap": drawn.as_dict(), "disagreement": round(float(different[mask].mean()), 4),
         "p_value": float(stats.norm.sf((gap.value - EXCESS_LIMIT) / spread)),
         "verdict": verdict.outcome, "n_needed": verdict.n_needed,
     }  # fmt: skip
 
 
-def _widened(gap: Interval, n: int) -> Interval:
-    """Never narrower than what n rows can say: a group without a changed answer isn't proof of none."""
-    half = max(gap.high - gap.value, RULE_OF_THREE / n)
-    return Interval(gap.value, gap.value - half, gap.value + half)
+def _widened(gap: Interval, drawn: Interval, n: int) -> Interval:
+    """As wide as the normal interval and the drawn one, and never narrower than what n rows can say: a group without a
+    changed answer isn't proof of none."""
+    half = RULE_OF_THREE / n
+    return Interval(
+        gap.value, min(gap.low, drawn.low, gap.value - half), max(gap.high, drawn.high, gap.value + half)
+    )

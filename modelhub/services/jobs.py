@@ -76,9 +76,11 @@ def start_audit(
     user: User | None,
     teacher: str = "private-sparse",
     student: str = "ext-mini",
+    student_version: str = "",
     limit: int | None = None,
 ) -> Job:
-    """Queue an audit of the student's deployment against the teacher's, both by name.
+    """Queue an audit of the student's deployment against the teacher's, both by name; `student_version` names one that
+    need not be live.
 
     Raises InvalidRequest, Conflict when its cost could not be charged.
     """
@@ -91,12 +93,20 @@ def start_audit(
         check_usable(found[name], workload)
         if TEXT_TASK not in found[name].tasks:
             raise InvalidRequest(f"{name} is no classifier.")
-    if teacher == student:
-        raise InvalidRequest("Teacher and student are the same deployment.")
+    if (
+        student_version
+        and not ModelVersion.objects.filter(
+            workload=workload, deployment=found[student], version=student_version
+        ).exists()
+    ):
+        raise InvalidRequest(f"{student} has no version {student_version!r} of {workload.name}.")
+    if teacher == student and not student_version:
+        raise InvalidRequest("Teacher and student are the same deployment; name the student's version.")
     rows = len(validation_rows(workload).first(limit).inputs)
     return _submit(
         "bias_audit", workload, user, deployments={"teacher": teacher, "student": student}, rows=rows,
-        params={"limit": limit}, key=f"{teacher}:{student}",
+        params={"limit": limit} | ({"student_version": student_version} if student_version else {}),
+        key=f"{teacher}:{student}:{student_version}",
     )  # fmt: skip
 
 

@@ -86,6 +86,9 @@ def _partners() -> dict[str, tuple[str, ...]]:
 
 
 PARTNERS = _partners()
+_KIND_OF = {
+    word: kind for table in (CHINESE, ENGLISH) for kind, rows in table.items() for row in rows for word in row
+}
 _english = sorted((re.escape(word) for word in PARTNERS if word.isascii()), key=len, reverse=True)
 _chinese = sorted((re.escape(word) for word in PARTNERS if not word.isascii()), key=len, reverse=True)
 _PATTERN = re.compile(rf"\b(?:{'|'.join(_english)})\b|(?:{'|'.join(_chinese)})", re.IGNORECASE)
@@ -97,6 +100,12 @@ _FEMININE_OR_MASCULINE = frozenset(word for row in ENGLISH["gender"] for word in
 def names_a_group(text: str) -> bool:
     """Whether any word of the lists stands in the text."""
     return _PATTERN.search(text) is not None
+
+
+def kinds_named(text: str) -> list[str]:
+    """Which kinds of group the text names (gender, origin, …), in the order of the lists: what is said, of nobody's person."""
+    found = {_KIND_OF[span.group().lower()] for span in _PATTERN.finditer(text)}
+    return [kind for kind in ENGLISH if kind in found]
 
 
 def identity_swaps(text: str, most: int = 7) -> list[str]:
