@@ -59,11 +59,12 @@ def train_gating(
     held: Parts | None = None,
     checkpoint_dir: Path | None = None,
     progress: Progress | None = None,
+    each_epoch: Callable[[GatingClassifier], None] | None = None,
 ) -> tuple[GatingClassifier, list[dict[str, float]]]:
     """Train on `parts`; give the network and its curve (per epoch: loss, and accuracy on `held`).
 
     Each epoch seeds itself from (seed, epoch), so a run that resumes from its last epoch ends with the same
-    weights as one that was never cut.
+    weights as one that was never cut. `each_epoch` is handed the network after every epoch.
     """
     torch.manual_seed(config.seed)
     model = build(shape, {name: len(part.labels) for name, part in parts.items()})
@@ -84,6 +85,8 @@ def train_gating(
             checkpoint.save(checkpoint_dir, model, [optimizer], {"step": epoch + 1, "curve": curve})
         if progress is not None:
             progress({**point, "epochs": config.epochs})
+        if each_epoch is not None:
+            each_epoch(model)
     return model.eval(), curve
 
 

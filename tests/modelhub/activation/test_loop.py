@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # small products: a second thread costs more than it gives
 
 from modelhub.ml.activation import loop, loop_rows, served_encoder  # noqa: E402
 from modelhub.ml.activation.cards import Rows, weakest_busy  # noqa: E402
