@@ -14,6 +14,8 @@ import numpy as np
 from modelhub.hal.operators import OPERATORS, Dims, Operands
 from modelhub.ml.graph import CONTRIB, GraphBuilder
 from modelhub.ml.moe import int8
+from modelhub.ml.moe.expert_graph import unrolled_nodes
+from modelhub.ml.moe.gate_graph import GateNodes
 
 FORMS = ("steps", "standard", "contrib", "int8")
 _NEVER = -60.0  # the logarithm of a weight that counts as zero: e^-60 is below float32's resolution
@@ -157,12 +159,6 @@ def _attention(
     return [g.op("MatMul", g.op("Div", shifted, g.op("ReduceSum", shifted, _axes(g, -1))), x["v"])]
 
 
-def _activation(g: GraphBuilder, name: str, x: str) -> str:
-    if name == "silu":
-        return g.op("Mul", x, g.op("Sigmoid", x))
-    return g.op({"gelu": "Gelu", "relu": "Relu"}[name], x)
-
-
 def _share(g: GraphBuilder, x: dict[str, str], experts: int, none: float, values: str) -> str:
     """Scatter one value a slot to (T, E), `none` elsewhere."""
     tokens = g.op("Shape", x["weights"], start=0, end=1)
@@ -216,21 +212,10 @@ def _with_nan(g: GraphBuilder, mixed: str, x: str) -> str:
 
 
 def _unrolled(g: GraphBuilder, x: dict[str, str], c: Operands, activation: str) -> str:
-    """One branch an expert in the standard's operators alone: find its tokens, run them, add them back."""
-    experts = len(c["w1"])
-    share = _share(g, x, experts, 0.0, x["weights"])
-    total = g.op("Mul", x["x"], _number(g, 0.0))
-    for expert in range(experts):
-        column = g.op("Gather", share, g.const(np.array(expert, np.int64)), axis=1)  # (T,)
-        token = g.op("Squeeze", g.op("NonZero", column), _axes(g, 0))
-        group = g.op("Gather", x["x"], token, axis=0)
-        inner = g.op("MatMul", group, g.const(np.ascontiguousarray(c["w1"][expert].T)))
-        outer = g.op(
-            "MatMul", _activation(g, activation, inner), g.const(np.ascontiguousarray(c["w2"][expert].T))
-        )
-        mixed = g.op("Mul", outer, g.op("Unsqueeze", g.op("Gather", column, token, axis=0), _axes(g, 1)))
-        total = g.op("ScatterND", total, g.op("Unsqueeze", token, _axes(g, 1)), mixed, reduction="add")
-    return total
+    """In the standard's operators alone."""
+    share = _share(g, x, len(c["w1"]), 0.0, x["weights"])
+    total = g.op("ReduceSum", x["weights"], _axes(g, 1), keepdims=1)
+    return unrolled_nodes(g, x["x"], GateNodes(share, total), c["w1"], c["w2"], activation)
 
 
 def _gate(

@@ -16,10 +16,13 @@ _TYPES = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64, "int32": Tenso
 
 
 class GraphBuilder:
-    """Collects nodes and constants under fresh names; every method gives the name of what it made."""
+    """Collects nodes and constants under fresh names; every method gives the name of what it made.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    `prefix` begins every fresh name, for nodes that go into another graph (`parts`).
+    """
+
+    def __init__(self, name: str, prefix: str = "") -> None:
+        self.name, self.prefix = name, prefix
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -28,7 +31,11 @@ class GraphBuilder:
 
     def _fresh(self, stem: str) -> str:
         self._count += 1
-        return f"{stem}_{self._count}"
+        return f"{self.prefix}{stem}_{self._count}"
+
+    def parts(self) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """Nodes in order and constants, as they are so far."""
+        return self._nodes, self._constants
 
     def input(self, name: str, kind: str, shape: list[int | str]) -> str:
         """Declare an input of the graph."""
