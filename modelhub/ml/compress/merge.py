@@ -118,12 +118,12 @@ def reduce(
     made: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for number in range(int(groups.max()) + 1):
         members = np.flatnonzero(groups == number)
-        first = members[int(np.argmax(share[members]))]
+        first = int(members[int(np.argmax(share[members]))])
         if how == "prune" or len(members) == 1:
             made.append((experts.w1[first], experts.w2[first], experts.keys[first]))
             continue
         weights = share[members] / share[members].sum()
-        aligned = [_aligned(experts, member, first) for member in members]
+        aligned = [_aligned(experts, int(member), first) for member in members]
         w1, w2 = (sum(w * pair[i] for w, pair in zip(weights, aligned, strict=True)) for i in range(2))
         key = sum(w * experts.keys[member] for w, member in zip(weights, members, strict=True))
         made.append((np.asarray(w1), np.asarray(w2), np.asarray(key)))

@@ -117,9 +117,9 @@ def plan(
     speed = sum(device.gflop_s for device in devices) * 1e9 * USED_FLOPS
     counts = np.ones(model.experts) if load is None else np.asarray(load, np.float64)
     placement = _place(model, counts, len(devices), room, needed)
+    whose = "vendors’ ceilings" if any(device.vendor for device in devices) else "measured ceilings"
     notes = [
-        f"Nothing of this was run: speeds are {'vendors’ ceilings' if any(device.vendor for device in devices) else 'measured ceilings'}"
-        f" times {USED_FLOPS:.0%}.",
+        f"Nothing of this was run: speeds are {whose} times {USED_FLOPS:.0%}.",
         f"Smallest memory of the devices decides: {room / 2**30:.0f} GiB of each are for weights.",
     ]
     if load is None:
@@ -154,7 +154,8 @@ def _place(
         redundant = even
     found = plan_layer(0, load, devices=devices, redundant=redundant)
     return {
-        "precision": dtype, "devices": [list(held) for held in found.devices], "replicas": int(sum(found.replicas) - model.experts),
+        "precision": dtype, "devices": [list(held) for held in found.devices],
+        "replicas": int(sum(found.replicas) - model.experts),
         "imbalance_before": round(found.imbalance_before, 3), "imbalance_after": round(found.imbalance_after, 3),
     }  # fmt: skip
 
@@ -179,7 +180,8 @@ def _stages(model: LargeModel, work: Work, speed: float, devices: Sequence[Devic
         ("INT8 calibration", calibrate, work.student_parameters * 4),
     ]  # fmt: skip
     return [
-        {"stage": name, "flops": float(f"{flops:.3g}"), "seconds": round(flops / speed, 1), "hours": round(flops / speed / 3600, 3),
-         "memory_gib": _gib(held), "device_seconds": round(flops / speed * len(devices), 1)}
+        {"stage": name, "flops": float(f"{flops:.3g}"), "seconds": round(flops / speed, 1),
+         "hours": round(flops / speed / 3600, 3), "memory_gib": _gib(held),
+         "device_seconds": round(flops / speed * len(devices), 1)}
         for name, flops, held in rows
     ]  # fmt: skip

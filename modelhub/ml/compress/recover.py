@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from modelhub.ml.train import checkpoint
 from modelhub.ml.train.schedule import one_cycle
 
 MOST_STEPS = 200
+Told = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def recover(
     *,
     work: Path | None = None,
     check: Callable[[], None] | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Told | None = None,
 ) -> list[float]:
     """Follow the dense trunk's states for `steps` steps, in place; gives the losses. Resumes from `work`.
 
@@ -111,7 +113,7 @@ def run(
     *,
     work: Path | None = None,
     check: Callable[[], None] | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Told | None = None,
 ) -> dict[str, Any]:
     """Accuracy of the dense trunk, of the separated one before and after recovery, and of both controls."""
     train, val = rows["train"], rows["val"]
@@ -125,7 +127,7 @@ def run(
         before = heads.accuracy(val, pooled(net.eval(), trunk, val))
         losses = recover(
             net, trunk, train, config, work=None if work is None else work / name, check=check,
-            progress=None if progress is None else lambda told, name=name: progress({"what": name, **told}),
+            progress=_named(progress, name),
         )  # fmt: skip
         torch.manual_seed(config.seed)
         after = heads.accuracy(val, pooled(net, trunk, val))
@@ -139,6 +141,15 @@ def run(
     report["random_share"] = report["random_router"]["after"]["mean"] / report["dense"]["mean"]
     report["ffn_zero_share"] = report["ffn_zero"]["mean"] / report["dense"]["mean"]
     return report
+
+
+def _named(progress: Told | None, name: str) -> Told | None:
+    """The same listener, told which of the two runs."""
+    return None if progress is None else partial(_tell, progress, name)
+
+
+def _tell(progress: Told, name: str, told: dict[str, Any]) -> None:
+    progress({"what": name, **told})
 
 
 def _taken_apart(trunk: Pretrained, rows: TokenRows, config: Separation) -> SeparatedTrunk:

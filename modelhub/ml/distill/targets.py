@@ -34,12 +34,11 @@ def check_teacher(
     `signed` raises when the folder's signature isn't one to trust. Raises TeacherRefused. A student of a teacher that
     was stopped early can beat it and teach nothing about compression, so its manifest must say `train.plateau: true`.
     """
+    if not (Path(teacher_dir) / artifacts.MANIFEST).is_file():
+        why = f"There is no teacher in {Path(teacher_dir).name}: no manifest. Register or train one first."
+        raise TeacherRefused(why, "missing")
     try:
         manifest = artifacts.verify(teacher_dir)
-    except artifacts.ArtifactMissing as error:
-        raise TeacherRefused(
-            f"There is no teacher: {error}. Register or train one first.", "missing"
-        ) from None
     except artifacts.ArtifactCorrupt as error:
         raise TeacherRefused(
             f"The teacher's files are not what its manifest says: {error}.", "corrupt"

@@ -59,23 +59,46 @@ def finish(
     kept: Path | None = None,
 ) -> dict[str, Any]:
     """Write the artifact of a trained student; gives its manifest. `kept`: where the TF-IDF row's answers are kept."""
-    naming, train, val = naming or Naming(), parts["train"], parts["val"]
+    naming = naming or Naming()
     trunk_dir = trunk.ensure_trunk(artifacts.home())
     out.mkdir(parents=True, exist_ok=True)
-    single = write_float_body(student, val, work)
+    single = write_float_body(student, parts["val"], work)
     quantised = choose.quantise(
         single,
         work / "body-int8.onnx",
-        make_judge(student, val),
-        calibration_feeds(train, seed),
+        make_judge(student, parts["val"]),
+        calibration_feeds(parts["train"], seed),
         work=work / "forms",
     )
     assemble(student, work / "body-int8.onnx", out / MODEL)
     shutil.copyfile(trunk_dir / "tokenizer.json", out / "tokenizer.json")
     operator = calibrate_gate(out / MODEL, student.names, Reader(trunk_dir), seed, limit)
-    served = {name: logits_of(out / MODEL, student.names, name, part) for name, part in val.items()}
-    heads, metrics = _heads(student, served, train, val, teacher_dir, kept or work)
-    write_golden(out, out / MODEL, student.names, val, Reader(trunk_dir))
+    write_golden(out, out / MODEL, student.names, parts["val"], Reader(trunk_dir))
+    results = {"int8": quantised.report, "distillation": {"curve": curve}}
+    return describe(
+        out, student, parts, results, teacher_dir=teacher_dir, work=work, seed=seed, naming=naming,
+        operator=operator, kept=kept, seconds=add_elapsed(work, started),
+    )  # fmt: skip
+
+
+def describe(
+    out: Path,
+    student: Student,
+    parts: dict[str, Parts],
+    results: dict[str, Any],
+    *,
+    teacher_dir: Path,
+    work: Path,
+    seed: int,
+    naming: Naming,
+    operator: dict[str, Any],
+    kept: Path | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """Manifest and card of a finished file; gives the manifest. `results`: reports of the stages `int8` and `distillation`."""
+    served = {name: logits_of(out / MODEL, student.names, name, part) for name, part in parts["val"].items()}
+    heads, metrics = _heads(student, served, parts["train"], parts["val"], teacher_dir, kept or work)
+    shape = student.encoder.shape
     manifest = {
         "id": naming.id,
         "kind": "text-classifier",
@@ -85,21 +108,22 @@ def finish(
         "requires": {},
         "bias_operator": "required",
         "gate": operator,
+        "shape": {"width": shape.width, "attention_heads": shape.attention_heads, "hidden": shape.hidden},
         "heads": heads,
         "max_tokens": trunk.MAX_TOKENS,
         "wide_tokens": features.WIDE_TOKENS,
         "metrics": metrics,
-        "quantisation": {**quantised.report, "int8_loss_points": quantised.report["loss_points"]},
+        "quantisation": {**results["int8"], "int8_loss_points": results["int8"]["loss_points"]},
         "parameters": count(student),
         "train": {
             "command": naming.command,
             "seed": seed,
-            "seconds": add_elapsed(work, started),
+            "seconds": seconds or 0,
             "machine": "2 CPU cores",
             "teacher": artifacts.load_manifest(teacher_dir)["files"]["body"]["sha256"],
             "temperature": "5 to 1",
             "plateau": False,
-            "curve": curve,
+            "curve": results["distillation"]["curve"],
         },
         "created": date.today().isoformat(),
     }

@@ -32,13 +32,16 @@ class HeadMissing(KeyError):
 class Head:
     """A head that is open: its graph, its labels, and the temperature that calibrates it.
 
-    `gated`: the whole model's file, where the head lies in it and its answers come with what was blocked.
+    `gated`: the whole model's file, where the head lies in it (under `name`) and its answers come with what `operator`
+    blocked.
     """
 
     session: GraphSession
     labels: list[str]
     temperature: float
     gated: GatedFile | None = None
+    name: str = ""
+    operator: Operator | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,24 @@ class Operator:
 
     def blocked(self, risk: np.ndarray) -> np.ndarray:
         """Rows that aren't wholly below the thresholds; what is no number is blocked. Shapes: (N, K) -> (N,) of bool."""
-        return ~(risk < self.tau).all(axis=1)
+        return np.logical_not((risk < self.tau).all(axis=1))
+
+
+def operator_of(manifest: dict[str, Any]) -> Operator:
+    """The gate as a manifest tells it."""
+    gate = manifest["gate"]
+    return Operator(gate["kinds"], np.array([gate["tau"][kind] for kind in gate["kinds"]], np.float32))
 
 
 class Heads:
     """Gives a head by name. An adapter that was fitted on another body or trunk is refused, and nothing else is."""
 
     def __init__(
-        self, directory: Path, manifest: dict[str, Any], how: How, *, trust: Trust | None = None, room: Room | None = None
+        self, directory: Path, manifest: dict[str, Any], how: How, *, trust: Trust | None = None, room: Room | None = None,
+        tokenizer: str = "",
     ) -> None:  # fmt: skip
         self._directory, self._manifest, self._how = directory, manifest, how
-        self._trust, self._room = trust, room
+        self._trust, self._room, self._tokenizer_digest = trust, room, tokenizer
         self._lock = threading.Lock()
         self.operator: Operator | None = None
         self._gated = self._open_gated() if needs_gate(manifest) else None
@@ -122,7 +132,7 @@ class Heads:
         entry = self._manifest["heads"][name]
         if self._gated is not None:
             temperature = float(entry.get("temperature", 1.0))
-            return Head(self._gated.session(name), entry["labels"], temperature, self._gated)
+            return Head(self._gated.session(name), entry["labels"], temperature, self._gated, name, self.operator)
         path = artifacts.file_of(self._directory, self._manifest, f"head:{name}")
         return Head(GraphSession(path, self._how), entry["labels"], float(entry.get("temperature", 1.0)))
 
@@ -137,11 +147,31 @@ class Heads:
         if self._trust is not None:
             self._trust.check(folder, self._full(name))
         manifest = artifacts.verify(folder)
+        if needs_gate(manifest):
+            return self._load_student(name, folder, manifest)
         self._check_base(name, manifest)
         path = artifacts.file_of(folder, manifest, "head")
         head = self._admitted(name, path, manifest)
         self._how.watch("load", model=self._full(name))
         return head
+
+    def _load_student(self, name: str, folder: Path, manifest: dict[str, Any]) -> Head:
+        """A compressed head: a whole small model behind its own gate, read with the same tokenizer as this one."""
+        read_by = self._tokenizer_digest
+        if read_by and manifest["files"]["tokenizer"]["sha256"] != read_by:
+            why = "it reads texts with another tokenizer than this model's."
+            raise ModelRefused(self._full(name), why, code="adapter_of_another_trunk")
+        workload = name.partition("@")[0]
+        if list(manifest["heads"]) != [workload]:
+            raise ModelRefused(self._full(name), f"it answers {', '.join(manifest['heads'])}, not {workload}.")
+        path = artifacts.file_of(folder, manifest, "body")
+        check_gate(path, manifest)
+        gated = GatedFile(path, [workload], self._how)
+        check_golden(folder, manifest, gated)
+        entry = manifest["heads"][workload]
+        operator = operator_of(manifest)
+        self._how.watch("load", model=self._full(name))
+        return Head(gated.session(workload), entry["labels"], float(entry["temperature"]), gated, workload, operator)
 
     def _check_base(self, name: str, manifest: dict[str, Any]) -> None:
         """Numbers fitted on one trunk mean nothing on another, and nothing would look wrong."""

@@ -84,13 +84,15 @@ class TextClassifier:
             self._trunk = GraphSession(trunk_dir / "model.onnx", self.how)
             if self.manifest.get("body_reads") == "embedded":
                 self._embedding = GraphSession(trunk_dir / "embed.onnx", self.how)
-            self._tokenizer = tokens.load_tokenizer(trunk_dir / "tokenizer.json")
+            tokenizer = trunk_dir / "tokenizer.json"
         else:
             tokenizer = artifacts.file_of(self.directory, self.manifest, "tokenizer")
-            self._tokenizer = tokens.load_tokenizer(tokenizer)
+        self._tokenizer = tokens.load_tokenizer(tokenizer)
         self.chosen = open_role(self.directory, self.manifest, "body", self.how)
         self._body = self.chosen.session
-        self._heads = Heads(self.directory, self.manifest, self.how, trust=trust, room=room)
+        self._heads = Heads(
+            self.directory, self.manifest, self.how, trust=trust, room=room, tokenizer=artifacts.digest(tokenizer)
+        )
         self._operator = self._heads.operator
         self._inside = Adapters(self._body.path, self.manifest, self.how, trust=trust, room=room)
         self._counted, self._count_every, self._batches = counted, count_every, 0
@@ -205,7 +207,7 @@ class TextClassifier:
         mine = [i for i in range(len(ids)) if heads[i] == name]
         for places in by_padding([len(ids[i]) for i in mine]):
             group = [mine[place] for place in places]
-            found = head.gated.run(name, [ids[i] for i in group])
+            found = head.gated.run(head.name, [ids[i] for i in group])
             logits = np.where(found.blocked[:, None], np.float32(0), found.logits)
             self._fill(
                 answers,
@@ -228,15 +230,13 @@ class TextClassifier:
         blocked: np.ndarray | None,
     ) -> None:
         """Put answers in their places; what the operator stopped has neither label nor scores."""
+        operator = head.operator or self._operator
         scores = softmax(logits / np.float32(head.temperature))
         for at, (i, row, best) in enumerate(zip(places, scores, scores.argmax(axis=1), strict=True)):
-            if risk is None or blocked is None or self._operator is None:
+            if risk is None or blocked is None or operator is None:
                 answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
                 continue
-            told = {
-                kind: round(float(value), 4)
-                for kind, value in zip(self._operator.kinds, risk[at], strict=True)
-            }
+            told = {kind: round(float(value), 4) for kind, value in zip(operator.kinds, risk[at], strict=True)}
             stopped = bool(blocked[at])
             label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[best], row)
             answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, told)
