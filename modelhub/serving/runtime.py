@@ -1,8 +1,8 @@
 """One graph and the sessions that can run it: opened with care, failing over to the next, saying what really runs.
 
 A session's chain is what was wished for (a device's providers, or another runtime), then ONNX Runtime on the CPU, then
-the same without graph optimisation. A run that raises moves to the next link for good and is tried again there, so a
-device that disappears costs one request some time and none its answer.
+the same without graph optimisation, then with the standard's operators alone. A run that raises moves to the next link for
+good and is tried again there, so a device that disappears costs one request some time and none its answer.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 TRIALS = 8  # runs of another runtime that are compared with ONNX Runtime's own
 STRAYS = 0.02
 CPU = "CPUExecutionProvider"
+STANDARD = f"{CPU} (standard operators)"
 ORT, ORT_INT8, OPENVINO = "onnxruntime", "onnxruntime-int8", "openvino"
 BACKENDS = (
     ORT,
@@ -107,6 +108,13 @@ def _open_ort(path: Path, threads: int, providers: Sequence[str], *, plain: bool
     return ort.InferenceSession(str(path), options, providers=list(providers))
 
 
+def _open_standard(path: Path, threads: int) -> Runs:
+    """The experts unrolled, their 8-bit weights widened: for a runtime that lacks the fused operators, or has others."""
+    from modelhub.hal.lowering import to_standard
+
+    return ort.InferenceSession(to_standard(path), ort_options(threads), providers=[CPU])
+
+
 def chain_of(path: Path, how: How) -> list[tuple[str, Callable[[], Runs]]]:
     """(name, opener) of each session that may run this graph, the wish first."""
     links: list[tuple[str, Callable[[], Runs]]] = []
@@ -119,6 +127,7 @@ def chain_of(path: Path, how: How) -> list[tuple[str, Callable[[], Runs]]]:
         links.append((how.providers[0], lambda: _open_ort(path, how.threads, how.providers)))
     links.append((CPU, lambda: _open_ort(path, how.threads, [CPU])))
     links.append((f"{CPU} (plain)", lambda: _open_ort(path, how.threads, [CPU], plain=True)))
+    links.append((STANDARD, lambda: _open_standard(path, how.threads)))
     return links
 
 
@@ -153,7 +162,8 @@ class GraphSession:
         self._chain = chain or chain_of(self.path, how)
         self.refused: list[str] = []
         self._session = self._open_next()
-        self._trials = TRIALS if self.runs_on not in (CPU, ORT_INT8, how.providers[0]) else 0
+        known = self.runs_on.startswith(CPU) or self.runs_on in (ORT_INT8, how.providers[0])
+        self._trials = 0 if known else TRIALS  # what CPU runs is the reference itself, or stands in where there is none
 
     def _open_next(self) -> Runs:
         reasons: list[str] = []
