@@ -31,6 +31,7 @@ RECIPES = {
     "gates": "modelhub.recipes.gates",
     "experiment": "modelhub.recipes.experiment",
     "tabular": "modelhub.recipes.retrain",
+    "compression": "modelhub.recipes.compress",
 }
 
 

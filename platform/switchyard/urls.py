@@ -14,6 +14,7 @@ from costs.api.plans import BusinessEventViewSet, WorkloadPlanViewSet
 from costs.api.prices import PriceViewSet
 from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
+from modelhub.api.compressions import CompressionViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
@@ -46,6 +47,7 @@ RESOURCES = {
     "deployments": DeploymentViewSet, "models": VersionViewSet, "datasets": DatasetViewSet,
     "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet,
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
+    "compressions": CompressionViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,
