@@ -1,6 +1,6 @@
-"""Rows → a better head: before and after on the same held-back rows, then a candidate version.
+"""Rows → a better head, and an adapter inside the shared trunk where it helps; then a candidate version.
 
-read rows → judge before → fit the head → judge after → keep the candidate
+read rows → judge before → fit → judge after → keep the candidate
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from switchyard.tenancy.models import Workload
 
 MOST_JUDGED = 1000  # validation rows asked before and after; enough for an interval of two or three points
 BATCH = 64
-AUTO_EPOCHS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,18 @@ class Plan:
     base: Path
     version: str
     home: Path
+    options: Any
+    validation: Dataset | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the model ships a head for this workload; a new one gets its first."""
+        return self.workload.name in artifacts.load_manifest(self.base)["heads"]
+
+    @property
+    def lob(self) -> str:
+        """Whose adapter it will be, and nobody else's."""
+        return f"{self.workload.organisation_id}/{self.workload.lob.slug}"
 
     @property
     def out(self) -> Path:
@@ -73,12 +84,16 @@ class Judged:
 
 
 def run(context: Context) -> dict[str, Any]:
-    """params: {"dataset", "deployment", "epochs"?, "seed"?}. Result: the report, and the candidate's id."""
+    """params: {"dataset", "deployment", "method"?, "epochs"?, "batch_size"?, "learning_rate_multiplier"?, "seed"?, "suffix"?,
+    "validation_dataset"?}, `auto` where they are left out. Result: the report, and the candidate's id.
+
+    `lora`, the usual method, fits the head first and keeps an adapter only where rows held back gain by it.
+    """
     plan = _plan(context)
     device = best_device()
     with context.computing(on_cpu=device.torch == "cpu"):
         rows = read_rows(plan.dataset)
-        before = _judge(context, plan, plan.workload.name, 0.02, 0.15)
+        before = _judge(context, plan, plan.workload.name, 0.02, 0.15) if plan.known else None
         report = _fit(context, plan, rows)
         after = _judge(context, plan, plan.out.name, 0.80, 0.97)
     report = _on_validation_rows(report, before, after)
@@ -103,9 +118,41 @@ def _plan(context: Context) -> Plan:
         raise NotFound("The data set or the deployment of this job is gone.")
     if dataset.workload is None or deployment.side != "private" or not deployment.heads:
         raise InvalidRequest("Fine-tuning needs a workload and a private deployment with heads.")
-    version = "ft-" + context.job.pk[-8:].lower()
+    suffix = str(context.params.get("suffix") or "")
+    version = "-".join(part for part in ("ft", suffix, context.job.pk[-8:].lower()) if part)
     base = artifacts.find(deployment.model)
-    return Plan(dataset, dataset.workload, deployment, base, version, Path(settings.HOME))
+    return Plan(
+        dataset, dataset.workload, deployment, base, version, Path(settings.HOME), _options(context), _validation(context, dataset)
+    )  # fmt: skip
+
+
+def _options(context: Context) -> Any:
+    """Raises InvalidRequest for a method or a number that can't be."""
+    from modelhub.ml.adapters.finetune import Options
+
+    told = context.params
+    method = told.get("method") or "lora"
+    try:
+        return Options(
+            method="auto" if method == "lora" else method, epochs=told.get("epochs") or "auto",
+            batch_size=told.get("batch_size") or "auto", seed=int(told.get("seed") or 0),
+            learning_rate_multiplier=told.get("learning_rate_multiplier") or "auto",
+        )  # fmt: skip
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(f"{error}.") from None
+
+
+def _validation(context: Context, dataset: Dataset) -> Dataset | None:
+    """The rows to judge by where the job names some: the same workload's only. Raises NotFound."""
+    wanted = context.params.get("validation_dataset")
+    if not wanted:
+        return None
+    found = Dataset.objects.filter(
+        pk=wanted, workload=dataset.workload, organisation=dataset.organisation
+    ).first()
+    if found is None:
+        raise NotFound("The validation rows of this job are gone, or another workload's.")
+    return found
 
 
 def _judge(context: Context, plan: Plan, head: str, since: float, until: float) -> Judged | None:
@@ -115,7 +162,7 @@ def _judge(context: Context, plan: Plan, head: str, since: float, until: float) 
     runner = TextClassifier(
         plan.base, trunk_dir=ensure_trunk(plan.home), providers=list(best_device().providers)
     )
-    context.device(f"{best_device().name}, {', '.join(runner.providers)}; the head by torch on cpu")
+    context.device(f"{best_device().name}, {', '.join(runner.providers)}; trained by torch on cpu")
     if not has_validation_rows(plan.workload):
         return None
     rows = validation_rows(plan.workload)
@@ -131,34 +178,37 @@ def _judge(context: Context, plan: Plan, head: str, since: float, until: float) 
 
 
 def _fit(context: Context, plan: Plan, rows: list[tuple[str, str]]) -> dict[str, Any]:
-    """Raises InvalidRequest for too few rows, Stopped when somebody asked to."""
-    from modelhub.ml.adapters.finetune import TooFewRows, fine_tune_head
+    """Raises InvalidRequest for too few rows or a loss that is no number, Stopped when somebody asked to."""
+    from modelhub.ml.adapters.finetune import TooFewRows, fine_tune
+    from modelhub.ml.adapters.inner import LossNotFinite
+    from modelhub.ml.text.torch_form import NotOurForm
 
-    epochs = context.params.get("epochs", "auto")
-    planned = AUTO_EPOCHS if epochs == "auto" else int(epochs)
-
-    def progress(told: dict[str, Any]) -> None:
-        if "epoch" in told:
-            words = (
-                f"epoch {told['epoch']}: held-back accuracy {told['accuracy']:.3f}, loss {told['loss']:.3f}"
-            )
-            context.progress(0.35 + 0.45 * min(1.0, told["epoch"] / planned), words, **told)
-            return
-        done, of = told.get("done", 0), max(1, told["rows"])
-        context.progress(0.15 + 0.2 * done / of, f"features of {done} of {of} rows")
-        context.check()
-
+    held = read_rows(plan.validation) if plan.validation is not None else None
     try:
-        report = fine_tune_head(
-            plan.base, plan.workload.name, rows, out_dir=plan.out, seed=int(context.params.get("seed", 0)),
-            epochs=epochs if epochs == "auto" else int(epochs), progress=progress, should_stop=context.should_stop,
-            checkpoint_dir=plan.checkpoints, trunk_dir=ensure_trunk(plan.home),
+        report = fine_tune(
+            plan.base, plan.workload.name, rows, out_dir=plan.out, options=plan.options, validation=held, lob=plan.lob,
+            progress=lambda told: _tell(context, told), should_stop=context.should_stop, checkpoint_dir=plan.checkpoints,
+            trunk_dir=ensure_trunk(plan.home),
         )  # fmt: skip
-    except (TooFewRows, KeyError) as error:
+    except (TooFewRows, LossNotFinite, NotOurForm) as error:
         raise InvalidRequest(str(error)) from None
     if report["stopped"]:
         raise Stopped
     return report
+
+
+def _tell(context: Context, told: dict[str, Any]) -> None:
+    """What training says, as the job's share and words."""
+    if told["stage"] == "features":
+        done, of = told.get("done", 0), max(1, told["rows"])
+        context.progress(0.15 + 0.2 * min(1.0, done / of), f"features of {done} of {of} rows")
+        context.check()
+        return
+    share = told["done"] / told["of"] if "of" in told else told["epoch"] / told["epochs"]
+    words = f"{told['done']} of {told['of']} stretches" if "of" in told else ""
+    if told.get("new", True) and "epoch" in told:
+        words = f"epoch {told['epoch']}: held-back accuracy {told['accuracy']:.3f}, loss {told['loss']:.3f}"
+    context.progress(0.35 + 0.45 * min(1.0, share), words, **told)
 
 
 def _on_validation_rows(
@@ -166,7 +216,9 @@ def _on_validation_rows(
 ) -> dict[str, Any]:
     """The workload's validation rows decide where there are some; the customer's own held-back rows stand beside."""
     if before is None or after is None:
-        return report | {"judged_on": "own rows held back"}
+        return report | {
+            "judged_on": "own rows held back"
+        }  # also a new workload's, whose rows nothing answered before
     own = {name: report[name] for name in ("before", "after", "paired_difference")}
     return report | {
         "judged_on": "validation rows", "own_rows": own, "before": before.as_dict(), "after": after.as_dict(),
@@ -187,6 +239,12 @@ def _keep(context: Context, plan: Plan, report: dict[str, Any]) -> ModelVersion:
         "own_rows",
         "shipped_validation",
         "weight_hash",
+        "method",
+        "method_because",
+        "trunk_hash",
+        "adapter",
+        "served",
+        "cpu_s",
     )
     values = {
         "upstream_model": f"{plan.deployment.model}/{plan.out.name}",

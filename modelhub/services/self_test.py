@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -28,7 +29,7 @@ def check_files(version: ModelVersion) -> str:
     if folder is None:
         return ""
     try:
-        artifacts.verify(folder)
+        manifest = artifacts.verify(folder)
         found = artifacts.digest(folder / artifacts.MANIFEST)
         artifact_trust().check(folder, version.version)
     except artifacts.ArtifactCorrupt as error:
@@ -37,4 +38,14 @@ def check_files(version: ModelVersion) -> str:
         return error.message
     if version.digest and found != version.digest:
         return f"its files are not the ones that were judged: manifest {found[:12]}…, expected {version.digest[:12]}…"
+    return _foreign(version, manifest)
+
+
+def _foreign(version: ModelVersion, manifest: dict[str, Any]) -> str:
+    """An adapter answers the workload, and the line of business, that it was made for; nobody else's may go live with it."""
+    own = f"{version.workload.organisation_id}/{version.workload.lob.slug}"
+    if manifest["kind"] == "text-head" and manifest.get("head") != version.workload.name:
+        return "it is an adapter of another workload"
+    if manifest.get("lob") and manifest["lob"] != own:
+        return "it is an adapter of another line of business"
     return ""

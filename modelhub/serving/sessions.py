@@ -88,7 +88,8 @@ class ModelPool:
             raise ServingError(
                 400, "wrong_endpoint", f"{model_id} is a {model.kind} model, not a {kind} model."
             )
-        if kind != "causal-lm" and head.partition("@")[0] not in model.manifest["heads"]:
+        own = head.partition("@")[0] in model.manifest["heads"] or _made_here(model_id, head)
+        if kind != "causal-lm" and not own:
             heads = ", ".join(sorted(model.manifest["heads"]))
             raise ServingError(404, "model_not_found", f"{model_id} has no head {head!r}; it has {heads}.")
         return model, head
@@ -263,3 +264,11 @@ class ModelPool:
         providers = getattr(runner, "providers", [CPU])
         on_cpu = all(p == CPU for p in providers)
         return time.thread_time_ns if on_cpu and self.threads == 1 else time.perf_counter_ns
+
+
+def _made_here(model_id: str, head: str) -> bool:
+    """Whether it is a fine-tuned head of this model: a workload that is new to the model has no other."""
+    try:
+        return "@" in head and bool(artifacts.find_head(model_id, head))
+    except artifacts.ArtifactMissing:
+        return False

@@ -47,13 +47,15 @@ class Options:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is unknown: use one of {', '.join(METHODS)}")
-        for name, most in (("epochs", 500), ("batch_size", 1024)):
+        for name, most in (("epochs", 500), ("batch_size", 4096)):
             value = getattr(self, name)
             if value != "auto" and not 1 <= int(value) <= most:
                 raise ValueError(f"{name} is `auto` or a number from 1 to {most}, got {value!r}")
         rate = self.learning_rate_multiplier
-        if rate != "auto" and not 0 < float(rate) <= 100:
-            raise ValueError(f"learning_rate_multiplier is `auto` or a number over 0 up to 100, got {rate!r}")
+        if rate != "auto" and not 0 < float(rate) <= 1000:
+            raise ValueError(
+                f"learning_rate_multiplier is `auto` or a number over 0 up to 1000, got {rate!r}"
+            )
 
     @property
     def planned(self) -> int:
@@ -119,7 +121,9 @@ def fine_tune(
     made = _by_method(run)
     report: dict[str, Any] = {
         "head": head, "method": made["method"], "method_because": made["because"], "stopped": made["stopped"],
-        "rows": {"train": len(prepared.train) - prepared.rehearsed, "validation": len(prepared.held), "rehearsed": prepared.rehearsed},
+        "rows": {
+            "train": len(prepared.train) - prepared.rehearsed, "validation": len(prepared.held), "rehearsed": prepared.rehearsed,
+        },
         "labels_added": prepared.labels[prepared.known :], "epochs": len(made["curve"]), "curve": made["curve"],
         "device": "cpu", "cpu_s": round(run.cpu_s + made["cpu_s"], 2),
         "hyperparameters": {"batch_size": made["batch"], "learning_rate_multiplier": options.multiplier, "seed": options.seed},
@@ -238,7 +242,7 @@ def _head(run: Run) -> dict[str, Any]:
 
 
 def _judged(own: Prepared, made: dict[str, Any]) -> dict[str, Any]:
-    """Before and after on the same rows. What was shipped can choose among its own labels only; nothing answered a new workload."""
+    """Before and after on the same rows. What was shipped chooses among its own labels only; nothing answered a new workload."""
     was = right_of(made["held_before"], own.held, own.known)
     now = right_of(made["held_logits"], own.held, len(own.labels))
     report: dict[str, Any] = {

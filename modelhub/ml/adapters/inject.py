@@ -117,10 +117,14 @@ class AdaptedEncoder(nn.Module):
 
     def forward(self, x: Tensor, segment: Tensor, texts: int) -> Tensor:
         """From the states that enter block `first` to what heads read. Shapes: x (S, T, D), segment (S, T) -> (texts, D)."""
+        return self.trunk.features(mean_by_text(self.tokens(x, segment), segment, texts))
+
+    def tokens(self, x: Tensor, segment: Tensor) -> Tensor:
+        """The last states, token by token, for tasks that label words. Shapes: (S, T, D) -> (S, T, D)."""
         keep = segment[:, None, :, None] == segment[:, None, None, :]
         for place, block in enumerate(self.trunk.blocks[self.first :]):
             x = self._block(block, place, x, keep)
-        return self.trunk.features(mean_by_text(x, segment, texts))
+        return x
 
     def _block(self, block: Block, place: int, x: Tensor, keep: Tensor) -> Tensor:
         """As `Block.forward`, with the adapter's terms beside."""

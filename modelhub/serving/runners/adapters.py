@@ -162,7 +162,8 @@ class Adapters:
             raise ModelRefused(f"{self._manifest['id']}/{name}", why, code="adapter_of_another_workload")
         own = self._manifest["files"]["body"]["sha256"]
         if manifest.get("body_sha256") != own:
-            why = f"it is an adapter of another trunk ({str(manifest.get('body_sha256'))[:12]}…, not {own[:12]}…); train it again."
+            other = str(manifest.get("body_sha256"))
+            why = f"it is an adapter of another trunk ({other[:12]}…, not {own[:12]}…); train it again."
             raise ModelRefused(f"{self._manifest['id']}/{name}", why, code="adapter_of_another_trunk")
 
     def _enter(self, name: str, adapter: AdapterFile) -> int:

@@ -137,5 +137,5 @@ def test_a_loss_that_is_no_number_ends_the_run_in_plain_words(tmp_path):
 
 
 def test_epochs_follow_the_number_of_rows():
-    assert [Settings().planned(rows) for rows in (100, 1000, 5000, 50_000)] == [8, 5, 2, 2]
+    assert [Settings().planned(rows) for rows in (100, 1000, 5000, 50_000)] == [8, 3, 2, 2]
     assert Settings(epochs=7).planned(50_000) == 7

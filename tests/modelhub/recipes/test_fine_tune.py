@@ -1,4 +1,5 @@
 import json
+import urllib.request
 
 import pytest
 
@@ -10,11 +11,13 @@ from modelhub.recipes import fine_tune
 from modelhub.services.datasets import upload
 from modelhub.services.jobs import start_evaluation, start_fine_tune
 from modelhub.services.promotion import promote
+from modelhub.services.self_test import check_files
 from modelhub.tasks import run_job
 from switchyard.core.errors import InvalidRequest, PolicyDenied
 from switchyard.jobs import runner
 from switchyard.jobs.services import pause, resume
 from tests.factories import make_workload
+from tests.modelhub.recipes.conftest import KEY
 
 EPOCHS = 6
 
@@ -123,13 +126,61 @@ def test_another_lobs_deployment_does_not_exist_for_the_asker(company, dataset):
         start_fine_tune(dataset=dataset, deployment=company.private, user=None)
 
 
-def test_a_head_nobody_knows_fails_in_plain_words(company, monkeypatch):
+def returns_lines(n, labels=("lost", "late", "broken")):
+    texts = {"lost": "the parcel never came", "late": "it came a week late", "broken": "it arrived in pieces"}
+    return "\n".join(
+        json.dumps({"text": f"{texts[labels[i % len(labels)]]} {i}", "label": labels[i % len(labels)]})
+        for i in range(n)
+    ).encode()
+
+
+def test_a_workload_that_is_new_to_the_model_gets_its_first_head_and_is_served(company):
     unknown = make_workload(company.lob, "returns-intent")
-    lines = "\n".join(json.dumps({"text": f"text {i}", "label": "ab"[i % 2]}) for i in range(12)).encode()
-    dataset = upload(workload=unknown, name="x.jsonl", content=lines, user=None)
-    job = start_fine_tune(dataset=dataset, deployment=company.private, user=None, epochs=1)
+    dataset = upload(workload=unknown, name="x.jsonl", content=returns_lines(48), user=None)
+    job = start_fine_tune(dataset=dataset, deployment=company.private, user=None, epochs=20)
     run_job(job.pk)
     job.refresh_from_db()
-    assert job.state == "failed"
-    assert "returns-intent" in job.error
-    assert "Traceback" not in job.error
+    assert job.state == "succeeded", job.error
+    assert (job.result["method"], job.result["judged_on"]) == ("head", "own rows held back")
+    assert job.result["after"]["value"] > 0.7 > job.result["before"]["value"] == 0.0
+    candidate = ModelVersion.objects.get(pk=job.result["candidate"])
+    assert labels_of(company.private, candidate.upstream_model, ["the parcel never came 3"]) == ["lost"]
+
+
+def test_an_adapter_inside_the_trunk_is_trained_served_and_bound_to_its_line_of_business(
+    company, monkeypatch
+):
+    unknown = make_workload(company.lob, "returns-intent")
+    dataset = upload(workload=unknown, name="x.jsonl", content=returns_lines(36), user=None)
+    held = upload(
+        workload=unknown, name="y.jsonl", content=returns_lines(9, ("late", "lost", "broken")), user=None
+    )
+    job = start_fine_tune(
+        dataset=dataset, deployment=company.private, user=None, epochs=1, method="expert", suffix="trial", batch_size=8,
+        learning_rate_multiplier=2.0, validation_dataset=held,
+    )  # fmt: skip
+    run_job(job.pk)
+    job.refresh_from_db()
+    assert job.state == "succeeded", job.error
+    assert job.result["method"] == "expert" and job.result["trunk_hash"]["equal"]
+    assert job.result["hyperparameters"] == {"batch_size": 8, "learning_rate_multiplier": 2.0, "seed": 0}
+    assert job.result["rows"]["validation"] == 9
+    candidate = ModelVersion.objects.get(pk=job.result["candidate"])
+    assert candidate.version.startswith("ft-trial-")
+    assert candidate.metrics["adapter"]["method"] == "expert"
+    assert labels_of(company.private, candidate.upstream_model, ["it came a week late 1"]) == ["late"]
+    assert check_files(candidate) == ""
+    candidate.workload = make_workload(
+        company.plant, "alarm-text"
+    )  # somebody else's, by a row that was set wrongly
+    assert "another workload" in check_files(candidate)
+
+
+def labels_of(deployment, model, texts):
+    """What the private server answers, asked as the gateway asks it."""
+    request = urllib.request.Request(
+        deployment.base_url + "/classifications", json.dumps({"model": model, "input": texts}).encode(),
+        {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return [row["label"] for row in json.load(reply)["data"]]
