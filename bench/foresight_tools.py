@@ -21,6 +21,7 @@ import numpy as np
 from bench.common import ROOT, Results
 from costs.foresight import backtest, detect
 from costs.foresight.factors import Day, Use, requests, total
+from costs.foresight.figures import FEW_REQUESTS
 
 SHIPPED = ROOT / "data" / "traces" / "servegen_week.csv.gz"
 DATA = Path(os.environ.get("SWITCHYARD_DATA", ROOT.parent / "shared" / "data")) / "traces"
@@ -40,7 +41,8 @@ PRICES = {
 }  # nano-dollars per 1,000 tokens in, out
 USUAL_TOKENS = (300.0, 60.0)  # where the trace tells none
 KINDS = ("requests", "price", "tokens", "mix")
-FIRST_SEED = 100  # limits were chosen on seeds below ten; what is reported has not been looked at
+FIRST_SEED = 200  # chances and floors were chosen on seeds below ten; what is reported has not been looked at
+CROWDS = 10  # companies of all clients: each holds few planted days
 
 
 def read_rates(path: Path) -> dict[str, np.ndarray]:
@@ -123,7 +125,7 @@ def plant(
     """`each` anomalies of every kind, one a workload and fortnight, from day `first` on."""
     changed = {name: list(days) for name, days in company.items()}
     length = len(next(iter(company.values())))
-    busy = [name for name, days in company.items() if median(map(requests, days)) >= detect.FEW_REQUESTS]
+    busy = [name for name, days in company.items() if median(map(requests, days)) >= FEW_REQUESTS]
     slots = [(name, day) for name in busy for day in range(first, length - 14, 14)]
     order = random.permutation(len(slots))[: each * len(KINDS)]
     planted = []
@@ -251,21 +253,37 @@ def _anomaly_rows(
     results: Results, rates: Mapping[str, np.ndarray], six: Mapping[str, np.ndarray],
     tokens: Mapping[str, np.ndarray], repeats: int,
 ) -> None:  # fmt: skip
-    planted, clean, crowd = [], [], []
+    planted, clean, crowd, quiet = [], [], [], []
     for seed in range(FIRST_SEED, FIRST_SEED + repeats):
         company = make_company(six, tokens, 364, seed)
         changed, planned = plant(company, 42, np.random.default_rng(1000 + seed), each=8)
         planted.append(hunt(changed, planned, 42))
         clean.append(hunt(company, [], 42))
-        crowd.append(hunt(make_company(rates, tokens, 182, seed), [], 42))
-    how = (
-        "8 planted of each kind (2-5 usual days of requests on top, price +40-120 %, tokens x1.6-3, mix) in a year of six "
-        "lines of business"
-    )
+    for seed in range(FIRST_SEED, FIRST_SEED + CROWDS):
+        company = make_company(rates, tokens, 182, seed)
+        changed, planned = plant(company, 42, np.random.default_rng(1000 + seed), each=8)
+        crowd.append(hunt(changed, planned, 42))
+        quiet.append(hunt(company, [], 42))
+    kinds = "8 planted of each kind (2-5 usual days of requests on top, price +40-120 %, tokens x1.6-3, mix)"
+    many = f"{len(rates)}_clients"
+    how = f"{kinds} in a year of six lines of business"
     results.add("anomaly_recall", [p.recall for p in planted], "share", how, at_least=0.90)
+    results.add(
+        f"anomaly_recall_{many}", [p.recall for p in crowd], "share",
+        f"{kinds} in half a year of a company of {len(rates)} workloads, in any that has 20 requests on a usual day, however "
+        "bursty", at_least=0.90,
+    )  # fmt: skip
     results.add("anomaly_cause_right", [p.named for p in planted], "share", "of those found", control=True)
-    for name, found in (("", planted), ("_nothing_planted", clean), (f"_{len(rates)}_clients", crowd)):
+    results.add(
+        f"anomaly_cause_right_{many}", [p.named for p in crowd], "share", "of those found", control=True
+    )
+    for name, found in (
+        ("", planted),
+        ("_nothing_planted", clean),
+        (f"_{many}", crowd),
+        (f"_{many}_nothing_planted", quiet),
+    ):
         results.add(
             f"anomaly_false_alarms_a_month{name}", [f.false_alarms / f.months for f in found], "alarms",
-            "an organisation; target at most 1", control=True,
+            "an organisation", at_most=1.0, control=name not in ("", f"_{many}"),
         )  # fmt: skip

@@ -1,17 +1,18 @@
 """Which day cost far more or far less than its own past says, and by what.
 
-A day's requests, tokens a request, price a token and mix of deployments are each held against the same workload's last four
-weeks: a price barely moves from day to day while requests do, so a change of 40 % in one is plain where it would drown in the
-other. A day is told when a figure lies beyond all of its past and far from its middle (median and median absolute deviation
-on a log scale, weekdays taken out), and when it matters in money. A change that stays is told once; after five days it is
-the new level. Days that were told are left out of the past until then; but as many requests, or as long ones, as were told
-twice in three months are known: a third time is no news.
+A day's requests, tokens a request, price a token and mix of deployments are each held against the same workload's past: a
+price barely moves from day to day while requests do, so a change of 40 % in one is plain where it would drown in the other. A
+day is told when a figure is rare beside the most extreme days of its past (costs/foresight/tails.py), and when it matters in
+money. A change that stays is told once; after five days it is the new level. Days that were told are no part of the past until
+then; but as many requests, or as long ones, as stood out twice in three months are known: a third time is no news.
 
-With many workloads somebody's day is always odd, and the organisation has one allowance of false alarms, however many there
-are. So a day that cost less is told only when that is much of the organisation's spending: most days that stand out are quiet
-ones, and they cost nobody anything. Beyond the 35 workloads that the limits were chosen on, each must lie farther off the more
-of them are judged, by the tail that such days follow; those that make up much of the spending keep their part of the allowance
-(weighted error control, Genovese, Roeder & Wasserman 2006).
+Requests follow whoever asks, on most of the days that stand out; so they must be a part of the organisation's spending. What a
+token costs and who answers was decided by somebody and hardly moves by itself: there far less money is worth a line. A day that
+cost less is told only when that is much of the organisation's spending: it costs nobody anything.
+
+The organisation has one allowance of false alarms, however many workloads there are: beside the 35 that the chances were chosen
+on, each must be rarer the more of them are judged (Bonferroni), and those that make up much of the spending have a larger part
+of the allowance (weighted error control, Genovese, Roeder & Wasserman 2006).
 """
 
 from __future__ import annotations
@@ -22,32 +23,29 @@ from datetime import date, timedelta
 from math import exp, log
 from statistics import median
 
-from costs.foresight.factors import FACTORS, Day, Say, cause, compare, mean, plainly, requests, split, total
+from costs.foresight.factors import FACTORS, Day, Say, cause, mean, plainly, requests, split, total
+from costs.foresight.figures import Beside, Days, Figures
+from costs.foresight.tails import Tail, rarity
 
 WINDOW, MEMORY, MIN_PAST, NEW_LEVEL = 28, 91, 10, 5
-FEW_REQUESTS = 20  # ratios of fewer say nothing
-FAR = 5.0  # robust standard deviations, for one of at most so many workloads
-CHOSEN_ON = 35
-TAIL = 3.0  # days beyond x standard deviations get rarer as one over x cubed, far slower than a bell curve's
-# figure → (smallest scale, how far beyond the past's extremes), as natural logarithms
-LIMITS = {
-    "requests": (0.06, log(1.25)), "tokens": (0.04, log(1.15)), "price": (0.02, log(1.08)), "mix": (0.04, log(1.15)),
-    "spend": (0.06, log(1.25)),
-}  # fmt: skip
-VOLUME = ("requests", "spend")  # follow the week
-RECURRING = (
-    "requests",
-    "spend",
-    "tokens",
-)  # come and go with who asks; a price or a mix of deployments was decided
+# logarithms of the chance of a day for one of so many workloads; requests stand out most often
+RARE, RARE_VOLUME = -5.0, -6.0
+SMALLER = 0.15  # a tenth of the money: 1.4 times as rare
+CHOSEN_ON, AT_MOST = 35, 1.0  # few or large workloads are given more by so much at most
+ASKED, DECIDED = Tail(0.3, 0.1), Tail(0.1, 0.04)
+TAILS = {"requests": ASKED, "tokens": Tail(0.3, 0.04), "price": DECIDED, "mix": DECIDED, "spend": ASKED}
+VOLUME = ("requests", "spend")
+# These come and go with who asks, so three months of them are looked at.
+RECURRING = ("requests", "spend", "tokens")
 PART_OF_DAY = 0.15  # of what the day should have cost
-PART_OF_COMPANY = 0.002  # of what the organisation spends on a usual day
-PART_OF_COMPANY_LESS = 0.02  # the same of a day that cost less
+# of what the organisation spends on a usual day: as many requests more, a day that cost less, a figure that hardly moves
+PART_OF_COMPANY, PART_OF_COMPANY_LESS = 0.002, 0.02
+PART_OF_COMPANY_DECIDED = {"tokens": 1e-5, "price": 1e-6, "mix": 1e-6}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Nano-dollars; `factor` is what moved most, `score` how many robust standard deviations it lay off."""
+    """Nano-dollars; `factor` is what moved most, `score` how rare it was: one day in ten to the power of it."""
 
     day: date
     factor: str
@@ -79,18 +77,18 @@ def find(
 ) -> list[Finding]:
     """Every day that stands out, oldest first. `days[i]`: what each deployment did on `first` + i days.
 
-    `usual_nusd`: what the whole organisation spends on a usual day; what moves less than 0.2 % of it is let pass.
+    `usual_nusd`: what the whole organisation spends on a usual day; requests that move less than 0.2 % of it are let pass.
     `workloads`: how many are judged side by side.
     `since`: days before it are only learned from. `applications[i]`: requests by application, to name who asked.
     """
-    past, found = _Past(), []
+    past, found, known_days = _Past(), [], Days(days)
     for t in range(MIN_PAST, len(days)):
         known = _usual(t, past)
-        if len(known) < MIN_PAST:
+        if sum(i >= t - WINDOW for i in known) < MIN_PAST:
             continue
         day = first + timedelta(days=t)
-        told = [i for i in past.flagged if t - MEMORY <= i and i not in known]
-        judged = _judge(days, known, told, t, day, usual_nusd, workloads, applications, say)
+        told = [i for i in past.flagged if t - MEMORY <= i and not past.flagged[i].get("kept")]
+        judged = _judge(known_days, known, told, t, day, usual_nusd, workloads, applications, say)
         _remember(past, t, judged.signs)
         if judged.finding is not None and (since is None or day >= since):
             before = past.flagged.get(t - 1, {})
@@ -100,7 +98,7 @@ def find(
 
 
 def _usual(t: int, past: _Past) -> list[int]:
-    return [i for i in range(max(0, t - WINDOW), t) if i not in past.flagged or past.flagged[i].get("kept")]
+    return [i for i in range(max(0, t - MEMORY), t) if i not in past.flagged or past.flagged[i].get("kept")]
 
 
 def _remember(past: _Past, t: int, signs: dict[str, int]) -> None:
@@ -123,102 +121,73 @@ class _Judged:
 
 
 def _judge(
-    days: Sequence[Day], known: Sequence[int], told: Sequence[int], t: int, day: date, usual_nusd: float,
+    days: Days, known: Sequence[int], told: Sequence[int], t: int, day: date, usual_nusd: float,
     workloads: int, applications: Sequence[Mapping[str, float]] | None, say: Say,
 ) -> _Judged:  # fmt: skip
-    today = days[t]
-    usual = mean(days[i] for i in known)
-    far = _far(workloads, median(total(days[i]) for i in known), usual_nusd)
-    figures = {i: _figures(usual, days[i]) for i in known}
-    now, again = _figures(usual, today), [_figures(usual, days[i]) for i in told]
-    off = {
-        name: _distance(
-            name, now[name], {i: f[name] for i, f in figures.items()}, [f[name] for f in again], t, far
-        )
-        for name in LIMITS
-    }
-    expected_day = _expected_day(usual, figures, t)
-    parts = split(expected_day, today)
-    expected, spent = round(total(expected_day)), round(total(today))
-    signs = {}
-    for name, (score, beyond) in off.items():
-        money = spent - expected if name == "spend" else parts[name]
-        # A price that doubles on a quiet day matters on that day's scale: what the day would have cost without it.
-        without = expected if name in VOLUME else min(expected, spent - money)
-        part = PART_OF_COMPANY if money > 0 else PART_OF_COMPANY_LESS
-        matters = max(PART_OF_DAY * without, part * usual_nusd)
-        if beyond and money * score > 0 and abs(money) >= matters:
-            signs[name] = 1 if score > 0 else -1
+    recent = [i for i in known if i >= t - WINDOW]
+    beside = Beside(days, mean(days.days[i] for i in recent))
+    now, figures = beside.figures(t), {i: beside.figures(i) for i in known}
+    again = [beside.figures(i) for i in told]
+    more = _allowance(workloads, median(days.cost[i] for i in recent), usual_nusd)
+    expected_day = _expected_day(beside.usual, {i: figures[i] for i in recent}, t)
+    parts = split(expected_day, days.days[t])
+    expected, spent = round(total(expected_day)), round(days.cost[t])
+    signs, scores = {}, {}
+    for name in TAILS:
+        past = _past_of(name, figures, recent)
+        if (value := now[name]) is None or len(past) < MIN_PAST:
+            continue
+        before = [v for f in again if (v := f[name]) is not None] if name in RECURRING else []
+        chance, side = rarity(value, past, before, TAILS[name])
+        usually = expected if name in VOLUME else spent * exp(median(past) - value)
+        money = (spent - usually) * side
+        if money >= _matters(name, side, usually, usual_nusd) and chance < more + _rare(
+            name, money, usual_nusd
+        ):
+            signs[name], scores[name] = side, -chance / log(10)
     if not signs:
         return _Judged({}, None)
     named = [n for n in signs if n != "spend"]
+    if named:  # then it is told by what moved
+        signs.pop("spend", None)
     factor = max(named or FACTORS, key=lambda n: abs(parts[n]))
-    low, high = _band(expected, {i: f["spend"] for i, f in figures.items()})
+    low, high = _band(expected, {i: figures[i]["spend"] for i in recent})
     who = None
     if applications is not None:
-        names = {n for i in (*known, t) for n in applications[i]}
+        names = {n for i in (*recent, t) for n in applications[i]}
         who = {
-            n: (sum(applications[i].get(n, 0) for i in known) / len(known), applications[t].get(n, 0.0)) for n in names
+            n: (sum(applications[i].get(n, 0) for i in recent) / len(recent), applications[t].get(n, 0.0)) for n in names
         }  # fmt: skip
-    line = cause(expected_day, today, factor, who, say)
-    score = max(abs(off[n][0]) for n in signs)
-    return _Judged(signs, Finding(day, factor, score, spent, expected, low, high, parts, line))
+    line = cause(expected_day, days.days[t], factor, who, say)
+    return _Judged(signs, Finding(day, factor, max(scores.values()), spent, expected, low, high, parts, line))
 
 
-def _far(workloads: int, own_nusd: float, usual_nusd: float) -> float:
-    """How far off one of so many workloads must lie that spends this on a usual day, of what the organisation spends."""
+def _past_of(name: str, figures: Mapping[int, Figures], recent: Sequence[int]) -> list[float]:
+    """What a figure was on the days that it is held against."""
+    days = figures if name in RECURRING else recent
+    return [v for i in days if (v := figures[i][name]) is not None]
+
+
+def _allowance(workloads: int, own_nusd: float, usual_nusd: float) -> float:
+    """What is added to the chance for one of so many workloads that spends this on a usual day, of what the organisation
+    spends."""
     share = own_nusd / usual_nusd if usual_nusd > 0 else 0.0
     tests = min(float(workloads), 1 / share if share > 0 else float(workloads)) / CHOSEN_ON
-    return FAR * max(1.0, tests) ** (1 / TAIL)
+    return -log(max(exp(-AT_MOST), tests))
 
 
-def _figures(usual: Day, day: Day) -> dict[str, float | None]:
-    """Each figure as a logarithm; ratios against the usual day, None where there was too little to tell."""
-    out: dict[str, float | None] = {
-        "requests": log(requests(day) + 1), "spend": log(total(day) + 1), "tokens": None, "price": None, "mix": None,
-    }  # fmt: skip
-    if requests(day) < FEW_REQUESTS or requests(usual) <= 0 or total(day) <= 0 or total(usual) <= 0:
-        return out
-    old, new = compare(usual, day)
-    plain = sum(old[n].cost(old[n], old[n]) for n in old)
-    mixed = sum(new[n].cost(old[n], old[n]) for n in old)
-    longer = sum(new[n].cost(new[n], old[n]) for n in old)
-    dearer = sum(new[n].cost(new[n], new[n]) for n in old)
-    out |= {"mix": _ratio(mixed, plain), "tokens": _ratio(longer, mixed), "price": _ratio(dearer, longer)}
-    return out
+def _rare(name: str, money: float, usual_nusd: float) -> float:
+    """How rare a figure must be that moved so many nano-dollars. Answers get longer or shorter often enough that the smaller
+    the sum, the rarer it must be."""
+    if name != "tokens":
+        return RARE_VOLUME if name in VOLUME else RARE
+    return RARE - SMALLER * log(max(1.0, PART_OF_COMPANY * usual_nusd / money))
 
 
-def _ratio(a: float, b: float) -> float | None:
-    return log(a / b) if a > 0 and b > 0 else None
-
-
-def _distance(
-    name: str,
-    value: float | None,
-    past: Mapping[int, float | None],
-    told: Sequence[float | None],
-    t: int,
-    far: float,
-) -> tuple[float, bool]:
-    """(robust standard deviations from the middle, whether that is far and beyond all of the past).
-
-    `told`: the figure on days that stood out already. The second farthest on either side is part of the past where such
-    things recur.
-    """
-    known = {i: v for i, v in past.items() if v is not None}
-    if value is None or len(known) < MIN_PAST:
-        return 0.0, False
-    scale_at_least, beyond = LIMITS[name]
-    offsets = _weekdays(known) if name in VOLUME else {}
-    level = {i: v - offsets.get(i % 7, 0.0) for i, v in known.items()}
-    middle = median(level.values())
-    scale = max(scale_at_least, 1.4826 * median(abs(v - middle) for v in level.values()))
-    score = (value - offsets.get(t % 7, 0.0) - middle) / scale
-    seen = sorted(v for v in told if v is not None and name in RECURRING)
-    highest = max(*known.values(), *seen[-2:-1])
-    lowest = min(*known.values(), *seen[1:2])
-    out = value > highest + beyond or value < lowest - beyond
-    return score, out and abs(score) >= far
+def _matters(name: str, side: int, usually: float, usual_nusd: float) -> float:
+    """Nano-dollars from which on a figure is worth a line. `usually`: what the day would have cost with this figure as ever."""
+    part = PART_OF_COMPANY_LESS if side < 0 else PART_OF_COMPANY_DECIDED.get(name, PART_OF_COMPANY)
+    return max(1.0, PART_OF_DAY * usually, part * usual_nusd)
 
 
 def _weekdays(known: Mapping[int, float]) -> dict[int, float]:
@@ -232,7 +201,7 @@ def _weekdays(known: Mapping[int, float]) -> dict[int, float]:
     return out
 
 
-def _expected_day(usual: Day, figures: Mapping[int, Mapping[str, float | None]], t: int) -> Day:
+def _expected_day(usual: Day, figures: Mapping[int, Figures], t: int) -> Day:
     """The usual day at as many requests as this weekday usually has."""
     asked = {i: f["requests"] or 0.0 for i, f in figures.items()}
     offsets = _weekdays(asked)

@@ -101,11 +101,22 @@ def rates(day: Day) -> dict[str, Rates]:
 def compare(before: Day, after: Day) -> tuple[dict[str, Rates], dict[str, Rates]]:
     """Both days' rates on the same names. A deployment that one of them lacks has the other's rates and no share there, so
     that all of its effect is one of the mix; a kind of unit that one lacks is there at the other's price, none of it used."""
-    old, new = rates(before), rates(after)
+    return align(rates(before), rates(after))
+
+
+def align(
+    before: Mapping[str, Rates], after: Mapping[str, Rates]
+) -> tuple[dict[str, Rates], dict[str, Rates]]:
+    """`compare`, of rates that are known already; they stay as they are."""
+    old, new = dict(before), dict(after)
     if (
         not old or not new
     ):  # nothing at all on one side: everything is a matter of how many requests there were
         return old or dict(new), new or dict(old)
+    if all(name in new and own.prices.keys() == new[name].prices.keys() for name, own in old.items()) and len(
+        old
+    ) == len(new):
+        return old, new
     for mine, other in ((old, new), (new, old)):
         for name, theirs in other.items():
             own = mine.get(name, Rates(0.0, theirs.amounts, theirs.prices))

@@ -22,7 +22,8 @@ def anomalies(
     """Rows {"key": workload, "lob", "day", "spent_nusd", "expected_nusd", "low_nusd", "high_nusd", "score", "cause",
     "parts_nusd": {requests, price, tokens, mix}, "found_at"}, newest first; parts sum to spent less expected.
 
-    Days are UTC days; what is judged is the cost of answers alone (no evaluations, shadows or training).
+    Days are UTC days; what is judged is the cost of answers alone (no evaluations, shadows or training). `score`: how rare such a
+    day is, once in ten to the power of it; of an hour, times the dearest one before.
     Totals: how many, and what they cost beyond what was expected.
     """
     groups_of(group), zone_of(tz)

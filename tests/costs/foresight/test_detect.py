@@ -60,7 +60,7 @@ def test_a_planted_day_is_found_with_its_cause(change: dict[str, float], factor:
     assert (found.day, found.factor) == (FIRST + timedelta(days=45), factor)
     assert words in found.cause
     assert sum(found.parts.values()) == found.spent - found.expected
-    assert abs(found.score) >= detect.FAR
+    assert found.score >= -(detect.RARE + detect.AT_MOST) / np.log(10)
 
 
 def test_a_saturday_as_busy_as_a_monday_is_within_what_was_seen() -> None:
@@ -95,10 +95,10 @@ def test_a_quiet_day_is_told_only_when_it_is_much_of_the_organisations() -> None
     assert len(detect.find(days, FIRST, usual_nusd=100 * own)) == 1, "five times as much is told as before"
 
 
-def test_the_more_workloads_are_judged_the_farther_off_each_must_lie_but_for_the_large_ones() -> None:
+def test_the_more_workloads_are_judged_the_rarer_each_must_be_but_for_the_large_ones() -> None:
     days = ordinary()
     own = total(days[44])
-    days[45] = changed(days[45], requests=2.2)
+    days[45] = changed(days[45], requests=1.5)
 
     def told(workloads: int, of_own: float) -> int:
         return len(detect.find(days, FIRST, usual_nusd=of_own * own, workloads=workloads))
@@ -106,6 +106,27 @@ def test_the_more_workloads_are_judged_the_farther_off_each_must_lie_but_for_the
     assert told(1, 300) == told(detect.CHOSEN_ON, 300) == 1
     assert told(300, 300) == 0, "one of three hundred: such a day is somebody's every week"
     assert told(300, 5) == told(3_000, 5) == 1, "a fifth of the spending is never one of many"
+
+
+def test_a_price_is_told_where_as_many_more_requests_would_be_let_pass() -> None:
+    """Somebody decided it; requests of a workload that is a thousandth of the spending are nobody's news."""
+    days = ordinary()
+    usual = 1_000 * total(days[44])
+    days[45] = changed(days[45], requests=2.5)
+    assert detect.find(days, FIRST, usual_nusd=usual) == []
+    days[45] = changed(ordinary()[45], price=2.5)
+    assert [f.factor for f in detect.find(days, FIRST, usual_nusd=usual)] == ["price"]
+    assert detect.find(days, FIRST, usual_nusd=1e5 * usual) == [], "even a price can be too small for a line"
+
+
+def test_ratios_of_a_day_with_hardly_any_requests_are_weighed_by_what_that_day_cost() -> None:
+    """Twenty-one long questions on a day that usually has a thousand: nothing that anybody paid for."""
+    days = ordinary()
+    usual = 10_000 * total(days[44])
+    days[45] = changed(days[45], requests=0.03, tokens=3)
+    assert detect.find(days, FIRST, usual_nusd=usual) == []
+    days[45] = changed(ordinary()[45], tokens=3)
+    assert [f.factor for f in detect.find(days, FIRST, usual_nusd=usual)] == ["tokens"]
 
 
 def test_nine_days_are_too_few_to_say_anything_of_the_tenth() -> None:
