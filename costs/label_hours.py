@@ -91,7 +91,8 @@ def verify(organisation_id: int) -> list[str]:
         apart = _apart(organisation_id)
         if not apart:
             return []
-    return [f"{apart} hours of labels differ from their transfers: run the roll-up of labels anew."]
+    words = _("%(count)s hours of labels differ from their transfers: run the roll-up of labels anew.")
+    return [words % {"count": apart}]
 
 
 def _apart(organisation_id: int) -> int:

@@ -170,7 +170,10 @@ def _rejected(event: Event, error: Exception) -> Alert:
         kind="event_rejected",
         lob=str(event.get("lob") or "")[:63],
         subject=name[:120],
-        message=f"Usage event {name} can't be recorded: {type(error).__name__}: {error}"[:400],
+        message=(
+            _("Usage event %(name)s can't be recorded: %(error)s")
+            % {"name": name, "error": f"{type(error).__name__}: {error}"}
+        )[:400],
         unique_key=f"event_rejected:{name}"[:160],
     )
 

@@ -181,7 +181,10 @@ def find_bursts(organisation_id: int, at: datetime | None = None) -> list[Anomal
                 [by_hour.get(h, {}) for h in span], by_hour.get(looked_at, {}), usual_nusd=usual, say=_
             )
             if burst is not None:
-                span_of = f"{looked_at:%H}:00 to {looked_at:%H}:59 UTC"
+                span_of = _("%(from)s to %(to)s UTC") % {
+                    "from": f"{looked_at:%H}:00",
+                    "to": f"{looked_at:%H}:59",
+                }
                 values = {
                     "spent_nusd": burst.spent, "expected_nusd": burst.expected, "low_nusd": 0, "high_nusd": burst.dearest,
                     "score": burst.spent / max(1, burst.dearest), "cause": f"{span_of}: {burst.cause}", "parts": burst.parts,

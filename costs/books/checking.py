@@ -6,6 +6,7 @@ from typing import Any
 
 import redis
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from costs.alerts import raise_alert
 from costs.books.reservations import verify_counters
@@ -50,7 +51,7 @@ def _counters(organisation_id: int) -> list[str]:
         with client() as connection:
             return verify_counters(organisation_id, connection)
     except redis.RedisError as error:
-        return [f"Valkey's counters can't be compared: {error}"]
+        return [_("Valkey's counters can't be compared: %(error)s") % {"error": error}]
 
 
 def tell(organisation_id: int, finding: str) -> None:

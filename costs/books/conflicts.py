@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.utils.translation import gettext as _
+
 from costs.books.corrections import replace_attempt
 from costs.books.writing import ATTEMPTS, CONTENTS, ENTRIES, KEYS, Written
 from costs.models import Alert, Attempt
@@ -51,7 +53,12 @@ def _alert(table: Table, there: Row, came: Row) -> Alert:
     fields = ", ".join(table.columns[i] for i in differ)
     return Alert(
         organisation_id=value["organisation_id"], kind="event_conflict", lob=value["lob"], subject=name[:120],
-        message=f"{name} came again with another content ({fields}): {table.columns[differ[0]]} is booked as "
-        f"{there[differ[0]]}, {came[differ[0]]} came. What is booked stands."[:400],
+        message=(
+            _(
+                "%(name)s came again with another content (%(fields)s): %(field)s is booked as %(booked)s, %(came)s came. What is "
+                "booked stands."
+            ) % {"name": name, "fields": fields, "field": table.columns[differ[0]], "booked": there[differ[0]],
+                 "came": came[differ[0]]}
+        )[:400],
         unique_key=f"event_conflict:{name}"[:160],
     )  # fmt: skip

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import redis
+from django.utils.translation import gettext as _
 
 from costs.budgets import spent_nusd
 from costs.budgets.spending import PENDING_MAX, STREAM, usage_events
@@ -45,16 +46,15 @@ def _apart(limit: BudgetLimit, connection: redis.Redis) -> list[str]:
     if spent is None:
         return []  # nobody asked in this period yet: it is seeded from the ledger when somebody does
     told = spent_nusd(limit, start, end, usage_events(entries))
-    findings = []
+    findings, named = [], {"scope": limit.scope, "period": limit.period}
     if int(spent) != told:
-        findings.append(
-            f"The counter of {limit.scope} ({limit.period}) says ${format_usd(int(spent))}, the ledger ${format_usd(told)}."
-        )
+        words = _("The counter of %(scope)s (%(period)s) says $%(spent)s, the ledger $%(booked)s.")
+        findings.append(words % {**named, "spent": format_usd(int(spent)), "booked": format_usd(told)})
     held = _held(connection, leases)[key]
     if int(reserved or 0) != held:
+        words = _("%(scope)s (%(period)s) has $%(reserved)s reserved, open reservations hold $%(held)s.")
         findings.append(
-            f"{limit.scope} ({limit.period}) has ${format_usd(int(reserved or 0))} reserved, open reservations hold "
-            f"${format_usd(held)}."
+            words % {**named, "reserved": format_usd(int(reserved or 0)), "held": format_usd(held)}
         )
     return findings
 

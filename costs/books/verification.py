@@ -1,5 +1,5 @@
-"""verify_books: what is wrong with an organisation's books, one sentence each. Everything is summed by the database, so that
-ten million rows are a matter of seconds."""
+"""verify_books: what is wrong with an organisation's books, one sentence each, in the language of whoever asks (jobs: of the
+organisation). Everything is summed by the database, so that ten million rows are a matter of seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from costs import label_hours, triggers
 from costs.books import partitions
@@ -27,7 +28,7 @@ def verify_books(organisation_id: int) -> list[str]:
     findings += label_hours.verify(organisation_id)
     findings += _closed_periods(organisation_id)
     if not triggers.installed(connection):
-        findings.append("The triggers that keep the ledger append-only are missing: run `migrate`.")
+        findings.append(_("The triggers that keep the ledger append-only are missing: run `migrate`."))
     return findings
 
 
@@ -59,7 +60,8 @@ def _trial_balance(books: _Books) -> list[str]:
         "SELECT coalesce(sum(debit_nusd), 0) - coalesce(sum(credit_nusd), 0) FROM costs_accounthour WHERE organisation_id = %s",
         books.organisation_id,
     )
-    return [f"The trial balance is {balance} nano-dollars, not zero."] if balance else []
+    words = _("The trial balance is %(balance)s nano-dollars, not zero.")
+    return [words % {"balance": balance}] if balance else []
 
 
 def _rows(books: _Books) -> list[str]:
@@ -79,13 +81,18 @@ def _rows(books: _Books) -> list[str]:
     )  # fmt: skip
     findings = []
     if bad:
-        findings.append(f"{bad} transfers have no positive amount or only one account.")
-    if (metered, n_metered) != (booked, n_booked):
         findings.append(
-            f"{n_metered} attempts cost {metered} nano-dollars, but {n_booked} entries book {booked}."
+            _("%(count)s transfers have no positive amount or only one account.") % {"count": bad}
+        )
+    if (metered, n_metered) != (booked, n_booked):
+        words = _(
+            "%(attempts)s attempts cost %(metered)s nano-dollars, but %(entries)s entries book %(booked)s."
+        )
+        findings.append(
+            words % {"attempts": n_metered, "metered": metered, "entries": n_booked, "booked": booked}
         )
     if future:
-        findings.append(f"{future} entries were recorded in the future.")
+        findings.append(_("%(count)s entries were recorded in the future.") % {"count": future})
     return findings
 
 
@@ -96,7 +103,8 @@ def _revisions(books: _Books) -> list[str]:
              AND older.revision < newer.revision AND NOT older.superseded)""",
         books.organisation_id,
     )
-    return [f"{odd} attempts are in force in more than one revision."] if odd else []
+    words = _("%(count)s attempts are in force in more than one revision.")
+    return [words % {"count": odd}] if odd else []
 
 
 def _reversals(books: _Books) -> list[str]:
@@ -107,7 +115,7 @@ def _reversals(books: _Books) -> list[str]:
         books.organisation_id,
     )
     if twice:
-        findings.append(f"{twice} entries are reversed more than once.")
+        findings.append(_("%(count)s entries are reversed more than once.") % {"count": twice})
     (orphans,) = books.row(
         """SELECT count(*) FROM {e} back WHERE organisation_id = %s AND reverses_id IS NOT NULL AND NOT EXISTS (
              SELECT 1 FROM {e} entry WHERE entry.id = back.reverses_id AND entry.debit = back.credit
@@ -115,7 +123,7 @@ def _reversals(books: _Books) -> list[str]:
         books.organisation_id,
     )
     if orphans:
-        findings.append(f"{orphans} reversals reverse no entry, or not all of it.")
+        findings.append(_("%(count)s reversals reverse no entry, or not all of it.") % {"count": orphans})
     return findings
 
 
@@ -143,9 +151,10 @@ def _hours(books: _Books) -> list[str]:
     )
     if not rows:
         return []
-    return [
-        f"{rows} balances of an account and hour differ from their transfers, by {total} nano-dollars together."
-    ]
+    words = _(
+        "%(count)s balances of an account and hour differ from their transfers, by %(total)s nano-dollars together."
+    )
+    return [words % {"count": rows, "total": total}]
 
 
 def _closed_periods(organisation_id: int) -> list[str]:
@@ -158,7 +167,6 @@ def _closed_periods(organisation_id: int) -> list[str]:
             accounts = sorted(
                 a for a in found.keys() | period.balances.keys() if found.get(a) != period.balances.get(a)
             )
-            findings.append(
-                f"{period.start:%Y-%m} is closed, but has moved since: {', '.join(accounts[:5])}."
-            )
+            words = _("%(month)s is closed, but has moved since: %(accounts)s.")
+            findings.append(words % {"month": f"{period.start:%Y-%m}", "accounts": ", ".join(accounts[:5])})
     return findings

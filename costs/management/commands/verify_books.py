@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 from django.core.management.base import BaseCommand, CommandError
+from django.utils.translation import gettext as _
 
 from costs.books.checking import checks_of
 from costs.books.reservations import verify_counters
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(findings, ensure_ascii=False))
         else:
-            self.stdout.write("\n".join(findings) or "The books hold.")
+            self.stdout.write("\n".join(findings) or _("The books hold."))
         if findings:
             sys.exit(1)
 
@@ -69,6 +70,6 @@ class Command(BaseCommand):
                 f"{o.slug}: {finding}" for o in organisations for finding in verify_counters(o.pk, connection)
             ]
         except redis.RedisError as error:
-            return [f"Valkey's counters can't be compared: {error}"]
+            return [_("Valkey's counters can't be compared: %(error)s") % {"error": error}]
         finally:
             connection.close()
