@@ -1,4 +1,4 @@
-"""What the benchmarks of adapters share: rows of other data sets as texts, the trunk's files, the first time a curve gets there."""
+"""What the benchmarks of adapters share: rows of other data sets, the trunk's files, when a curve gets somewhere."""
 
 from __future__ import annotations
 

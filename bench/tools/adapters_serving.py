@@ -1,6 +1,6 @@
-"""Many adapters in one server: what a swap takes, what a batch of mixed adapters costs over one without, and whether it's exact.
+"""Many adapters in one server: what a swap takes, what a mixed batch costs, whether it is exact.
 
-Times are the computing thread's own processor time, the two forms in turn. `python -m bench.tools.adapters_serving` runs it alone.
+Times are the computing thread's own processor time, the forms in turn. `python -m bench.tools.adapters_serving` runs it alone.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class Bench:
         for seed in range(24):
             checked.append(_ms(lambda s=seed: self.bank.places_of([f"w@s{s}"])))
         how = (
-            f"processor milliseconds from an adapter's file to its weights in the place of another, so that the next batch answers "
-            f"with it; LoRA r=8 in {BLOCKS} blocks, {self.adapters[0].size / 1024:.0f} KiB; thirds of 24 swaps"
+            f"processor milliseconds from an adapter's file to its weights in the place of another, so that the next batch "
+            f"answers with it; LoRA r=8 in {BLOCKS} blocks, {self.adapters[0].size / 1024:.0f} KiB; thirds of 24 swaps"
         )
         results.add(
             "swap_ms", [statistics.median(from_file[i::3]) for i in range(3)], "ms", how, at_most=MOST_SWAP_MS
@@ -121,8 +121,8 @@ class Bench:
             for name in mixes:
                 found[name].append(100 * (statistics.median(times[name]) / base - 1))
         how = (
-            f"processor time of a batch of {TEXTS} questions whose rows carry {ADAPTERS} adapters and none in turn, over the same "
-            f"batch by the body alone; medians of {TURNS}, the forms in turn"
+            f"processor time of a batch of {TEXTS} questions whose rows carry {ADAPTERS} adapters and none in turn, over the "
+            f"same batch by the body alone; medians of {TURNS}, the forms in turn"
         )
         results.add("mixed_batch_pct", found["mixed"], "%", how, at_most=MOST_MIXED_PCT)
         results.add(
@@ -158,7 +158,7 @@ class Bench:
                 for i in rows
             ]
             gaps.append(float(np.abs(np.concatenate(alone) - mixed[list(rows)]).max()))
-        how = f"largest difference of any feature, {TEXTS} rows of {ADAPTERS} adapters and none in one batch against one by one, float32"
+        how = f"largest difference of a feature, {TEXTS} rows of {ADAPTERS} adapters and none in one batch against alone, float32"
         results.add("mixed_batch_largest_difference", gaps, "", how, at_most=EXACT)
 
 

@@ -122,7 +122,8 @@ def _plan(context: Context) -> Plan:
     version = "-".join(part for part in ("ft", suffix, context.job.pk[-8:].lower()) if part)
     base = artifacts.find(deployment.model)
     return Plan(
-        dataset, dataset.workload, deployment, base, version, Path(settings.HOME), _options(context), _validation(context, dataset)
+        dataset, dataset.workload, deployment, base, version, Path(settings.HOME), _options(context),
+        _validation(context, dataset),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from costs.api.prices import PriceViewSet
 from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
 from modelhub.api.compressions import CompressionViewSet
+from modelhub.api.adapters import AdapterViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
@@ -45,7 +46,7 @@ RESOURCES = {
     "lobs": LobViewSet, "applications": ApplicationViewSet, "keys": KeyViewSet, "workloads": WorkloadViewSet,
     "users": UserViewSet, "service-accounts": ServiceAccountViewSet, "roles": RoleViewSet, "audit-log": AuditLogViewSet,
     "deployments": DeploymentViewSet, "models": VersionViewSet, "datasets": DatasetViewSet,
-    "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet,
+    "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet, "adapters": AdapterViewSet,
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "compressions": CompressionViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,

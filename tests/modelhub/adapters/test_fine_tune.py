@@ -53,13 +53,12 @@ def made(home):
     """One artifact by each method: a new workload by LoRA and by expert, a known one by LoRA, a head alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWITCHYARD_HOME", str(home))
-        reports = {
+        return {
             "returns-intent@ft-l": tune(home, "returns-intent@ft-l", "lora", lob="acme/returns"),
             "returns-intent@ft-e": tune(home, "returns-intent@ft-e", "expert"),
             "support-sentiment@ft-l": tune(home, "support-sentiment@ft-l", "lora", epochs=1),
             "returns-intent@ft-h": tune(home, "returns-intent@ft-h", "head", epochs=20),
         }
-    return reports
 
 
 @pytest.fixture(scope="module")
