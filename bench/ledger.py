@@ -170,7 +170,7 @@ def beside_rows(results: Results, home: Path) -> None:
     found = kept("beside", lambda: _beside(Path(tempfile.mkdtemp(dir=home))))
     alone, beside = found["alone"], found["beside"]
     said = f"{LOADED:,} chat requests of {CALLERS} callers who pause {PAUSE_MS} ms"
-    pages = f"while somebody looks at pages of the same process without pause ({found['looks']} looks)"
+    pages = f"while somebody looks at pages, a process of their own, without pause ({found['looks']} looks)"
     results.add(
         "gateway_p99_moved_ms", [b - a for a, b in zip(alone, beside, strict=True)], "ms",
         f"p99 of {said} {pages}, less p99 without: pairs in turn", at_most=MOVED_MS,
@@ -184,7 +184,7 @@ def _beside(place: Path) -> dict[str, Any]:
     alone: list[float] = []
     beside: list[float] = []
     looks = 0
-    with stage(place) as one:
+    with stage(place, pages=True) as one:
         base = f"http://127.0.0.1:{one.ports['web']}"
         _latencies(one, base)
         for _ in range(REPEATS):

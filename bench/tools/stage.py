@@ -1,5 +1,6 @@
-"""The processes of a benchmark's stage: Valkey, PostgreSQL with full durability, the bare upstream, the gateway and the
-ledger's consumer, with a home and ports of their own. Only what was started here is ever ended, by its id."""
+"""The processes of a benchmark's stage: Valkey, PostgreSQL with full durability, the bare upstream, the gateway, the ledger's
+consumer and, where they are asked for, pages in a process of their own as `make run` starts it; with a home and ports of their
+own. Only what was started here is ever ended, by its id."""
 
 from __future__ import annotations
 
@@ -16,17 +17,18 @@ import orjson
 
 from bench.common import ROOT, free_port
 from bench.gateway import UVICORN
-from switchyard.supervisor import valkey
+from switchyard.supervisor import plan, valkey
+from switchyard.supervisor.readiness import status_of
 from tests.fakes.postgres import PostgresServer
 
 
 class Stage:
     """The processes. `kill` ends one without warning, `start` brings it back."""
 
-    def __init__(self, home: Path, chunk_pause_s: float) -> None:
-        self.home, self.chunk_pause_s = home, chunk_pause_s
+    def __init__(self, home: Path, chunk_pause_s: float, pages: bool) -> None:
+        self.home, self.chunk_pause_s, self.pages = home, chunk_pause_s, pages
         self.log = home / "children.log"
-        self.socket = home / "valkey.sock"
+        self.socket, self.pages_socket = home / "valkey.sock", home / "pages.sock"
         self.postgres = PostgresServer(durable=True, shared_buffers="128MB")
         self.ports = {name: free_port() for name in ("upstream", "web")}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -53,6 +55,9 @@ class Stage:
         if made.returncode:
             raise RuntimeError(made.stderr.decode()[-2000:])
         self.key = orjson.loads(made.stdout.splitlines()[-1])["plain"]
+        if self.pages:
+            self.env[plan.PAGES_URL] = f"unix://{self.pages_socket}"
+            self.start("pages")
         for name in ("upstream", "consumer", "web"):
             self.start(name)
 
@@ -70,6 +75,7 @@ class Stage:
             "valkey": valkey.command(self.socket, self.home / "valkey"),
             "upstream": [sys.executable, "-m", "bench.tools.upstream", str(self.ports["upstream"])],
             "web": web,
+            "pages": [sys.executable, "manage.py", "serve_pages", "--socket", str(self.pages_socket)],
             "consumer": [sys.executable, "manage.py", "consume_usage"],
         }
 
@@ -79,10 +85,13 @@ class Stage:
             return
         with self.log.open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.commands()[name], cwd=ROOT, env=self.env or None, stdout=log, stderr=log
-            )
+                self.commands()[name], cwd=ROOT, env=self.env or None, stdout=log, stderr=log,
+                start_new_session=self.pages,  # as `make run` does: between sessions the kernel weighs by group
+            )  # fmt: skip
         if name == "valkey":
             _until(lambda: valkey.answers(self.socket), "Valkey")
+        if name == "pages":
+            _until(lambda: status_of(self.env[plan.PAGES_URL]) == 200, "the pages", self.processes["pages"])
         if name == "web":
             _until(self._ready, "the gateway", self.processes["web"])
 
@@ -97,13 +106,7 @@ class Stage:
         raise RuntimeError("PostgreSQL did not come back.")
 
     def _ready(self) -> bool:
-        import urllib.error
-        import urllib.request
-
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            address = f"http://127.0.0.1:{self.ports['web']}/readyz"
-            return urllib.request.urlopen(address, timeout=2).status == 200
-        return False
+        return status_of(f"http://127.0.0.1:{self.ports['web']}/readyz") == 200
 
     def kill(self, name: str) -> None:
         process = self.postgres.process if name == "postgres" else self.processes[name]
@@ -112,7 +115,7 @@ class Stage:
         process.wait(20)
 
     def down(self) -> None:
-        for name in ("web", "consumer", "upstream", "valkey"):
+        for name in ("web", "pages", "consumer", "upstream", "valkey"):
             process = self.processes.get(name)
             if process is not None and process.poll() is None:
                 process.terminate()
@@ -138,8 +141,8 @@ def _until(
 
 
 @contextlib.contextmanager
-def stage(home: Path, *, chunk_pause_s: float = 0.0) -> Iterator[Stage]:
-    one = Stage(home, chunk_pause_s)
+def stage(home: Path, *, chunk_pause_s: float = 0.0, pages: bool = False) -> Iterator[Stage]:
+    one = Stage(home, chunk_pause_s, pages)
     try:
         one.up()
         yield one

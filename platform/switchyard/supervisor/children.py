@@ -13,7 +13,7 @@ from pathlib import Path
 from switchyard.supervisor.console import LogTail
 from switchyard.supervisor.home import ROOT
 from switchyard.supervisor.orphans import Watchdog, die_with_parent, signal_group
-from switchyard.supervisor.priority import step_back
+from switchyard.supervisor.priority import put_behind
 
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0  # alive this long: the next failure counts as the first
@@ -31,7 +31,7 @@ class Spec:
     restart: bool = True
     ready_url: str = ""
     ready_line: str = ""  # a line of its log that says it is ready
-    nice: int = 0  # how far others go first
+    nice: int = 0  # how far others go first, once it is ready
 
 
 class Child:
@@ -66,15 +66,15 @@ class Child:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=self._begin,
+                preexec_fn=die_with_parent,
             )
         self.started_at = time.monotonic()
         self.watchdog.add(self.process.pid)
 
-    def _begin(self) -> None:
-        """In the new process, before its program."""
-        die_with_parent()
-        step_back(self.spec.nice)
+    def settle(self) -> None:
+        """It is ready: now others go first where its Spec says so."""
+        if self.alive and self.spec.nice:
+            put_behind(self.pid, self.spec.nice)
 
     def ended(self) -> int | None:
         """The exit status once it has ended and nobody of its group is left to keep."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -25,3 +26,11 @@ def step_back(nice: int, autogroup: Path = AUTOGROUP) -> bool:
     except OSError:
         return False
     return True
+
+
+def put_behind(group: int, nice: int) -> None:
+    """The same for a child of ours that leads a session, once it is up: a busy machine shouldn't wait for its start."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, group, nice)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{group}/autogroup").write_text(str(nice))

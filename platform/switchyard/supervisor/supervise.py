@@ -146,6 +146,7 @@ class Supervisor:
     def _wait_until_ready(self) -> None:
         for child in [c for c in self.children if c.spec.ready_url or c.spec.ready_line]:
             self._wait(child.spec.name, partial(_is_ready, child), START_TIMEOUT_S)
+            child.settle()
 
     def _wait(self, name: str, ready: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -205,6 +206,7 @@ class Supervisor:
                 self._after_end(child, status)
             elif child.start_again_at is not None and time.monotonic() >= child.start_again_at:
                 child.start()
+                child.settle()  # this time nobody waits for it
         time.sleep(TICK_S)
 
     def _after_end(self, child: Child, status: int) -> None:

@@ -57,5 +57,5 @@ def started(tmp_path: Path, module: str, pages_url: str, more: str) -> subproces
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
