@@ -14,8 +14,8 @@ from costs.api.plans import BusinessEventViewSet, WorkloadPlanViewSet
 from costs.api.prices import PriceViewSet
 from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
-from modelhub.api.compressions import CompressionViewSet
 from modelhub.api.adapters import AdapterViewSet
+from modelhub.api.compressions import CompressionViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet

@@ -24,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for family in fragmentation(self._scope(options["organisation"])):
             self.stdout.write(
-                f"{family.base}: {len(family.members)} models share {family.shared_bytes:,} bytes and have {family.own_bytes:,} of "
+                f"{family.base}: {len(family.members)} models share {family.shared_bytes:,} bytes, {family.own_bytes:,} are "
                 f"their own; {family.saved_bytes:,} bytes saved against a trunk each"
             )
             for one in family.members:
