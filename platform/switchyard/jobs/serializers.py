@@ -14,17 +14,23 @@ class JobSerializer(serializers.ModelSerializer):
     created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
     cost_usd = serializers.SerializerMethodField()
     estimated_usd = serializers.SerializerMethodField()
+    reserved_usd = serializers.SerializerMethodField()
 
     class Meta:
         model = Job
         fields = [
-            "id", "kind", "queue", "lob", "state", "progress", "message", "params", "result", "error", "device", "attempt",
-            "cost_usd", "estimated_usd", "created_by", "created_at", "started_at", "finished_at",
+            "id", "kind", "queue", "lob", "state", "progress", "message", "params", "result", "error", "error_code", "device",
+            "attempt", "eta", "marks", "cost_usd", "estimated_usd", "reserved_usd", "created_by", "created_at",
+            "started_at", "finished_at",
         ]  # fmt: skip
 
     @extend_schema_field({"type": "string", "format": "decimal"})
     def get_cost_usd(self, job: Job) -> str:
         return format_usd(job.cost_nusd)
+
+    @extend_schema_field({"type": "string", "format": "decimal"})
+    def get_reserved_usd(self, job: Job) -> str:
+        return format_usd(job.reserved_nusd)
 
     @extend_schema_field({"type": ["string", "null"], "format": "decimal"})
     def get_estimated_usd(self, job: Job) -> str | None:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.response import Response
 
 from switchyard.jobs import services
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobEventListSerializer, JobEventSerializer, JobSerializer
+from switchyard.jobs.streaming import after_of, frames
 from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, filters, narrowed_by
+
+
+class EventStreamRenderer(BaseRenderer):
+    """So that a browser's EventSource, which accepts nothing else, is answered; the view writes the frames itself."""
+
+    media_type, format, charset = "text/event-stream", "event-stream", "utf-8"
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> bytes:
+        """An error before the stream began."""
+        return JSONRenderer().render(data)
 
 
 class JobViewSet(ReadViewSet):
@@ -49,10 +65,23 @@ class JobViewSet(ReadViewSet):
     def retry(self, request: Any, pk: str = "") -> Response:
         return self._done(services.retry(job=self.get_object(), user=request.user))
 
-    @extend_schema(responses={200: JobEventListSerializer})
-    @action(detail=True, methods=["get"])
-    def events(self, request: Any, pk: str = "") -> Response:
-        """The job's log, newest first, at most 500 lines."""
+    @extend_schema(
+        responses={200: JobEventListSerializer},
+        parameters=[
+            OpenApiParameter("stream", OpenApiTypes.BOOL),
+            OpenApiParameter("after", OpenApiTypes.INT),
+        ],
+    )
+    @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, EventStreamRenderer])
+    def events(self, request: Any, pk: str = "") -> Response | StreamingHttpResponse:
+        """The job's log, newest first, at most 500 lines; with `?stream=1` as server-sent events until it has ended."""
+        if request.query_params.get("stream", "").lower() in ("1", "true"):
+            said = StreamingHttpResponse(
+                frames(self.get_object().pk, after_of(request)),
+                content_type="text/event-stream; charset=utf-8",
+            )
+            said["Cache-Control"], said["X-Accel-Buffering"] = "no-cache", "no"
+            return said
         rows = self.get_object().events.order_by("-id")[:500]
         return Response({"results": JobEventSerializer(rows, many=True).data, "next": None})
 
