@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from modelhub.ml.activation.cards import Rows, Served, expert_cards, weakest_busy
+from modelhub.ml.activation.cards import SPECIAL_LIFT, Rows, Served, expert_cards, weakest_busy
 from modelhub.ml.activation.redundancy import ALIKE, coactivation, pairs
 
 TAB = "\t"
@@ -23,7 +23,7 @@ def describe(
     alike: Sequence[np.ndarray] | None = None,
     threshold: float = ALIKE,
 ) -> dict[str, Any]:
-    """The manifest's `experts` section, plain values only.
+    """The manifest's `experts` section, plain values only; a card names what its expert serves beyond its part in all.
 
     Shapes: counts (N, L, E) for N texts; heads, labels, tokens, correct (N,); alike one (E, E) a layer, from
     `redundancy.output_similarity`. Without `alike` no look-alikes are named.
@@ -37,10 +37,11 @@ def describe(
                 "layer": card.layer,
                 "expert": card.expert,
                 "load": round(card.load, 5),
-                "labels": [_label(served) for served in card.labels],
+                "labels": [_label(served) for served in card.labels if served.lift >= SPECIAL_LIFT],
                 "lengths": [
                     {"name": s.name, "share": round(s.share, 4), "lift": round(s.lift, 3)}
                     for s in card.lengths
+                    if s.lift >= SPECIAL_LIFT
                 ],
             }
             for card in expert_cards(rows)

@@ -101,6 +101,7 @@ def make_sparse(
         graphs.write_head(out / f"{name}.onnx", weight, bias, tables[name], blend.wide_share)
         files[f"head:{name}"] = f"{name}.onnx"
         metrics[name] = evaluate.validation_row(name, train[name], part, blend.logits(deep, side), work)
+        metrics[name]["kept_across_folds"] = crossval.kept_across_folds(deep, side, part.y)
         metrics[name]["deep_alone"] = round(float((deep.argmax(axis=1) == part.y).mean()), 4)
         heads[name] = _head_entry(part.labels, blend)
     if limit is None:

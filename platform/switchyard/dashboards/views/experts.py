@@ -42,6 +42,8 @@ def experts(request: PageRequest) -> HttpResponse:
         "experts-by-lob": partial(_by_lob, use),
         "experts-by-label": partial(_by_label, use),
         "expert-suggestions": partial(_suggestions, use, stated),
+        "weak-experts": partial(_weak, stated, {w.name for w in workloads(ask)}),
+        "data-loop": partial(_loop, stated.get("loop") or {}),
         "expert-placement": partial(_placement, plans),
     }
     context = {
@@ -191,6 +193,52 @@ def _suggestions(use: ExpertUse | None, stated: dict[str, Any]) -> Panel:
          Column(_("Why"))],
         rows, empty=_("No expert is cold, and no two of them are alike."),
         note=_("A suggestion by this period's load; what it costs in accuracy is measured when it is tried."),
+    )  # fmt: skip
+
+
+def _weak(stated: dict[str, Any], mine: set[str]) -> Panel:
+    """Busy experts whose rows are answered worst, told with the reader's own workloads' labels only."""
+    rows = []
+    for weak in stated.get("weakest", []):
+        slices = [
+            f"{s['head']}: {s['label']} ({s['accuracy']:.0%}, n = {s['rows']})"
+            for s in weak["slices"]
+            if s["head"] in mine
+        ]
+        rows.append([weak["layer"], weak["expert"], weak["load"], weak["accuracy"], weak["low"], weak["high"], weak["rows"],
+                     "; ".join(slices)])  # fmt: skip
+    return Panel(
+        "weak-experts", _("Weakest busy experts"),
+        [Column(_("Layer"), "count"), Column(_("Expert"), "count"), Column(_("Share"), "rate"), Column(_("Right"), "rate"),
+         Column(_("Low"), "rate"), Column(_("High"), "rate"), Column(_("Rows"), "count"),
+         Column(_("Labels that are answered worst"))],
+        rows, wide=True,
+        note=_("Measured once on the model's validation rows; an expert's rows are those where it is its layer's busiest."),
+        empty=_("This model's card names no weak experts."),
+    )  # fmt: skip
+
+
+def _loop(loop: dict[str, Any]) -> Panel:
+    """What training on the weak experts' slices changed, beside as many random rows."""
+    arms = {"weak_rows": _("Rows of the weak slices"), "random_rows": _("As many random rows")}
+    places = {"slices": _("on those slices"), "elsewhere": _("elsewhere"), "overall": _("over all")}
+    rows, note = [], ""
+    if loop:
+        rows = [
+            [arms[arm], places[place], change["median"], change["low"], change["high"], len(change["by_seed"])]
+            for arm, found in loop["changes"].items()
+            for place, change in found.items()
+        ]
+        left_out = sum(finding["left_out"] for finding in loop["findings"])
+        note = _(
+            "%(extra)s rows of the slices were learnt again, drawn evenly by label; %(left)s that look mislabelled were left "
+            "out. One half of the validation rows named the slices, the other judged, then they changed places."
+        ) % {"extra": f"{loop['config']['extra']:,}", "left": left_out}
+    return Panel(
+        "data-loop", _("What was done because of it: the data loop"),
+        [Column(_("Learnt again")), Column(_("Accuracy")), Column(_("Points gained"), "number"), Column(_("Low"), "number"),
+         Column(_("High"), "number"), Column(_("Seeds"), "count")],
+        rows, wide=True, note=note, empty=_("No loop was closed for this model."),
     )  # fmt: skip
 
 
