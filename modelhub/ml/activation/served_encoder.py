@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,15 @@ from modelhub import artifacts
 from modelhub.ml.activation import redundancy
 from modelhub.ml.activation.cards import Rows
 from modelhub.ml.activation.describe import TAB, describe
-from modelhub.ml.moe.encoder_reading import read_encoder
 from modelhub.ml.moe.gate import Routing
 from modelhub.ml.text.encoder import SparseEncoder, mean_by_text
 from modelhub.ml.text.graphs import HeadWeights, read_head
 from modelhub.ml.text.packing import Batch, Embeddings, TokenRows, pack, pack_pieces
-from modelhub.ml.train.encoder import shape_of
+from modelhub.ml.text.torch_form import read_encoder
 
 TEXTS_AT_ONCE, PROBES = 64, 400
 FORM = "sorted"
+DROPOUT = 0.1  # as the shipped trunk was trained
 Progress = Callable[[str], None]
 
 
@@ -53,17 +53,16 @@ class States:
 
 
 def load(directory: Path) -> Served:
-    """Read a sparse text artifact. Raises ArtifactCorrupt, NotAnEncoder; ValueError where its trunk isn't its own."""
+    """Read a sparse text artifact. Raises ArtifactCorrupt, NotOurForm; ValueError where its trunk isn't its own."""
     manifest = artifacts.verify(directory)
     if "trunk_kind" not in manifest:
         raise ValueError(f"{manifest['id']} has no trunk of its own: train one by modelhub.ml.train.encoders")
     heads = {
         name: read_head(artifacts.file_of(directory, manifest, f"head:{name}")) for name in manifest["heads"]
     }
-    model = SparseEncoder(
-        shape_of(manifest["trunk_kind"]), {name: len(head.bias) for name, head in heads.items()}
-    )
-    state = read_encoder(artifacts.file_of(directory, manifest, "body"))
+    state, config = read_encoder(artifacts.file_of(directory, manifest, "body"))
+    sizes = {name: len(head.bias) for name, head in heads.items()}
+    model = SparseEncoder(replace(config, dropout=DROPOUT), sizes)
     for name, head in heads.items():
         state |= {f"heads.{name}.weight": head.weight, f"heads.{name}.bias": head.bias}
     model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
