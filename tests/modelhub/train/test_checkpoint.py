@@ -92,7 +92,7 @@ def test_a_kill_between_any_two_steps_of_writing_leaves_a_whole_one(tmp_path, mo
 
         def dies(real):
             def call(*args, **kwargs):
-                calls[0] += 1
+                calls[0] += 1  # noqa: B023
                 if calls[0] > moment:  # noqa: B023
                     os.unlink = lambda *a, **k: None  # a killed process cleans nothing up
                     raise Killed

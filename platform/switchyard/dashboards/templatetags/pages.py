@@ -108,7 +108,12 @@ TONES = {
 @register.filter
 def badge(value: str) -> SafeString:
     """A word of CONTRACTS in its colour; the word itself carries the meaning."""
-    words = {"not_enough_data": _("not enough data"), "not_run": _("not run"), "pass": _("pass"), "fail": _("fail")}
+    words = {
+        "not_enough_data": _("not enough data"),
+        "not_run": _("not run"),
+        "pass": _("pass"),
+        "fail": _("fail"),
+    }
     return format_html(
         '<span class="badge {}">{}</span>', TONES.get(value, "plain"), words.get(value, value) or DASH
     )
@@ -148,6 +153,17 @@ def diff_class(line: str) -> str:
 def milliseconds(ns: int | None) -> str:
     """Nanoseconds as milliseconds."""
     return DASH if not ns else f"{ns / 1e6:.3g} ms"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them: 12.3 s, 4 min 5 s, 2 h 10 min."""
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @register.filter

@@ -9,10 +9,13 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from costs import charts
-from modelhub.models import Deployment, ModelVersion
+from modelhub.models import Dataset, Deployment, ModelVersion
+from modelhub.selectors.job_estimates import estimates
+from modelhub.selectors.tuned import lead_time
 from modelhub.services import jobs as start
 from modelhub.services.datasets import upload
 from modelhub.services.promotion import gate
@@ -32,7 +35,12 @@ RUNNERS = ("model_engineer", "risk", "operator")
 ACTIONS: dict[str, Callable[..., Job]] = {
     "cancel": services.cancel, "pause": services.pause, "resume": services.resume, "retry": services.retry,
 }  # fmt: skip
-LISTED = 100
+LISTED, DATASETS = 100, 30
+STEPS = {
+    "uploaded": gettext_lazy("Rows uploaded"), "submitted": gettext_lazy("Job submitted"),
+    "started": gettext_lazy("Training started"), "trained": gettext_lazy("Trained"), "judged": gettext_lazy("Judged"),
+    "canary": gettext_lazy("Canary"),
+}  # fmt: skip
 
 
 @page
@@ -55,8 +63,14 @@ def _forms(request: PageRequest, **extra: Any) -> dict[str, Any]:
         "workloads": found, "text_workloads": [w for w in found if w.task == "classification"], "deployments": deployments,
         "trainable": [d for d in deployments if d.side == "private" and d.heads and "classification" in d.tasks],
         "classifiers": [d for d in deployments if "classification" in d.tasks],
+        "datasets": _datasets(request), "estimates": estimates(request.ask.scope),
         "may": {kind: request.ask.scope.has_role(*roles) for kind, roles in ROLES.items()},
     } | extra  # fmt: skip
+
+
+def _datasets(request: PageRequest) -> list[Dataset]:
+    rows = Dataset.objects.for_tenant(request.ask.scope).select_related("lob", "workload")
+    return list((rows.filter(lob__slug=request.ask.lob) if request.ask.lob else rows)[:DATASETS])
 
 
 @page
@@ -71,7 +85,8 @@ def job(request: PageRequest, job_id: str) -> HttpResponse:
     context = {
         "job": row, "events": events[-200:], "final": row.state in FINAL, "curve": _curve(events), "version": version,
         "gate": gate(version) if version else "", "may_act": request.ask.scope.has_role(*RUNNERS),
-        "may_promote": request.ask.scope.has_role("model_engineer"),
+        "may_promote": request.ask.scope.has_role("model_engineer"), "last_event": events[-1].pk if events else 0,
+        "lead": _lead(row, version) if row.kind == "fine_tune" else None,
     }  # fmt: skip
     template = "partials/job.html" if request.headers.get("HX-Request") else "modelhub/job.html"
     return (
@@ -79,6 +94,11 @@ def job(request: PageRequest, job_id: str) -> HttpResponse:
         if request.headers.get("HX-Request")
         else show(request, template, context)
     )
+
+
+def _lead(row: Job, version: ModelVersion | None) -> dict[str, Any]:
+    told = lead_time(row, version)
+    return told | {"steps": [step | {"title": STEPS[step["step"]]} for step in told["steps"]]}
 
 
 def _curve(events: list[Any]) -> dict[str, Any] | None:
@@ -122,8 +142,9 @@ def _start(request: PageRequest, kind: str, workload: Workload) -> Job:
             raise ValidationFailed(_("Choose a file of rows: JSON lines or CSV with `text` and `label`."))
         dataset = upload(workload=workload, name=file.name or "rows.jsonl", content=file.read(), user=user)
         return start.start_fine_tune(
-            dataset=dataset, deployment=_deployment(request, "deployment"), user=user
-        )
+            dataset=dataset, deployment=_deployment(request, "deployment"), user=user,
+            epochs=request.POST.get("epochs") or "auto", method=request.POST.get("method") or "lora",
+        )  # fmt: skip
     if kind == "evaluation":
         deployment = _deployment(request, "deployment")
         return start.start_evaluation(workload=workload, deployment=deployment, user=user)
