@@ -101,7 +101,10 @@ class DatasetSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Dataset
-        fields = ["id", "name", "lob", "workload", "digest", "rows", "labels", "report", "created_at"]
+        fields = [
+            "id", "name", "lob", "workload", "format", "digest", "rows", "labels", "sensitivity", "report", "created_at",
+            "expires_at",
+        ]  # fmt: skip
 
 
 class EvaluationSerializer(serializers.ModelSerializer):
@@ -126,7 +129,7 @@ class AuditSerializer(serializers.ModelSerializer):
 
 class UploadSerializer(StrictForm):
     workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
-    file = serializers.FileField()
+    file = serializers.FileField(allow_empty_file=True)
     name = serializers.CharField(max_length=200, required=False)
 
 
@@ -152,10 +155,3 @@ class StartAudit(StrictForm):
     limit = serializers.IntegerField(
         min_value=1, max_value=1_000_000, required=False, default=None, allow_null=True
     )
-
-
-class StartFineTune(StrictForm):
-    dataset = ScopedSlugField(slug_field="id", queryset=Dataset.objects.all())
-    deployment = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all())
-    epochs = serializers.RegexField(r"^(auto|[1-9]\d{0,2})$", required=False, default="auto")
-    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False, default=0)

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from costs.sheets.dated import create_price, opening
 from costs.sheets.in_force import prices_in_force
+from modelhub.api.fine_tunes import FineTuneSerializer, StartFineTune
 from modelhub.api.promotion import PromotionActions
 from modelhub.api.serializers import (
     AuditSerializer,
@@ -24,14 +25,13 @@ from modelhub.api.serializers import (
     ReasonSerializer,
     StartAudit,
     StartEvaluation,
-    StartFineTune,
     UploadSerializer,
     VersionSerializer,
 )
 from modelhub.api.servers import LaunchForm, LaunchSpecSerializer, MigrateForm
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
 from modelhub.selectors.placements import placement_of
-from modelhub.services import jobs, promotion
+from modelhub.services import datasets, jobs, promotion
 from modelhub.services.datasets import upload
 from modelhub.services.launching import Hardware, launch_spec
 from modelhub.services.migration import start_migration
@@ -194,10 +194,16 @@ class DatasetViewSet(ReadViewSet):
         dataset = upload(
             workload=values["workload"],
             name=values.get("name") or file.name,
-            content=file.read(),
+            content=file.chunks(),
             user=request.user,
         )
         return Response(self.get_serializer(dataset).data, status=201)
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Any, pk: str = "") -> Response:
+        """The rows are deleted too; 409 while a job needs them."""
+        datasets.delete(self.get_object(), request.user)
+        return Response(status=204)
 
 
 class StartsJobs(ReadViewSet, ABC):
@@ -250,13 +256,16 @@ class AuditViewSet(StartsJobs):
 
 
 class FineTuneViewSet(StartsJobs):
-    """Fine-tuning jobs and their results."""
+    """Fine-tuning jobs and their results; one alone says how long it took from rows to canary."""
 
     queryset = Job.objects.filter(kind="fine_tune").select_related("lob", "created_by")
     serializer_class = JobSerializer
     input_class = StartFineTune
     write_roles = ("model_engineer",)
     page_order = ("-created_at", "pk")
+
+    def get_serializer_class(self) -> Any:
+        return FineTuneSerializer if self.action == "retrieve" else super().get_serializer_class()
 
     @extend_schema(request=StartFineTune, responses={202: JobStartedSerializer})
     def create(self, request: Any) -> Response:

@@ -140,7 +140,7 @@ def _start(request: PageRequest, kind: str, workload: Workload) -> Job:
         file = request.FILES.get("rows")
         if file is None:
             raise ValidationFailed(_("Choose a file of rows: JSON lines or CSV with `text` and `label`."))
-        dataset = upload(workload=workload, name=file.name or "rows.jsonl", content=file.read(), user=user)
+        dataset = upload(workload=workload, name=file.name or "rows.jsonl", content=file.chunks(), user=user)
         return start.start_fine_tune(
             dataset=dataset, deployment=_deployment(request, "deployment"), user=user,
             epochs=request.POST.get("epochs") or "auto", method=request.POST.get("method") or "lora",
