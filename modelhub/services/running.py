@@ -38,11 +38,10 @@ def run_next(job_id: str, recipes: Mapping[str, str]) -> Job | None:
 
 def run_one(job: Job, recipes: Mapping[str, str]) -> Job | None:
     """Run exactly this job; None when somebody else has it."""
-    recipe = recipe_of(job, recipes)
 
     def paid(context: runner.Context) -> dict[str, Any]:
         reservations.reserve_or_pause(context)
-        return with_trained_tokens(context.job, recipe(context))
+        return with_trained_tokens(context.job, recipe_of(job, recipes)(context))
 
     return runner.run(job.pk, paid, _end, reservations.watcher(job))
 
