@@ -9,31 +9,25 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-from django.conf import settings
 
 from modelhub.models import StoredFile
 from modelhub.services import files
 from routing.contracts import KeyInfo
 from routing.inspection.sensitivity import declared
 from switchyard.core.clock import now
-from switchyard.core.conf import conf
 from switchyard.core.errors import (
     InvalidRequest,
     PolicyDenied,
     SwitchyardError,
     Unavailable,
-    ValidationFailed,
 )
 from switchyard.core.ids import new_id
 from switchyard.core.sealed_files import SealedWriter
 from switchyard.gateway.bodies import ClientGone, too_large
+from switchyard.gateway.examining import examine
 from switchyard.gateway.multipart import FormReader, boundary_of
 from switchyard.gateway.paging import page_of, whole_number
 from switchyard.gateway.replies import Send, encode_headers, send_json
@@ -45,18 +39,6 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 FORM_BYTES = 256 * 1024  # what a form may hold beside its file
 HELD = 1 << 20  # bytes that wait for the disk
 DRAINED, DRAIN_S = 1 << 29, 20.0
-EXAMINE_S = 540.0
-
-
-class FileRefused(ValidationFailed):
-    """A file with located faults; they travel in the error's body."""
-
-    code = "invalid_value"
-
-    def body(self) -> dict[str, Any]:
-        told = super().body()
-        told["error"]["errors"] = self.errors
-        return told
 
 
 def as_object(file: StoredFile) -> dict[str, Any]:
@@ -152,7 +134,7 @@ async def _create(headers: dict[bytes, bytes], key: KeyInfo, receive: Receive, s
             raise
         await _refuse_large(error, receive, send)
         return
-    file = await _examine(upload)
+    file = await examine(upload)
     await send_json(send, 200, as_object(file))
 
 
@@ -246,53 +228,6 @@ async def _refuse_large(error: SwitchyardError, receive: Receive, send: Send) ->
     except TimeoutError:
         pass
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _examine(upload: files.Upload) -> StoredFile:
-    if upload.bytes <= conf("FILES_INLINE_BYTES"):
-        try:
-            return await in_thread(lambda: files.register(upload))
-        except ValidationFailed as error:
-            raise FileRefused(error.message, error.errors, param="file") from None
-    return await _examine_apart(upload)
-
-
-async def _examine_apart(upload: files.Upload) -> StoredFile:
-    """In a process of its own, behind everything that somebody waits for."""
-    program = [sys.executable, str(Path(settings.ROOT) / "manage.py"), "register_upload"]
-    process = await asyncio.create_subprocess_exec(
-        *program,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    told = json.dumps(asdict(upload)).encode()
-    try:
-        async with asyncio.timeout(EXAMINE_S):
-            out, complaint = await process.communicate(told)
-    except BaseException:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        (Path(settings.MEDIA_ROOT) / upload.path).unlink(missing_ok=True)
-        raise
-    answer = json.loads(out.rpartition(b"\n")[2] or b"{}") if process.returncode == 0 else {}
-    if "file" in answer:
-        return await in_thread(lambda: StoredFile.objects.get(pk=answer["file"]))
-    if "refused" in answer:
-        raise _refusal(answer["refused"])
-    log.error("examining %s failed: %s", upload.id, complaint.decode(errors="replace")[-2000:])
-    raise Unavailable(
-        "The file could not be examined, so it was not kept. Send it again later.", retry_after_s=10
-    )
-
-
-def _refusal(told: dict[str, Any]) -> SwitchyardError:
-    if told.get("errors"):
-        return FileRefused(told["message"], told["errors"], param="file")
-    error = SwitchyardError(told["message"], code=told["code"], status=told["status"], param="file")
-    error.type = told["type"]
-    return error
 
 
 # ----------------------------------------------------------------------------------------------------------- content

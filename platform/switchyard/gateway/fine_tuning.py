@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
+
+from django.db import DatabaseError
 
 from modelhub.models import Dataset, StoredFile
 from modelhub.selectors.tuning_bases import target_of
@@ -13,7 +16,7 @@ from modelhub.services import files, fine_tuning
 from routing import shapes
 from routing.contracts import KeyInfo
 from switchyard.core.conf import conf
-from switchyard.core.errors import InvalidRequest, NotFound
+from switchyard.core.errors import InvalidRequest, NotFound, RateLimited
 from switchyard.gateway.bodies import decode, read_body
 from switchyard.gateway.paging import page_of
 from switchyard.gateway.replies import Send, encode_headers, send_json
@@ -36,6 +39,8 @@ ACTIONS: dict[str, Callable[..., Job]] = {
 }  # fmt: skip
 LOOK_S, PING_S, LONGEST_S = 1.0, 10.0, 3600.0
 STOPS_WITHIN_S = 15.0
+MOST_STREAMS = 64  # of one process: each asks the database every second
+_streams: set[object] = set()
 SSE = {
     "content-type": "text/event-stream; charset=utf-8",
     "cache-control": "no-cache",
@@ -157,13 +162,33 @@ def _checkpoints(job: Job, query: Mapping[str, str]) -> dict[str, Any]:
 
 async def _stream(job: Job, query: Mapping[str, str], receive: Receive, send: Send) -> None:
     """Every event so far and each that comes, until the job has ended; comments while it is quiet."""
-    last = event_key(query["after"]) if query.get("after") else 0
+    last = _after(query.get("after", ""))
+    if len(_streams) >= MOST_STREAMS:
+        raise RateLimited(
+            "Too many streams of events are open here: read them as pages, or try again.", retry_after_s=10
+        )
+    mine = object()
+    _streams.add(mine)
+    try:
+        await _follow(job, last, receive, send)
+    finally:
+        _streams.discard(mine)
+
+
+def _after(text: str) -> int:
+    try:
+        return event_key(text) if text else 0
+    except ValueError:
+        raise InvalidRequest(f"`after` {text[:60]!r} is not an id of this list.", param="after") from None
+
+
+async def _follow(job: Job, last: int, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": encode_headers(SSE)})
     gone = asyncio.ensure_future(_hung_up(receive))
     quiet_since = began = time.monotonic()
     try:
         while not gone.done() and time.monotonic() - began < LONGEST_S:
-            state, fresh = await in_thread(lambda since=last: _since(job.pk, since))
+            state, fresh = await in_thread(partial(_since, job.pk, last))
             for event in fresh:
                 last = event.pk
                 await _part(send, shapes.data_frame(event_as_object(event)))
@@ -184,8 +209,11 @@ async def _stream(job: Job, query: Mapping[str, str], receive: Receive, send: Se
 
 def _since(job_id: str, event_id: int) -> tuple[str, list[JobEvent]]:
     """State first: what was written before it ended is then among the events."""
-    state = Job.objects.values_list("state", flat=True).filter(pk=job_id).first() or "cancelled"
-    return state, list(JobEvent.objects.filter(job_id=job_id, pk__gt=event_id).order_by("pk")[:500])
+    try:
+        state = Job.objects.values_list("state", flat=True).filter(pk=job_id).first() or "cancelled"
+        return state, list(JobEvent.objects.filter(job_id=job_id, pk__gt=event_id).order_by("pk")[:500])
+    except DatabaseError:  # away for a moment: the stream stays
+        return "", []
 
 
 async def _part(send: Send, data: bytes) -> None:

@@ -16,16 +16,35 @@ from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, connections
 
+from switchyard.core.errors import RateLimited
 from switchyard.jobs.models import FINAL, Job, JobEvent
 from switchyard.jobs.serializers import JobEventSerializer
 
 LOOK_S, PING_S, LONGEST_S = 1.0, 10.0, 600.0
 MOST = 500
+MOST_STREAMS = 200  # of one process: each asks the database every second
+_open: set[object] = set()
 MOVING = ("state", "progress", "message", "eta", "device", "cost_nusd")
 
 
 async def frames(job_id: str, after: int) -> AsyncIterator[bytes]:
     """Ends with `event: end` when the job has ended, without it after ten minutes: the reader comes again."""
+    mine = object()
+    _open.add(mine)
+    try:
+        async for frame in _follow(job_id, after):
+            yield frame
+    finally:
+        _open.discard(mine)
+
+
+def refuse_too_many() -> None:
+    """Raises RateLimited when this process follows as many jobs as it may: pages then ask every two seconds."""
+    if len(_open) >= MOST_STREAMS:
+        raise RateLimited("Too many logs are being followed: read this one as a list.", retry_after_s=10)
+
+
+async def _follow(job_id: str, after: int) -> AsyncIterator[bytes]:
     last, shown, began = after, None, time.monotonic()
     quiet_since = began
     yield b"retry: 2000\n\n"

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from switchyard.jobs import services
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobEventListSerializer, JobEventSerializer, JobSerializer
-from switchyard.jobs.streaming import after_of, frames
+from switchyard.jobs.streaming import after_of, frames, refuse_too_many
 from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, filters, narrowed_by
 
 
@@ -76,6 +76,7 @@ class JobViewSet(ReadViewSet):
     def events(self, request: Any, pk: str = "") -> Response | StreamingHttpResponse:
         """The job's log, newest first, at most 500 lines; with `?stream=1` as server-sent events until it has ended."""
         if request.query_params.get("stream", "").lower() in ("1", "true"):
+            refuse_too_many()
             said = StreamingHttpResponse(
                 frames(self.get_object().pk, after_of(request)),
                 content_type="text/event-stream; charset=utf-8",
