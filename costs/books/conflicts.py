@@ -55,8 +55,8 @@ def _alert(table: Table, there: Row, came: Row) -> Alert:
         organisation_id=value["organisation_id"], kind="event_conflict", lob=value["lob"], subject=name[:120],
         message=(
             _(
-                "%(name)s came again with another content (%(fields)s): %(field)s is booked as %(booked)s, %(came)s came. What is "
-                "booked stands."
+                "%(name)s came again with another content (%(fields)s): %(field)s is booked as %(booked)s, %(came)s came. What "
+                "is booked stands."
             ) % {"name": name, "fields": fields, "field": table.columns[differ[0]], "booked": there[differ[0]],
                  "came": came[differ[0]]}
         )[:400],

@@ -25,7 +25,7 @@ def verify_counters(organisation_id: int, connection: redis.Redis) -> list[str]:
     findings = []
     budgets = Budget.objects.filter(organisation_id=organisation_id, covers="all").select_related("lob")
     for limit in limits_of(budgets):
-        for _ in range(TRIES):
+        for _try in range(TRIES):
             found = _apart(limit, connection)
             if not found:
                 break
