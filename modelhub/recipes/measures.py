@@ -18,6 +18,7 @@ ALLOWED_TEXT_LOSS = 0.02  # a text model may lie this far under TF-IDF and still
 LEAST_PRECISION = 0.6  # alarms with more false ones than that are switched off by the people who get them
 LIFE_TOLERANCE, DEMAND_TOLERANCE = 20, 0.15
 USEFUL_PASS_RATE = 0.1  # of HumanEval; under it a model is a demonstration
+CODE_METRICS = ("humaneval_pass_at_1", "mbpp_pass_at_1")
 LOWER_IS_BETTER = frozenset({"rmse", "mape"})
 Rows = Sequence[Any]
 
@@ -168,10 +169,10 @@ def paired(
     return {name: float(found[name]) for name in ("value", "low", "high")}
 
 
-def code(passed: np.ndarray, outcomes: dict[str, str]) -> Measured:
-    """HumanEval's pass@1 over the problems tried. Shapes: passed (N,) bool."""
+def code(passed: np.ndarray, outcomes: dict[str, str], metric: str = "humaneval_pass_at_1") -> Measured:
+    """pass@1 over the problems tried. Shapes: passed (N,) bool."""
     rate = wilson(int(passed.sum()), len(passed)).as_dict()
-    return _measured("humaneval_pass_at_1", rate, passed, outcomes=outcomes)
+    return _measured(metric, rate, passed, outcomes=outcomes)
 
 
 def plain_model(workload: str, model_ids: Sequence[str], n: int) -> dict[str, Any] | None:
@@ -192,11 +193,11 @@ def verdict(measured: Measured, n: int, plain: dict[str, Any] | None, least_rows
 
     A language model has no plain one beside it: it must be useful.
     """
-    if n < max(ENOUGH_ROWS, least_rows) and measured.metric != "humaneval_pass_at_1":
+    if n < max(ENOUGH_ROWS, least_rows) and measured.metric not in CODE_METRICS:
         return "not_enough_data"
     sign = -1 if measured.metric in LOWER_IS_BETTER else 1
     low, high = sorted((sign * measured.low, sign * measured.high))
-    if measured.metric == "humaneval_pass_at_1":
+    if measured.metric in CODE_METRICS:
         bound = USEFUL_PASS_RATE
     elif plain is None:
         return "not_enough_data"

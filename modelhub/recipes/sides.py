@@ -24,7 +24,7 @@ from modelhub.recipes.measures import Measured
 from modelhub.sandbox import humaneval
 from modelhub.services.gates import Figures
 from modelhub.services.job_costs import rate_for
-from modelhub.services.validation import CODE_METRIC, ValidationRows
+from modelhub.services.validation import CODE_METRICS, ValidationRows
 from switchyard.jobs.runner import Context
 from switchyard.tenancy.models import Workload
 
@@ -73,13 +73,13 @@ def show_all(
     shown, share = [], 0.75 * until / max(1, len(entrants))
     for place, entrant in enumerate(entrants):
         source = open_source(entrant.deployment, workload, entrant.version, endpoint_only=True)
-        if workload.metric == CODE_METRIC:
-            shown.append(_code(context, entrant, source, rows))
+        if workload.metric in CODE_METRICS:
+            shown.append(_code(context, entrant, source, rows, workload.metric))
             continue
         answers = ask_all(context, source, rows.inputs, since=share * place, until=share * (place + 1))
         measured = measures.measure(workload.name, workload.task, answers.items, rows.truth, rows.inputs)
         shown.append(Shown(entrant, source, answers.items, measured))
-    if workload.metric != CODE_METRIC:
+    if workload.metric not in CODE_METRICS:
         _time(context, shown, rows.inputs)
     for one in shown:
         one.cost_nusd_per_1000 = _cost(one)
@@ -87,7 +87,7 @@ def show_all(
     return shown
 
 
-def _code(context: Context, entrant: Entrant, source: Source, rows: ValidationRows) -> Shown:
+def _code(context: Context, entrant: Entrant, source: Source, rows: ValidationRows, metric: str) -> Shown:
     calls: list[Call] = []
 
     def complete(prompt: str) -> str:
@@ -98,7 +98,7 @@ def _code(context: Context, entrant: Entrant, source: Source, rows: ValidationRo
     result = humaneval.measure(complete, rows.inputs)
     passed = np.array([outcome == "passed" for outcome in result.outcomes.values()])
     return Shown(
-        entrant, source, list(result.outcomes.values()), measures.code(passed, result.outcomes), calls
+        entrant, source, list(result.outcomes.values()), measures.code(passed, result.outcomes, metric), calls
     )
 
 

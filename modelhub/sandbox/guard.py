@@ -1,13 +1,16 @@
 """What runs inside the sandbox's process: lowers the limits, closes the network, then runs one file.
 
 Started as `python -I -S guard.py LIMITS PROGRAM`; imports nothing of ours, since it runs beside untrusted code.
-The limits are the kernel's. Shutting off sockets in Python is the second lock, for a machine where the process
-could not be given a network of its own: native code could still open one there, and `Outcome.isolated` says so.
+The limits are the kernel's, and on Linux so is the filter of system calls: no process, no socket, no look into another
+process, whatever code asks, native code too, and root as well as nobody. Shutting the same doors in Python is the second
+lock, for machines without such a filter; `Outcome.isolated` says whether the network was the process's own.
 """
 
 import json
 import os
+import platform
 import resource
+import struct
 import sys
 
 FOLDER = os.path.realpath(os.getcwd())
@@ -17,6 +20,63 @@ FORBIDDEN = (
     "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "os.kill", "os.putenv",
     "os.remove", "os.rename", "os.rmdir", "os.chmod", "os.chown", "os.link", "os.symlink", "os.truncate",
 )  # fmt: skip
+
+
+# machine → (what the kernel calls it, system calls by their numbers there)
+CALLS = {
+    "x86_64": (
+        0xC000003E,
+        {
+            "clone": 56,
+            "clone3": 435,
+            "refused": (57, 58, 59, 322, 41, 53, 101, 62, 310, 311, 272, 308, 425, 434, 438, 321, 165, 161),
+        },
+    ),
+    "aarch64": (
+        0xC00000B7,
+        {
+            "clone": 220,
+            "clone3": 435,
+            "refused": (221, 281, 198, 199, 117, 129, 270, 271, 97, 268, 425, 434, 438, 280, 40, 51),
+        },
+    ),
+}  # fork vfork execve execveat socket socketpair ptrace kill process_vm_* unshare setns io_uring pidfd_* bpf mount chroot
+CLONE_THREAD = 0x00010000
+ALLOW, REFUSE, UNKNOWN = (
+    0x7FFF0000,
+    0x00050001,
+    0x00050026,
+)  # EPERM; ENOSYS, so that the C library takes clone instead
+LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+
+
+def filter_calls() -> bool:
+    """Have the kernel refuse those system calls from here on, for good. False where it can't."""
+    known = CALLS.get(platform.machine())
+    if known is None or not sys.platform.startswith("linux"):
+        return False
+    arch, calls = known
+    tests = [
+        (LOAD, 0, 0, 4), (EQUAL, 1, 0, arch), (RETURN, 0, 0, REFUSE),
+        (LOAD, 0, 0, 0), (AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, REFUSE),
+        (EQUAL, 0, 1, calls["clone3"]), (RETURN, 0, 0, UNKNOWN),
+    ]  # fmt: skip
+    for number in calls["refused"]:
+        tests += [(EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE)]
+    tests += [
+        (EQUAL, 1, 0, calls["clone"]), (RETURN, 0, 0, ALLOW),
+        (LOAD, 0, 0, 16), (ANY_BIT, 0, 1, CLONE_THREAD), (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE),
+    ]  # fmt: skip
+    program = b"".join(struct.pack("HBBI", *test) for test in tests)
+    import ctypes  # before any code of others runs
+
+    kept = ctypes.create_string_buffer(program)
+    described = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(tests), ctypes.addressof(kept)))
+    prctl = ctypes.CDLL(None).prctl
+    arguments = [ctypes.c_ulong(value) for value in (38, 1, 0, 0, 0)]  # PR_SET_NO_NEW_PRIVS
+    if prctl(*arguments) != 0:
+        return False
+    return prctl(ctypes.c_ulong(22), ctypes.c_ulong(2), described, ctypes.c_ulong(0), ctypes.c_ulong(0)) == 0
 
 
 def lower_limits(limits: dict[str, int]) -> None:
@@ -45,10 +105,17 @@ def drop_root() -> None:
         os.setuid(NOBODY)
 
 
+def _of_processes(path: str | bytes) -> bool:
+    """Whether it leads to what the kernel tells of other processes: their environment holds secrets."""
+    return os.path.realpath(os.fsdecode(path)).startswith("/proc/")
+
+
 def close_doors(event: str, args: tuple[object, ...]) -> None:
     """Audit hook: no sockets, processes, native libraries or changes to files beyond the working folder."""
     if event.startswith(FORBIDDEN):
         raise PermissionError(f"{event} is not allowed in the sandbox")
+    if event == "open" and args and isinstance(args[0], str | bytes) and _of_processes(args[0]):
+        raise PermissionError(f"reading {args[0]!r} is not allowed in the sandbox")
     if event in ("open", "os.mkdir") and args and isinstance(args[0], str | bytes | os.PathLike):
         flags = args[2] if event == "open" and len(args) > 2 and isinstance(args[2], int) else os.O_WRONLY
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
@@ -62,6 +129,7 @@ def main() -> None:
         source = handle.read()
     drop_root()
     lower_limits(limits)
+    filter_calls()
     os.environ.clear()
     sys.argv = [program]
     sys.addaudithook(close_doors)

@@ -1,6 +1,7 @@
-"""HumanEval in the sandbox: pass@1 with its interval.
+"""HumanEval, and MBPP in its form, in the sandbox: pass@1 with its interval, pass@k from several samples.
 
-python -m modelhub.sandbox.humaneval --base-url http://127.0.0.1:8000/v1 --key sy_… --model code-assist
+python -m modelhub.sandbox.humaneval --base-url http://127.0.0.1:8000/v1 --key sy_… --model code-assist [--set mbpp]
+    [--samples 20 --temperature 0.8 --k 1,10]
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ def measure(
     )
 
 
-def chat_completer(base_url: str, key: str, model: str, max_tokens: int = 512) -> Callable[[str], str]:
+def chat_completer(
+    base_url: str, key: str, model: str, max_tokens: int = 512, temperature: float = 0.0
+) -> Callable[[str], str]:
     """`complete` over the chat endpoint of a server. Raises RuntimeError with the server's words on an error."""
     url = f"{base_url.rstrip('/')}/chat/completions"
     if not url.startswith(("http://", "https://")):
@@ -136,7 +139,7 @@ def chat_completer(base_url: str, key: str, model: str, max_tokens: int = 512) -
         body = {
             "model": model,
             "messages": [{"role": "user", "content": wish}],
-            "temperature": 0,
+            "temperature": temperature,
             "max_tokens": max_tokens,
         }
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -158,17 +161,38 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--key", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--limit", type=int, help="only the first N problems")
+    parser.add_argument("--set", choices=["humaneval", "mbpp"], default="humaneval")
+    parser.add_argument("--samples", type=int, default=1, help="answers a problem, for pass@k")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--k", default="1", help="comma-separated, at most as many as there are samples")
     args = parser.parse_args(argv)
-    complete = chat_completer(args.base_url, args.key, args.model)
-    problems = load_problems()[: args.limit]
+    complete = chat_completer(args.base_url, args.key, args.model, temperature=args.temperature)
+    problems = _problems(args.set)[: args.limit]
     if not problems:
-        print(f"{PROBLEMS} is missing: nothing to measure on", file=sys.stderr)
+        print(f"the problems of {args.set} are missing: nothing to measure on", file=sys.stderr)
         return 1
-    result = measure(
-        complete, problems, report=lambda done, total, text: print(f"{done}/{total} {text}", file=sys.stderr)
-    )
-    print(json.dumps({"metric": "humaneval_pass_at_1", **result.__dict__}, indent=1))
+
+    def report(done: int, total: int, text: str) -> None:
+        print(f"{done}/{total} {text}", file=sys.stderr)
+
+    if args.samples == 1:
+        result = measure(complete, problems, report=report)
+        print(json.dumps({"metric": f"{args.set}_pass_at_1", **result.__dict__}, indent=1))
+        return 0
+    from modelhub.sandbox.pass_at_k import estimate, sample
+
+    right = sample(complete, problems, args.samples, report=report)
+    found = [estimate(right, args.samples, int(k)).__dict__ for k in args.k.split(",")]
+    print(json.dumps([{"metric": f"{args.set}_pass_at_{row['k']}", **row} for row in found], indent=1))
     return 0
+
+
+def _problems(name: str) -> list[Problem]:
+    if name == "humaneval":
+        return load_problems()
+    from modelhub.sandbox.mbpp import load_tasks
+
+    return load_tasks()
 
 
 if __name__ == "__main__":

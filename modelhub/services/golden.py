@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from modelhub.models import Dataset, GoldenSet
 from modelhub.sandbox.humaneval import Problem
-from modelhub.services.validation import CODE_METRIC, ValidationRows, has_validation_rows, validation_rows
+from modelhub.services.validation import CODE_METRICS, ValidationRows, has_validation_rows, validation_rows
 from switchyard.audit.services import record
 from switchyard.core.crypto import open_for_lob, seal_for_lob
 from switchyard.core.errors import InvalidRequest, ValidationFailed
@@ -92,7 +92,7 @@ def golden_rows(golden: GoldenSet) -> ValidationRows:
         raise ValidationFailed(_("The rows of this golden set are not the ones that were kept."))
     lines = [json.loads(line) for line in told.splitlines()]
     inputs = [
-        Problem(**line["input"]) if golden.workload.metric == CODE_METRIC else line["input"] for line in lines
+        Problem(**line["input"]) if golden.workload.metric in CODE_METRICS else line["input"] for line in lines
     ]
     return ValidationRows(inputs, [line["truth"] for line in lines], f"golden {golden.version}")
 

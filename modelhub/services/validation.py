@@ -8,12 +8,14 @@ from typing import Any
 from modelhub.ml import datasets as text_sets
 from modelhub.ml.tabular import data as tabular_sets
 from modelhub.models import Dataset
-from modelhub.sandbox import humaneval
+from modelhub.sandbox import humaneval, mbpp
 from modelhub.services.datasets import read_rows
 from switchyard.core.errors import InvalidRequest
 from switchyard.tenancy.models import Workload
 
 CODE_METRIC = "humaneval_pass_at_1"
+MBPP_METRIC = "mbpp_pass_at_1"
+CODE_METRICS = (CODE_METRIC, MBPP_METRIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ def has_validation_rows(workload: Workload) -> bool:
     return (
         workload.name in text_sets.TEXT_SETS
         or workload.name in tabular_sets.WORKLOADS
-        or workload.metric == CODE_METRIC
+        or workload.metric in CODE_METRICS
     )
 
 
@@ -51,9 +53,10 @@ def validation_rows(workload: Workload, dataset: Dataset | None = None) -> Valid
     if workload.name in tabular_sets.WORKLOADS:
         records, targets = tabular_sets.load(workload.name, "val")
         return ValidationRows(records, targets, "validation")
-    if workload.metric == CODE_METRIC:
-        problems = humaneval.load_problems()
-        return ValidationRows(problems, [problem.test for problem in problems], "HumanEval")
+    if workload.metric in CODE_METRICS:
+        ours = workload.metric == CODE_METRIC
+        problems = humaneval.load_problems() if ours else mbpp.load_tasks()
+        return ValidationRows(problems, [p.test for p in problems], "HumanEval" if ours else "MBPP")
     raise InvalidRequest(
         f"There are no held-back rows for {workload.name}: upload a data set of it and name that."
     )
