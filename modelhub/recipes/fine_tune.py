@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
@@ -19,13 +20,18 @@ from modelhub.hal.device import best_device
 from modelhub.ml.fairness.intervals import paired_difference, wilson
 from modelhub.ml.tabular.metrics import macro_f1
 from modelhub.ml.trunk import ensure_trunk
-from modelhub.models import Dataset, Deployment, ModelVersion
+from modelhub.models import Dataset, Deployment, ExpertActivation, ModelVersion
+from modelhub.services.activation import Sum, record_training
 from modelhub.services.datasets import read_rows
 from modelhub.services.signatures import sign_artifact
 from modelhub.services.validation import has_validation_rows, validation_rows
+from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context, Stopped
 from switchyard.tenancy.models import Workload
+
+if TYPE_CHECKING:
+    from modelhub.ml.activation.training_counts import LabelCounts
 
 MOST_JUDGED = 1000  # validation rows asked before and after; enough for an interval of two or three points
 BATCH = 64
@@ -89,6 +95,10 @@ def run(context: Context) -> dict[str, Any]:
 
     `lora`, the usual method, fits the head first and keeps an adapter only where rows held back gain by it.
     """
+    if _is_language(context):
+        from modelhub.recipes import fine_tune_causal
+
+        return fine_tune_causal.run(context)
     plan = _plan(context)
     device = best_device()
     with context.computing(on_cpu=device.torch == "cpu"):
@@ -96,13 +106,25 @@ def run(context: Context) -> dict[str, Any]:
         before = _judge(context, plan, plan.workload.name, 0.02, 0.15) if plan.known else None
         report = _fit(context, plan, rows)
         after = _judge(context, plan, plan.out.name, 0.80, 0.97)
+        woken = _experts_woken(context, plan, rows)
     report = _on_validation_rows(report, before, after)
     candidate = _keep(context, plan, report)
+    _log_experts(plan, woken)
     shutil.rmtree(plan.checkpoints, ignore_errors=True)
     return report | {
         "version": plan.version, "candidate": candidate.pk, "deployment": plan.deployment.name,
         "workload": plan.workload.name,
     }  # fmt: skip
+
+
+def _is_language(context: Context) -> bool:
+    """Whether the rows are conversations for a language model."""
+    dataset = Dataset.objects.select_related("workload").filter(pk=context.params.get("dataset")).first()
+    return (
+        dataset is not None
+        and dataset.workload is not None
+        and dataset.workload.task in ("chat", "completion")
+    )
 
 
 def _plan(context: Context) -> Plan:
@@ -176,6 +198,31 @@ def _judge(context: Context, plan: Plan, head: str, since: float, until: float) 
         share = since + (until - since) * len(given) / len(chosen)
         context.progress(share, f"{head}: {len(given)} of {len(chosen)} validation rows")
     return Judged(np.array([rows.truth[i] for i in chosen]), np.array(given))
+
+
+def _experts_woken(context: Context, plan: Plan, rows: list[tuple[str, str]]) -> list[LabelCounts]:
+    """What the training rows wake in the shared trunk, for the activation log."""
+    from modelhub.ml.activation.training_counts import counts_by_label
+
+    return counts_by_label(plan.base, rows, trunk_dir=ensure_trunk(plan.home), check=context.check)
+
+
+def _log_experts(plan: Plan, woken: list[LabelCounts]) -> None:
+    """Store the counts under the workload's line of business: no text, only labels and how often each expert ran.
+
+    A version is one job's, so a run that goes on after a kill finds its own counts and adds nothing.
+    """
+    model, head = plan.deployment.model, plan.out.name
+    if ExpertActivation.objects.filter(
+        organisation_id=plan.deployment.organisation_id, model=model, head=head, source="training"
+    ).exists():
+        return
+    record_training(
+        organisation_id=plan.deployment.organisation_id,
+        lob=plan.workload.lob.slug,
+        day=now().astimezone(UTC).date(),
+        sums=[Sum(model, head, one.label, one.rows, one.tokens, one.counts) for one in woken],
+    )
 
 
 def _fit(context: Context, plan: Plan, rows: list[tuple[str, str]]) -> dict[str, Any]:

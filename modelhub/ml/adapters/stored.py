@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from modelhub import artifacts
@@ -34,7 +35,10 @@ def read_adapter(folder: Path, manifest: dict[str, Any]) -> AdapterFile | None:
     if "adapter" not in manifest["files"]:
         return None
     told = manifest.get("adapter", {})
-    arrays = load_file(str(artifacts.file_of(folder, manifest, "adapter")))
+    try:
+        arrays = load_file(str(artifacts.file_of(folder, manifest, "adapter")))
+    except (SafetensorError, OSError) as error:
+        raise artifacts.ArtifactCorrupt(f"{manifest['id']}: its adapter can't be read: {error}") from None
     names = set(PARTS.get(told.get("method"), ()))
     blocks = told.get("blocks", 0)
     if not names or set(arrays) != names or any(len(value) != blocks for value in arrays.values()):
