@@ -80,7 +80,7 @@ bench-%: python $(VENV)/.stamp-test
 	@$(BIN)/python -m bench $*
 
 models: python $(VENV)/.stamp-test
-	@$(BIN)/python -m modelhub.ml.train.all
+	@$(BIN)/python -m modelhub.ml.train.all $(if $(TRUNK),--trunk $(TRUNK))
 
 # After a change of requirements*.in: pins what is installed, with hashes (needs uv).
 lock: python $(VENV)/.stamp-test

@@ -1,4 +1,7 @@
-"""`python -m modelhub.ml.train.all [--smoke]`: retrain every shipped model, one process after another."""
+"""`python -m modelhub.ml.train.all [--smoke] [--trunk cuda|cpu]`: retrain every shipped model, one process after another.
+
+`make models` is this command; `make models TRUNK=cuda` trains the text model's trunk anew, too.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,11 @@ STEPS: tuple[Step, ...] = (
 )
 
 OWN_TRUNK = (
-    "left as it is: its trunk is trained on a GPU in minutes, on a processor in hours. Train it by `python -m "
-    "modelhub.ml.train.encoders`, then make the artifact by `python -m modelhub.ml.text.sparse`."
+    "left as it is: its trunk is trained on a GPU in minutes, on a processor in hours. `make models TRUNK=cuda` (or "
+    "TRUNK=cpu) trains it: `python -m modelhub.ml.train.encoders`, then `python -m modelhub.ml.text.sparse`."
 )
+DEVICES = ("cuda", "cpu")
+CPU_PLAN = ("--workers", "1", "--deadline-s", "1e9")  # one run after another, however long it takes
 
 
 def has_own_trunk(folder: Path) -> bool:
@@ -33,10 +38,41 @@ def has_own_trunk(folder: Path) -> bool:
     return (folder / artifacts.MANIFEST).is_file() and "trunk_kind" in artifacts.load_manifest(folder)
 
 
+def trunk_commands(out: Path, device: str, work: Path, *, smoke: bool = False) -> list[list[str]]:
+    """The two commands that train the text model's own trunk and make its artifact.
+
+    Its wide channels are taken over from the artifact that lies there, so that one must exist.
+    """
+    scratch, gathered = work / "scratch", work / "gathered"
+    train = [
+        sys.executable,
+        "-m",
+        "modelhub.ml.train.encoders",
+        "--out",
+        str(gathered),
+        "--scratch",
+        str(scratch),
+    ]
+    train += ["--device", device, *(CPU_PLAN if device == "cpu" else ())]
+    make = [sys.executable, "-m", "modelhub.ml.text.sparse", "--from", str(gathered), "--out", str(out)]
+    make += ["--tables-from", str(out / "txt-base")]
+    if smoke:
+        train += ["--limit", "12", "--epochs", "0.01", "--only", "upcycled-1"]
+        make += ["--limit", "12", "--work", str(work / "smoke")]
+    return [train, make]
+
+
 def run(
-    out: Path, *, smoke: bool = False, only: Sequence[str] = (), steps: Sequence[Step] = STEPS
+    out: Path,
+    *,
+    smoke: bool = False,
+    only: Sequence[str] = (),
+    steps: Sequence[Step] = STEPS,
+    trunk: str | None = None,
 ) -> dict[str, float]:
     """Run the steps (those whose command holds one of `only`, where given). Gives seconds by step.
+
+    `trunk` names the device on which a text model's own trunk is trained anew; without it that model stays as it is.
 
     Raises subprocess.CalledProcessError at the first step that fails; a second run resumes where it can.
     """
@@ -46,10 +82,12 @@ def run(
         if only and not any(word in name for word in only):
             continue
         if "txt-base" in extra and has_own_trunk(out / "txt-base"):
-            print(f"== {name}: {OWN_TRUNK}", file=sys.stderr, flush=True)
+            if trunk is None:
+                print(f"== {name}: {OWN_TRUNK}", file=sys.stderr, flush=True)
+                continue
+            for command in trunk_commands(out, trunk, artifacts.home() / "train" / "trunk", smoke=smoke):
+                seconds[" ".join(command[2:3])] = _timed(command)
             continue
-        started = time.monotonic()
-        print(f"== {name}", file=sys.stderr, flush=True)
         command = [
             sys.executable,
             "-m",
@@ -59,9 +97,15 @@ def run(
             str(out / folder),
             *(["--smoke"] if smoke else []),
         ]
-        subprocess.run(command, check=True)
-        seconds[name] = round(time.monotonic() - started, 1)
+        seconds[name] = _timed(command)
     return seconds
+
+
+def _timed(command: list[str]) -> float:
+    started = time.monotonic()
+    print(f"== {' '.join(command[2:])}", file=sys.stderr, flush=True)
+    subprocess.run(command, check=True)
+    return round(time.monotonic() - started, 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,8 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=artifacts.SHIPPED)
     parser.add_argument("--smoke", action="store_true", help="few rows and steps: proves the pipeline")
     parser.add_argument("--only", nargs="*", default=(), help="words that a step's command must hold")
+    parser.add_argument(
+        "--trunk", choices=DEVICES, help="train the text model's own trunk anew, on this device"
+    )
     chosen = parser.parse_args(arguments)
-    for name, taken in run(chosen.out, smoke=chosen.smoke, only=chosen.only).items():
+    for name, taken in run(chosen.out, smoke=chosen.smoke, only=chosen.only, trunk=chosen.trunk).items():
         print(f"{taken:8.1f} s  {name}")
 
 

@@ -59,3 +59,29 @@ def test_a_text_model_with_a_trunk_of_its_own_is_not_replaced_by_one_without(tmp
     assert train_all.run(tmp_path, smoke=True, only=("--model txt-base",)) == {}
     assert (folder / "manifest.json").read_text() == before
     assert "modelhub.ml.train.encoders" in capsys.readouterr().err
+
+
+def test_its_trunk_is_trained_anew_where_a_device_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "txt-base"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"id": "txt-base", "trunk_kind": "upcycled", "files": {}}')
+    ran = []
+    monkeypatch.setattr(train_all.subprocess, "run", lambda command, check: ran.append(command))
+    seconds = train_all.run(tmp_path, only=("--model txt-base",), trunk="cpu")
+    assert list(seconds) == ["modelhub.ml.train.encoders", "modelhub.ml.text.sparse"]
+    train, make = ran
+    assert train[train.index("--device") + 1] == "cpu" and train[train.index("--workers") + 1] == "1"
+    assert make[make.index("--from") + 1] == train[train.index("--out") + 1]
+    assert make[make.index("--out") + 1] == str(tmp_path)
+
+
+def test_the_commands_that_train_the_trunk_take_what_they_are_given(tmp_path):
+    from modelhub.ml.text import sparse
+    from modelhub.ml.train import encoders
+
+    for (_, _, module, *words), owner in zip(
+        train_all.trunk_commands(tmp_path, "cpu", tmp_path, smoke=True), (encoders, sparse), strict=True
+    ):
+        assert module == owner.__name__
+        source = Path(owner.__file__).read_text("utf-8")
+        assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
