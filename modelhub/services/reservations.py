@@ -22,6 +22,7 @@ from switchyard.jobs.runner import Context
 log = logging.getLogger(__name__)
 LIVE = ("queued", "running", "paused")
 MARGIN = 1.5  # of what was measured so far, when the pace says less
+EXPECTED = "expected_nusd"  # in params: what the pace said when the money ran out
 
 
 def reserve(job: Job, amount_nusd: int) -> None:
@@ -36,12 +37,13 @@ def reserve(job: Job, amount_nusd: int) -> None:
 
 
 def reserve_or_pause(context: Context) -> None:
-    """At the start of an attempt: what is left of the estimate is held, or the job pauses and says why. Raises Stopped."""
+    """At the start of an attempt: what is left of the expected cost is held, or the job pauses and says why. Raises Stopped."""
     job = context.job
-    if job.reserved_nusd or not job.estimated_nusd or job.lob_id is None:
+    expected = job.params.get(EXPECTED) or job.estimated_nusd
+    if job.reserved_nusd or not expected or job.lob_id is None:
         return
     try:
-        reserve(job, max(1, round(job.estimated_nusd * (1 - min(job.progress, 0.99)))))
+        reserve(job, max(1, round(expected * (1 - min(job.progress, 0.99)))))
     except BudgetExhausted as error:
         context.pause(error.message)
 
@@ -53,18 +55,25 @@ def watcher(job: Job) -> Callable[[Context], str]:
     def watch(context: Context) -> str:
         if rate is None:
             return ""
-        cost = private_cost(context.accelerator_ns - context.job.charged_ns, rate)
-        if cost <= context.job.reserved_nusd:
+        unbooked = private_cost(context.accelerator_ns - context.job.charged_ns, rate)
+        if unbooked <= context.job.reserved_nusd:
             return ""
-        share = max(context.reached, 0.01)
-        wanted = max(round(cost * MARGIN), round(cost / share))
+        whole = private_cost(context.accelerator_ns, rate)
+        expected = max(round(whole * MARGIN), round(whole / max(context.reached, 0.01)))
         try:
-            reserve(context.job, wanted)
+            reserve(context.job, expected - (whole - unbooked))
         except BudgetExhausted as error:
+            _remember(context, expected)
             return error.message
         return ""
 
     return watch
+
+
+def _remember(context: Context, expected_nusd: int) -> None:
+    """What it will come to, so that it isn't resumed on an estimate that proved too low. Raises Fenced."""
+    context.job.params = context.job.params | {EXPECTED: expected_nusd}
+    context.write(params=context.job.params)
 
 
 def book(job: Job) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -12,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
+from django.db.models import Q
 
 from switchyard.core.clock import now
 from switchyard.core.conf import conf
 from switchyard.core.errors import SwitchyardError
+from switchyard.jobs.heart import Heart
 from switchyard.jobs.lifecycle import check_move
 from switchyard.jobs.meter import Meter
 from switchyard.jobs.models import Job, JobEvent
@@ -118,6 +119,10 @@ class Context:
                 self._stop = bool(self.paused_because)
         return self._stop
 
+    def asked_to_stop(self) -> bool:
+        """Whether somebody asked to cancel or pause, by the row as it is now; for the heart's thread."""
+        return self._rows().filter(Q(cancel_requested=True) | Q(pause_requested=True)).exists()
+
     def check(self) -> None:
         """Raises Stopped when the work should end here."""
         if self.should_stop():
@@ -194,10 +199,13 @@ def run(
     if context is None:
         return None
     context.watch = watch
-    heart = _Heart(context)
+    heart = Heart(
+        context.job.pk, renew=lambda until: context.write(lease_until=until), asked=context.asked_to_stop, lost=Fenced,
+        stopped=Stopped,
+    )  # fmt: skip
     heart.start()
     try:
-        _end(context, _outcome(context, recipe), settle)
+        _end(context, _outcome(context, recipe, heart), settle)
     except Fenced:
         log.warning("job %s was taken over; this runner's writes are void", job_id)
     finally:
@@ -205,18 +213,26 @@ def run(
     return Job.objects.get(pk=job_id)
 
 
-def _outcome(context: Context, recipe: Recipe) -> dict[str, Any]:
+def _worked(context: Context, recipe: Recipe, heart: Heart) -> dict[str, Any]:
+    try:
+        return recipe(context)
+    finally:
+        heart.disarm()
+
+
+def _outcome(context: Context, recipe: Recipe, heart: Heart) -> dict[str, Any]:
     """The recipe's end as columns. Raises Fenced."""
     try:
         return {
             "state": "succeeded",
-            "result": recipe(context),
+            "result": _worked(context, recipe, heart),
             "progress": 1.0,
             "message": "done",
             "error": "",
             "error_code": "",
         }
     except Stopped:
+        heart.disarm()
         row = Job.objects.get(pk=context.job.pk)
         if row.fence != context.fence:
             raise Fenced from None
@@ -248,32 +264,3 @@ def _end(context: Context, values: dict[str, Any], settle: Settle | None) -> Non
         JobEvent.objects.create(job_id=context.job.pk, message=told)
         if settle is not None:
             settle(Job.objects.select_related("lob").get(pk=context.job.pk))
-
-
-class _Heart(threading.Thread):
-    """Renews the lease from a thread of its own until the work ends."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(name=f"heart-{context.job.pk}", daemon=True)
-        self._context, self._ended = context, threading.Event()
-
-    def run(self) -> None:
-        try:
-            while not self._ended.wait(conf("JOB_HEARTBEAT_S")):
-                self._beat()
-        except Fenced:
-            pass  # the work finds out by itself, at its next look or write
-        finally:
-            connection.close()
-
-    def _beat(self) -> None:
-        """A database that is away for a moment costs a beat, not the job: the lease is several beats long."""
-        try:
-            self._context.write(lease_until=now() + timedelta(seconds=conf("JOB_LEASE_S")))
-        except DatabaseError:
-            log.exception("a heartbeat of job %s failed", self._context.job.pk)
-            connection.close()
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join(timeout=5)

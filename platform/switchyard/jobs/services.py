@@ -93,7 +93,14 @@ def _stop(job: Job, user: User | None, *, state: str, flag: str, message: str) -
 
 @transaction.atomic
 def resume(*, job: Job, user: User | None) -> Job:
-    """Queue a paused job again; it goes on from its checkpoint. Raises Conflict."""
+    """Queue a paused job again; it goes on from its checkpoint. One that was asked to pause and still runs just runs on.
+
+    Raises Conflict.
+    """
+    asked = Job.objects.filter(pk=job.pk, state="running", pause_requested=True, cancel_requested=False)
+    if asked.update(pause_requested=False):
+        _note(job, "resumed", user)
+        return _locked(job)
     return _requeue(job, user, "resumed", ("paused",))
 
 

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from switchyard.core.errors import InvalidRequest
-from switchyard.jobs import runner, services
+from switchyard.jobs import heart, runner, services
 from switchyard.jobs.meter import Meter
 from switchyard.jobs.models import Job, JobEvent
 from tests.switchyard.jobs.people import let_lease_end, make_job
@@ -109,6 +109,46 @@ def test_a_running_job_stops_when_it_next_looks(ask, state, monkeypatch):
 
 def test_it_looks_often_enough_to_stop_within_fifteen_seconds():
     assert runner.LOOK_EVERY_S <= 5
+    assert heart.LOOK_S * 2 + heart.GRACE_S < 15
+
+
+@pytest.mark.parametrize(("ask", "state"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_work_that_never_looks_up_is_stopped_where_it_is(ask, state, monkeypatch, transactional_db):
+    monkeypatch.setattr(heart, "LOOK_S", 0.05)
+    monkeypatch.setattr(heart, "GRACE_S", 0.2)
+    monkeypatch.setattr(heart, "AGAIN_S", 0.2)
+    job, caught = make_job(), []
+
+    def recipe(context):
+        getattr(services, ask)(job=job, user=None)
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            try:
+                sum(range(1000))
+            except runner.Stopped:  # what swallows it once is stopped the next time
+                if caught:
+                    raise
+                caught.append(1)
+        return {}
+
+    done = runner.run(job.pk, recipe)
+    assert (done.state, caught) == (state, [1])
+
+
+def test_work_that_ends_while_it_is_being_stopped_ends_once(monkeypatch, transactional_db):
+    monkeypatch.setattr(heart, "LOOK_S", 0.02)
+    monkeypatch.setattr(heart, "GRACE_S", 0.05)
+    for pause_s in (0.0, 0.03, 0.06, 0.09, 0.12):
+        job = make_job()
+
+        def recipe(context, job=job, pause_s=pause_s):
+            services.cancel(job=job, user=None)
+            time.sleep(pause_s)
+            return {"through": True}
+
+        done = runner.run(job.pk, recipe)
+        assert done.state in ("succeeded", "cancelled")
+        assert done.events.filter(message=done.state).count() == 1
 
 
 def test_a_paused_job_goes_on_when_resumed_and_is_never_quarantined_for_pauses(monkeypatch):

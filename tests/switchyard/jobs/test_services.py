@@ -2,7 +2,7 @@ import pytest
 
 from switchyard.audit.models import AuditEvent
 from switchyard.core.errors import Conflict
-from switchyard.jobs import services
+from switchyard.jobs import runner, services
 from switchyard.jobs.models import Job
 from switchyard.tenancy.querysets import scope_of
 from tests.factories import make_lob, make_organisation, make_user
@@ -131,3 +131,12 @@ def test_the_neighbour_and_charlie_see_none_of_it(messages):
     charlie = make_user("charlie")
     seen = [list(Job.objects.for_tenant(scope_of(user))) for user in (alice, bob, charlie)]
     assert seen == [[job], [], []]
+
+
+def test_a_pause_that_has_not_come_yet_is_taken_back_by_resume():
+    job = make_job()
+    context = runner.claim(job.pk)
+    services.pause(job=job, user=None)
+    resumed = services.resume(job=job, user=None)
+    assert (resumed.state, resumed.pause_requested) == ("running", False)
+    assert not context.should_stop()
