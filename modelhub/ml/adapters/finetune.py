@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from modelhub import artifacts
 from modelhub.ml.adapters.files import confidence, write_head_artifact
 from modelhub.ml.adapters.head import AUTO_EPOCHS, train_head
 from modelhub.ml.adapters.rows import MOST_REHEARSED, Part, Prepared, Row, TooFewRows, prepare, split_rows
@@ -232,10 +233,17 @@ def _head(run: Run) -> dict[str, Any]:
 
     old, new = (own.weights.weight, own.weights.bias), (tuned["weight"], tuned["bias"])
     return tuned | {
-        "method": "head", "adapter": None, "told": {}, "batch": batch,
+        "method": "head", "adapter": None, "told": {"trunk_hash": _file_hash(run.body)}, "batch": batch,
         "held_logits": logits(parts[1], *new), "held_before": logits(parts[1], *old),
         "guard_logits": logits(parts[2], *new), "guard_before": logits(parts[2], *old),
     }  # fmt: skip
+
+
+def _file_hash(body: FrozenBody) -> dict[str, Any]:
+    """A head alone never opens the trunk's weights: its file is compared with its manifest."""
+    before = body.manifest["files"]["body"]["sha256"]
+    after = artifacts.digest(artifacts.file_of(body.directory, body.manifest, "body"))
+    return {"before": before, "after": after, "equal": before == after}
 
 
 # ------------------------------------------------------------------------------------------------ judging
