@@ -6,9 +6,13 @@ from modelhub.models.evaluations import BiasAudit, Evaluation
 from modelhub.models.experiments import Experiment, ExperimentArm
 from modelhub.models.gates import Canary, GateReport, GateRule
 from modelhub.models.golden import GoldenSet
+from modelhub.models.labelling import LabelBatch, LabelItem, LabelVote
+from modelhub.models.objectives import AccuracyBurn, AccuracyObjective
 from modelhub.models.registry import Deployment, ModelVersion
 
 __all__ = [
+    "AccuracyBurn",
+    "AccuracyObjective",
     "ActivationSource",
     "BiasAudit",
     "Canary",
@@ -21,6 +25,9 @@ __all__ = [
     "GateReport",
     "GateRule",
     "GoldenSet",
+    "LabelBatch",
+    "LabelItem",
+    "LabelVote",
     "ModelVersion",
     "StoredFile",
 ]
