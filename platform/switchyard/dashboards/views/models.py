@@ -11,6 +11,7 @@ from modelhub.models import BiasAudit, Deployment, Evaluation, ModelVersion
 from modelhub.services import promotion
 from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.selectors import latest_evaluations, workloads
+from switchyard.dashboards.views.launch import launchable
 
 ENGINEERS = ("model_engineer",)
 STAGES = {"live": 0, "canary": 1, "candidate": 2, "retired": 3}
@@ -31,6 +32,7 @@ def models(request: PageRequest) -> HttpResponse:
         "modelhub/models.html",
         {
             "deployments": shown,
+            "launchable": {row.pk for row in shown if launchable(row)},
             "cards": _cards({d.model for d in shown}, {w.name for w in workloads(request.ask)}),
             "may_promote": scope.has_role(*ENGINEERS),
             "versions": [
