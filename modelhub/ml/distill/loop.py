@@ -87,6 +87,12 @@ class _Optimizers:
             torch.optim.SparseAdam([words], lr=config.rate * 2),
         )
 
+    def as_before(self) -> None:
+        """After a restore: SparseAdam counts steps in whole numbers, and a float32 count rounds its corrections otherwise."""
+        for part in self.parts[1:]:
+            for state in part.state.values():
+                state["step"] = int(state["step"])
+
     def step(self, loss: Tensor, step: int, steps: int) -> None:
         """Back-propagate and move every part at its own rate of this step."""
         for part, peak in zip(self.parts, self.peaks, strict=True):
@@ -140,6 +146,7 @@ def distill(
     if meta is not None:
         curve = meta["curve"]
         scheduler.load_state_dict(meta["scheduler"])
+        optimizers.as_before()
     for epoch in range(len(curve), config.epochs):
         loss, risky = _epoch(room, optimizers, epoch, steps, check)
         row = {"epoch": epoch + 1, "loss": round(loss, 4), "temperature": round(scheduler.temp, 3)}
