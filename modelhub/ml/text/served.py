@@ -9,6 +9,7 @@ import numpy as np
 
 from modelhub import artifacts
 from modelhub.ml import features, tokens, trunk
+from modelhub.ml.moe.body import COUNTS
 from modelhub.ml.text.graphs import HeadWeights, read_head
 
 
@@ -33,13 +34,27 @@ class FrozenBody:
         if self._embed is None and self._trunk_dir is not None:
             rows = features.cached(texts, self._trunk_dir, progress=progress)
             return self._body.run(["features"], {"pooled": rows.pooled})[0], rows.ids
+        ids = self.token_ids(texts)
+        return self.features_of(ids), ids
+
+    def token_ids(self, texts: list[str]) -> list[np.ndarray]:
+        """Token ids of every text, as many as the wide channel reads."""
         tokenizer = tokens.load_tokenizer(
             self._trunk_dir / "tokenizer.json"
             if self._trunk_dir is not None
             else artifacts.file_of(self.directory, self.manifest, "tokenizer")
         )
-        ids = tokens.encode(tokenizer, texts, self.manifest["wide_tokens"])
-        return self.features_of(ids), ids
+        return tokens.encode(tokenizer, texts, self.manifest["wide_tokens"])
+
+    @property
+    def counts_experts(self) -> bool:
+        """Whether the body reads tokens and tells which experts they woke."""
+        reads_tokens = self._embed is not None or self._trunk_dir is None
+        return reads_tokens and any(output.name == COUNTS for output in self._body.get_outputs())
+
+    def expert_counts(self, ids: list[np.ndarray]) -> np.ndarray:
+        """Tokens that each expert saw of these texts together. Gives (layers, E) int64."""
+        return self._body.run([COUNTS], self._feed(ids))[0]
 
     def features_of(self, ids: list[np.ndarray], *, budget: int = 4096, most: int = 64) -> np.ndarray:
         """Features of tokenized texts, for a body that reads tokens and not the trunk's pooled states. Gives (N, D).
@@ -48,15 +63,15 @@ class FrozenBody:
         """
         found = np.zeros((len(ids), self._body.get_outputs()[0].shape[1]), np.float32)
         for group in tokens.batches_by_length([len(row) for row in ids], budget, most):
-            batch, mask = tokens.pad([features.cut(ids[i]) for i in group])
-            feed = {"input_ids": batch, "attention_mask": mask}
-            if self._embed is not None:
-                feed = {
-                    "embedded": self._embed.run(["embedded"], {"input_ids": batch})[0],
-                    "attention_mask": mask,
-                }
-            found[group] = self._body.run(["features"], feed)[0]
+            found[group] = self._body.run(["features"], self._feed([ids[i] for i in group]))[0]
         return found
+
+    def _feed(self, ids: list[np.ndarray]) -> dict[str, np.ndarray]:
+        batch, mask = tokens.pad([features.cut(row) for row in ids])
+        if self._embed is None:
+            return {"input_ids": batch, "attention_mask": mask}
+        embedded = self._embed.run(["embedded"], {"input_ids": batch})[0]
+        return {"embedded": embedded, "attention_mask": mask}
 
     def head(self, name: str) -> HeadWeights:
         """Weights of a shipped head. Raises KeyError."""

@@ -6,7 +6,7 @@ import pytest
 from costs.models import LedgerEntry
 from modelhub import artifacts
 from modelhub.ml import datasets
-from modelhub.models import ModelVersion
+from modelhub.models import ExpertActivation, ModelVersion
 from modelhub.recipes import fine_tune
 from modelhub.services.datasets import upload
 from modelhub.services.jobs import start_evaluation, start_fine_tune
@@ -55,8 +55,12 @@ def test_rows_become_a_candidate_that_is_served_and_paid_for(company, dataset):
     assert LedgerEntry.objects.get(job_id=job.pk).amount_nusd == job.cost_nusd > 0
     assert "CPUExecutionProvider" in job.device
     assert not (artifacts.home() / "checkpoints" / candidate.version).exists()
+    woken = ExpertActivation.objects.filter(organisation=job.organisation, source="training")
+    assert {row.lob for row in woken} == {company.sentiment.lob.slug} and sum(row.requests for row in woken) == 48
+    for row in woken:  # two to four experts a token in every layer
+        assert (row.counts.sum(axis=1) >= 2 * row.tokens).all() and (row.counts.sum(axis=1) <= 4 * row.tokens).all()
 
-    promote(version=candidate, user=None)
+    promote(version=candidate, user=None, force_reason="a trial of the whole way")
     evaluation = start_evaluation(workload=company.sentiment, deployment=company.private, user=None, limit=32)
     run_job(evaluation.pk)
     evaluation.refresh_from_db()
