@@ -41,7 +41,8 @@ def csv_rows(path: Path, text: str, label: str, most: int, seed: int) -> tuple[l
 
 
 def scaled(small: int, large: int) -> int:
-    return large if FULL else small
+    """Rows of this run; a trial of the script takes the share of them that SWITCHYARD_BENCH_ROWS says."""
+    return max(60, round((large if FULL else small) * float(os.environ.get("SWITCHYARD_BENCH_ROWS", 1.0))))
 
 
 def one_core() -> None:

@@ -50,7 +50,7 @@ def rows(results: Results) -> None:
     shares, scores, ours_s, theirs_s, warm = [], [], [], [], []
     for seed in seeds():
         task = Task(seed)
-        ours, own = task.expert(scaled(4, 6)), task.own_model(scaled(3, 5), shared=False)
+        ours, own = task.expert(6 if FULL else 4), task.own_model(5 if FULL else 3, shared=False)
         found, target = share(ours, own)
         shares.append(100 * found)
         scores.append(100 * target)
@@ -58,7 +58,7 @@ def rows(results: Results) -> None:
         theirs_s.append(first_reaching(own, target) or 0.0)
         print(f"  seed {seed}: expert {ours[-1]}, own {own[-1]}", flush=True)
         if seed == seeds()[0]:
-            warm.append(100 * share(ours, task.own_model(scaled(2, 4), shared=True))[0])
+            warm.append(100 * share(ours, task.own_model(4 if FULL else 2, shared=True))[0])
     how = (
         f"processor seconds of a plugin expert on the frozen trunk over those of a model of its own, to the same F1 of disease "
         f"names; {task.counts[0]} sentences to learn from, {task.counts[1]} to judge by; median and range over seeds"
