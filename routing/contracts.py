@@ -110,6 +110,7 @@ class DeploymentInfo:
     rate: NodeRate | None = None  # private
     upstream_models: Mapping[str, str] = field(default_factory=dict)
     canaries: Mapping[str, CanaryShare] = field(default_factory=dict)  # by workload
+    resting: Mapping[str, int] = field(default_factory=dict)  # workload whose error budget it burns → per cent it keeps
     quality: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # workload → (accuracy, rows)
     usual_accelerator_ns: Mapping[str, int] = field(
         default_factory=dict
@@ -128,7 +129,7 @@ class GatewayRequest:
     request_id: str
     decision_id: str
     key: KeyInfo
-    endpoint: str  # chat/completions, completions, embeddings, classifications, predictions
+    endpoint: str  # chat/completions, completions, embeddings, classifications, predictions, moderations
     task: str
     body: Mapping[str, Any]
     raw: bytes

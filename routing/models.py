@@ -160,6 +160,10 @@ class Interception(models.Model):
     )
     reviewed_by = models.CharField(max_length=150, blank=True)
     reviewed_at = models.DateTimeField(null=True, blank=True)
+    deployment = models.CharField(max_length=63, blank=True)
+    named = models.JSONField(default=list, help_text="Kinds of group that the text names; of no person.")
+    appealed_at = models.DateTimeField(null=True, blank=True)
+    appealed_by = models.CharField(max_length=150, blank=True)
 
     objects = TenantQuerySet.as_manager()
     tenant_lob_field = "lob"
@@ -172,3 +176,81 @@ class Interception(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.score:.2f} {self.decision_id}"
+
+
+class BiasMonitor(models.Model):
+    """Live evidence of one signal for one model version and line of business: sums and a gambler's wealth, never a person.
+
+    `signal`: flip (an answer changes with a word for a group), withheld (the guard stops answers that name a group more
+    often than others), wrong (answers to texts that name a group are wrong more often). A new version begins a new row.
+    """
+
+    organisation_id = models.BigIntegerField()
+    lob = models.CharField(max_length=63)
+    workload = models.CharField(max_length=63, blank=True)
+    deployment = models.CharField(max_length=63)
+    model = models.CharField(max_length=160, blank=True)
+    signal = models.CharField(max_length=10, choices=[(s, s) for s in ("flip", "withheld", "wrong")])
+    axis = models.CharField(max_length=40)
+    state = models.JSONField(default=dict)
+    change = models.JSONField(default=dict)
+    n = models.PositiveIntegerField(default=0)
+    n_rest = models.PositiveIntegerField(default=0)
+    rate = models.FloatField(null=True)
+    rate_rest = models.FloatField(null=True)
+    e_value = models.FloatField(default=1.0)
+    looks = models.PositiveIntegerField(default=0)
+    began_at = models.DateTimeField(default=now)
+    seen_at = models.DateTimeField(default=now)
+    alarmed_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet.as_manager()
+    tenant_lob_field = "lob"
+
+    class Meta:
+        ordering = ["lob", "workload", "signal", "axis"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organisation_id", "lob", "workload", "deployment", "model", "signal", "axis"],
+                name="one_bias_monitor_a_signal",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.signal} by {self.axis}: {self.workload} on {self.deployment}"
+
+
+class BiasMark(models.Model):
+    """How far the live monitors of an organisation have read."""
+
+    organisation_id = models.BigIntegerField(unique=True)
+    decision_id = models.CharField(max_length=40, blank=True)
+    feedback_id = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"organisation {self.organisation_id} up to {self.decision_id}"
+
+
+class ReviewedText(models.Model):
+    """A text that a person judged to have been withheld or found wrongly, or rightly: a labelled row for the next guard.
+
+    Only where the line of business keeps texts; sealed under its key.
+    """
+
+    organisation_id = models.BigIntegerField()
+    lob = models.CharField(max_length=63)
+    interception = models.OneToOneField(Interception, on_delete=models.CASCADE, related_name="labelled")
+    sealed_text = models.TextField(editable=False)
+    kind = models.CharField(max_length=30)
+    harmful = models.BooleanField()
+    at = models.DateTimeField(default=now)
+
+    objects = TenantQuerySet.as_manager()
+    tenant_lob_field = "lob"
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{'harmful' if self.harmful else 'harmless'} {self.kind} of {self.lob}"

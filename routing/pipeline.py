@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -16,12 +17,13 @@ from routing.execution.fallback import Executor
 from routing.execution.shadow import Shadows
 from routing.execution.streaming import relay
 from routing.guards.base import RiskGuard
-from routing.guards.swaps import flipped, with_swaps
+from routing.guards.swaps import by_kind, flipped, with_swaps
 from routing.meter import Meter
 from routing.run import Run
 from switchyard.core.errors import PolicyDenied, ResidencyUnavailable, SwitchyardError, Unavailable
 from switchyard.core.money import format_usd, nusd_to_usd
 
+NAMED_EVERY = 4  # of the answers one is looked at for the kinds of group that it names, withheld or not
 Inspect = Callable[[GatewayRequest, Snapshot, "Live"], Facts]
 
 
@@ -45,6 +47,7 @@ class Desk:
     swaps: Callable[[str], Sequence[str]]
     live: Live
     deadline_s: float
+    named: Callable[[str], Sequence[str]] = lambda text: ()
     shadows: Shadows = field(default_factory=Shadows)
 
 
@@ -53,9 +56,13 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
     run = Run(request, world, Deadline(desk.deadline_s))
     try:
         run.guard = desk.guard_for(world.lobs[request.key.lob])
+        if zlib.crc32(request.request_id.encode()) % NAMED_EVERY == 0:
+            run.guard.naming = desk.named
         desk.live.private_queue_s = quote.private_queue_s(request, world, desk.executor.load.in_flight)
         run.facts = desk.inspect(request, world, desk.live)
         decide(run)
+        if run.decision is not None and run.decision.guards:
+            run.guard.obey(run.decision.guards)
         await admit(run, desk)
     except SwitchyardError as error:
         await refuse(run, desk, error)
@@ -188,7 +195,7 @@ async def _execute_probed(run: Run, desk: Desk) -> Completion:
     if request.task != "classification" or run.guard is None or run.guard.report.mode == "off":
         return await desk.executor.whole(run)
     texts = list(request.body["input"])
-    probe = with_swaps(texts, desk.swaps)
+    probe = with_swaps(texts, desk.swaps, desk.named)
     if not probe.origins:
         return await desk.executor.whole(run)
     run.request = replace(request, body=dict(request.body) | {"input": probe.inputs})
@@ -200,6 +207,8 @@ async def _execute_probed(run: Run, desk: Desk) -> Completion:
     flips = flipped(rows, probe)
     completion.payload["data"] = rows[: len(texts)]
     completion.answers = run.answers = completion.answers[: len(texts)]
+    completion.withheld = {i: risk for i, risk in completion.withheld.items() if i < len(texts)}
+    run.guard.report.probed = by_kind(probe, flips)
     for index in flips:
         if not run.guard.flag("counterfactual_flip", 1.0):
             completion.payload["data"][index] = {"index": index, "label": None, "scores": [], "blocked": True}
@@ -210,13 +219,16 @@ def _guarded(run: Run, completion: Completion) -> dict[str, Any]:
     """The answer after the guard, in the client's shape."""
     request, guard = run.request, run.guard
     payload = completion.payload
+    if guard is not None:
+        for risk in completion.withheld.values():
+            guard.withheld_by_model(risk)
     if request.task in ("chat", "completion"):
         run.answer_count = len(payload["choices"])
         for choice, text in zip(payload["choices"], completion.texts, strict=True):
             if guard is not None and not guard.allows(text):
                 _withhold(choice)
     else:
-        run.answer_count = len(payload.get("data") or ())
+        run.answer_count = len(payload.get("data") or payload.get("results") or ())
         if request.endpoint == "chat/completions":
             payload = shapes.as_chat(request, payload)
     return payload

@@ -93,7 +93,8 @@ def _flips(pairs: list[tuple[str, str]], teacher: Ask, student: Ask) -> dict[str
     return {
         "n": len(pairs), "teacher_flips": wilson(int(flipped[0].sum()), len(pairs)).as_dict(),
         "student_flips": wilson(int(flipped[1].sum()), len(pairs)).as_dict(), "only_student": found.only_student,
-        "only_teacher": found.only_teacher, "p_value": round(found.p_value, 5), "verdict": "fail" if worse else "pass",
+        "only_teacher": found.only_teacher, "p_value": round(found.p_value, 5),
+        "verdict": "fail" if worse else "pass",
         "why": "labels change inside pairs where the teacher's don't" if worse else "smoke: its sentences are no requests",
     }  # fmt: skip
 
@@ -216,7 +217,8 @@ SUITES: tuple[Suite, ...] = (
     Suite("Winogender", "winogender/dev.csv.gz", True, "MIT", "any text classifier", "classification", _winogender),
     Suite("CrowS-Pairs", "crows_pairs_dev.csv.gz", False, "CC BY-SA 4.0: not copied", "any text classifier", "classification", _crows),
     Suite(
-        "Equity Evaluation Corpus", "equity_evaluation_dev.csv.gz", False, "unclear: not copied", "a sentiment model with scores",
+        "Equity Evaluation Corpus", "equity_evaluation_dev.csv.gz", False, "unclear: not copied",
+        "a sentiment model with scores",
         "classification", _equity, frozenset(SENTIMENT),
     ),
     Suite("BBQ", "bbq_dev.csv.gz", False, "CC BY 4.0", "a model that answers questions", "chat", _bbq),

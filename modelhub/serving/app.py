@@ -1,6 +1,6 @@
 """The model server: OpenAI-shaped, one process a side, onnxruntime and numpy only.
 
-POST /v1/classifications /v1/predictions /v1/chat/completions /v1/completions /v1/embeddings
+POST /v1/classifications /v1/predictions /v1/chat/completions /v1/completions /v1/embeddings /v1/moderations
 GET  /v1/models /healthz /metrics /activations, and on the external side /bill; POST /control/… (modelhub.serving.control)
 """
 
@@ -26,6 +26,7 @@ from modelhub.serving.errors import ServingError, invalid
 from modelhub.serving.generate import Generation, Generator, Shape, usage_of
 from modelhub.serving.inputs import chat_messages, completion_prompt, records, text_list
 from modelhub.serving.metrics import Metrics
+from modelhub.serving.moderation import Moderation
 from modelhub.serving.replies import (
     ASKED_MODEL,
     answering,
@@ -61,6 +62,7 @@ class ModelServer:
         self.device = Device(self._executor, listener=self.metrics, queue_rows=queue_rows)
         self.work = Work(pool, self.device, self.metrics, self.recorder.record, COUNT_EVERY)
         self.control = Control(self)
+        self.moderation = Moderation(self)
         self.draining = False
 
     def application(self) -> web.Application:
@@ -74,6 +76,8 @@ class ModelServer:
         app.router.add_post("/v1/embeddings", self.embed)
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_post("/v1/completions", self.complete)
+        if self.bill is None:  # texts are judged at home; a vendor's guard is another deployment
+            app.router.add_post("/v1/moderations", self.moderation.answer)
         self.control.routes(app)
         if self.bill is not None:
             app.router.add_get("/bill", self.show_bill)
@@ -133,7 +137,7 @@ class ModelServer:
             )
         return deadline_in(min(seconds, self._deadline_s))
 
-    def _charge(
+    def charge(
         self, request: web.Request, model: str, tokens_in: int, tokens_out: int, elapsed: int
     ) -> None:
         self.metrics.answered(model, elapsed, tokens_in, tokens_out)
@@ -177,7 +181,7 @@ class ModelServer:
         self, request: web.Request, model: str, data: list[dict[str, Any]], tokens_in: int, elapsed: int
     ) -> web.Response:
         """Charged, then answered: one token out for each row."""
-        self._charge(request, model, tokens_in, len(data), elapsed)
+        self.charge(request, model, tokens_in, len(data), elapsed)
         usage = usage_of_items(tokens_in, len(data), elapsed)
         return json_response(
             {"object": "list", "model": model, "data": data, "usage": usage}, accelerator_ns=elapsed
@@ -193,7 +197,7 @@ class ModelServer:
         with self.pool.room.holding(model.key):
             rows, elapsed = await self.work.embed(model, texts, deadline)
         tokens = sum(int(row[1]) for row in rows)
-        self._charge(request, name, tokens, 0, elapsed)
+        self.charge(request, name, tokens, 0, elapsed)
         encode: Any = as_base64 if body.get("encoding_format") == "base64" else np.ndarray.tolist
         data = [
             {"object": "embedding", "index": i, "embedding": encode(row[0])} for i, row in enumerate(rows)
@@ -225,7 +229,7 @@ class ModelServer:
         finally:
             usage = usage_of(states)
             used = usage["accelerator_ns"]
-            self._charge(request, body["model"], usage["prompt_tokens"], usage["completion_tokens"], used)
+            self.charge(request, body["model"], usage["prompt_tokens"], usage["completion_tokens"], used)
         return json_response(shape.whole(texts, states), accelerator_ns=usage["accelerator_ns"])
 
     # ------------------------------------------------------------------ reading

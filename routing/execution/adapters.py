@@ -9,7 +9,7 @@ import orjson
 
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
-from routing.execution.sse import READABLE
+from routing.execution.sse import readable
 from routing.execution.usage import read_usage
 from switchyard.core.errors import UpstreamFailure
 
@@ -60,10 +60,7 @@ class PassThrough:
     def _text(self, choice: dict[str, Any]) -> str:
         if not self.chat:
             return choice.get("text") or ""
-        message = choice.get("message") or {}
-        calls = [((c.get("function") or {}).get("arguments") or "") for c in message.get("tool_calls") or []]
-        words = [message.get(name) for name in READABLE]
-        return "\n".join([text for text in [*words, *calls] if isinstance(text, str) and text])
+        return "\n".join(text for _, text in readable(choice, choice.get("message") or {}))
 
 
 class Embeddings:
@@ -94,19 +91,35 @@ class Classify:
         rows = reply.get("data")
         if not isinstance(rows, list) or len(rows) != len(request.body["input"]):
             raise garbage(target, "another number of labels than inputs")
+        told: list[dict[str, Any]] = []
+        withheld: dict[int, dict[str, Any]] = {}
         try:
-            labels = [row["label"] for row in rows]
-            confidence = min(max(score["score"] for score in row["scores"]) for row in rows)
-        except (KeyError, TypeError, ValueError):
+            for i, row in enumerate(rows):
+                if row.get("blocked") is True:  # the model's own operator: nothing of the answer goes on
+                    withheld[i] = row["risk"] if isinstance(row.get("risk"), dict) else {}
+                    told.append({"index": row.get("index", i), "label": None, "scores": [], "blocked": True})
+                else:
+                    told.append(row)
+            labels = [row["label"] for row in told]
+            certain = [
+                max(s["score"] for s in row["scores"]) for i, row in enumerate(told) if i not in withheld
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise garbage(target, "rows without label or scores") from None
         usage = reply.get("usage") or {}
         payload = {
             "object": "list",
             "model": shown_model(request),
-            "data": rows,
+            "data": told,
             "usage": public_usage(usage),
         }
-        return Completion(payload, read_usage(usage), answers=labels, confidence=confidence)
+        return Completion(
+            payload,
+            read_usage(usage),
+            answers=labels,
+            confidence=min(certain, default=None),
+            withheld=withheld,
+        )
 
 
 class Predict:
@@ -191,9 +204,35 @@ class ClassifyByPrompt:
         return Completion(payload, usage, answers=labels)
 
 
+class Moderate:
+    """The risk model of the private side, or a vendor's: what each text may do, by kind, beside OpenAI's names."""
+
+    path = "/moderations"
+
+    def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
+        return {"model": target.model, "input": request.body["input"]}
+
+    def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
+        rows = reply.get("results")
+        if not isinstance(rows, list) or len(rows) != len(request.body["input"]):
+            raise garbage(target, "another number of verdicts than texts")
+        if not all(isinstance(row, dict) and isinstance(row.get("flagged"), bool) for row in rows):
+            raise garbage(target, "verdicts without `flagged`")
+        payload: dict[str, Any] = {
+            "id": f"modr_{request.request_id}",
+            "model": shown_model(request),
+            "results": rows,
+        }
+        usage = reply.get("usage")
+        if isinstance(usage, dict):
+            payload["usage"] = public_usage(usage)
+        return Completion(payload, read_usage(usage), answers=[row["flagged"] for row in rows])
+
+
 CHAT = PassThrough("/chat/completions", chat=True)
 COMPLETION = PassThrough("/completions", chat=False)
 EMBEDDINGS, CLASSIFY, PREDICT, BY_PROMPT = Embeddings(), Classify(), Predict(), ClassifyByPrompt()
+MODERATE = Moderate()
 
 
 def adapter_for(task: str, target: DeploymentInfo) -> Adapter:
@@ -202,5 +241,6 @@ def adapter_for(task: str, target: DeploymentInfo) -> Adapter:
         return CLASSIFY if "classification" in target.tasks else BY_PROMPT
     others: dict[str, Adapter] = {
         "chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDINGS, "prediction": PREDICT,
+        "moderation": MODERATE,
     }  # fmt: skip
     return others[task]

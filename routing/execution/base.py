@@ -15,7 +15,8 @@ from switchyard.core.errors import SwitchyardError
 class Completion:
     """A whole answer in the client's shape, and what the later steps need to know of it.
 
-    `texts`: what the guard reads; `answers`: labels or values by index, for feedback; `confidence` in [0, 1].
+    `texts`: what the guard reads; `answers`: labels or values by index, for feedback; `confidence` in [0, 1];
+    `withheld`: rows that the model itself gave no answer to, with its scores by kind.
     """
 
     payload: dict[str, Any]
@@ -23,6 +24,7 @@ class Completion:
     texts: list[str] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     confidence: float | None = None
+    withheld: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 class AttemptFailed(Exception):

@@ -58,7 +58,9 @@ class Executor:
                 if error.kind not in AttemptFailed.FALLBACK:
                     raise error.error from None
                 continue
-            if hop.until_confidence is not None and (completion.confidence or 0.0) < hop.until_confidence:
+            sure = hop.until_confidence is None or (completion.confidence or 0.0) >= hop.until_confidence
+            # what a model withheld isn't unsure: nobody else is asked for the answer it wouldn't give
+            if not sure and not completion.withheld:
                 unsure = (target, completion)  # cascade: the next one is asked, this one is metered
                 continue
             run.accept(target, completion)
@@ -74,7 +76,11 @@ class Executor:
         except AttemptFailed as error:
             # A version on trial costs its callers a moment, never the answer: the live one is asked in its place.
             steady = without_canary(run.request, target)
-            if steady is not None and run.facts is not None and run.world.policies.permits(run.facts, steady, "retry"):
+            if (
+                steady is not None
+                and run.facts is not None
+                and run.world.policies.permits(run.facts, steady, "retry")
+            ):
                 return await self._attempt(run, steady)
             again = last and error.kind in AttemptFailed.RETRY and self.retries.take()
             if not again or run.facts is None or not run.world.policies.permits(run.facts, target, "retry"):

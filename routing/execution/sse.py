@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,21 +35,38 @@ class Frame:
         return any(choice.get("finish_reason") for choice in self.choices)
 
     @property
-    def texts(self) -> dict[int, str]:
-        """By choice, everything in it that a person could read: content, refusals, reasoning, tool arguments."""
-        found: dict[int, str] = {}
+    def texts(self) -> dict[Hashable, str]:
+        """By channel, everything in it that a person could read: content, refusals, reasoning, tool names and arguments.
+
+        A channel is (choice, name): what stands in two of them is no sentence, however they are interleaved.
+        """
+        found: dict[Hashable, str] = {}
         for choice in self.choices:
-            delta = choice.get("delta") or {}
-            parts = [delta.get(name) for name in READABLE]
-            parts.append(choice.get("text"))
-            for call in delta.get("tool_calls") or ():
-                parts.append((call.get("function") or {}).get("arguments"))
-            text = "".join([part for part in parts if isinstance(part, str)])
-            if text:
-                index = choice.get("index")
-                index = index if isinstance(index, int) else 0
-                found[index] = found.get(index, "") + text
+            index = choice.get("index")
+            for channel, text in readable(choice, choice.get("delta") or {}):
+                key = (index if isinstance(index, int) else 0, channel)
+                found[key] = found.get(key, "") + text
         return found
+
+
+def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str, str]]:
+    """(channel, text) of one choice; `message` is its delta or its whole message."""
+    found = [(name, message.get(name)) for name in READABLE]
+    found.append(("text", choice.get("text")))
+    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict):
+        found += [("function_call", legacy.get("name")), ("function_call", legacy.get("arguments"))]
+    for place, call in enumerate(calls):
+        channel = f"call {call.get('index', place)}"
+        for kind in ("function", "custom"):
+            part = call.get(kind)
+            if isinstance(part, dict):
+                found += [
+                    (f"{channel} name", part.get("name")),
+                    (channel, part.get("arguments") or part.get("input")),
+                ]
+    return [(channel, text) for channel, text in found if isinstance(text, str) and text]
 
 
 class FrameReader:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,8 +16,13 @@ Verdict = Literal["pass", "amend", "withhold", "guard_unavailable"]
 ORDER = ("pass", "amend", "guard_unavailable", "withhold")
 
 
+# What a route of a policy may ask of the guard. A policy can make it stricter than the line of business has it, never laxer.
+GUARDS = frozenset({"bias", "enforce", "hold_back", "buffer_all", "block_when_unavailable"})
+
+
 class RiskScorer(Protocol):
-    """Scores texts in [0, 1]; modelhub.serving.runners.risk has the shipped one."""
+    """Scores texts in [0, 1]; modelhub.serving.runners.risk has the shipped one. One that has `kind_of(text)` tells the kind
+    of a risky text as well."""
 
     def score(self, texts: list[str]) -> Any: ...
 
@@ -32,6 +38,10 @@ class GuardReport:
     score: float = 0.0
     spans: list[tuple[int, int]] = field(default_factory=list)
     text: str = ""
+    probed: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # kind of group an input named → [probed, flipped]
+    named: list[str] | None = None  # kinds of group that the answer names; None: not looked at
 
     def note(
         self,
@@ -53,7 +63,9 @@ class GuardReport:
             "verdict": self.verdict, "mode": self.mode, "kind": self.kind, "score": self.score,
             "threshold": self.threshold, "spans": self.spans,
         }  # fmt: skip
-        return body | ({"text": self.text} if self.text else {})
+        body |= {"text": self.text} if self.text else {}
+        body |= {"probed": self.probed} if self.probed else {}
+        return body | ({"named": self.named} if self.named is not None else {})
 
 
 class RiskGuard:
@@ -61,7 +73,8 @@ class RiskGuard:
 
     `observe` records and lets pass; `enforce` withholds. A scorer that is missing, fails or is slower than
     `timeout_ms` makes the verdict `guard_unavailable`: an enforcing line of business then gets nothing, since it
-    asked for no unchecked answers; an observing one gets its answer.
+    asked for no unchecked answers; an observing one gets its answer, unless its policy says `block_when_unavailable`.
+    `whole_only`: a stream is released once all of it has its verdict (`buffer_all`), not sentence by sentence.
     """
 
     def __init__(
@@ -76,6 +89,26 @@ class RiskGuard:
     ) -> None:
         self.scorer, self.timeout_ms, self.keep_text, self._clock = scorer, timeout_ms, keep_text, clock
         self.report = GuardReport(mode, threshold)
+        self.whole_only = False
+        self.naming: Callable[[str], Sequence[str]] | None = (
+            None  # set for the answers whose naming is counted
+        )
+        self._must_answer = False
+
+    def obey(self, guards: Sequence[str]) -> None:
+        """What the policy's route asks for; only ever stricter than before."""
+        asked = set(guards)
+        if asked & {"enforce", "hold_back", "buffer_all"}:
+            self.report.mode = "enforce"
+        elif asked & {"bias", "block_when_unavailable"} and self.report.mode == "off":
+            self.report.mode = "observe"
+        self.whole_only = self.whole_only or "buffer_all" in asked
+        self._must_answer = self._must_answer or "block_when_unavailable" in asked
+
+    @property
+    def holding(self) -> bool:
+        """Whether a stream must wait for its verdict: an enforcing guard's, or one whose silence would withhold it."""
+        return self.enforcing or self._must_answer
 
     @property
     def enforcing(self) -> bool:
@@ -92,10 +125,12 @@ class RiskGuard:
         report = self.report
         if report.mode == "off" or not parts:
             return True
+        if self.naming is not None:
+            self._count_names([text for _, text in parts])
         scores = self._scores([text for _, text in parts])
         if scores is None:
             report.note("guard_unavailable", kind="guard_unavailable", score=0.0)
-            return not self.enforcing
+            return not (self.enforcing or self._must_answer)
         safe = True
         for (start, text), score in zip(parts, scores, strict=True):
             if score < report.threshold:
@@ -105,13 +140,42 @@ class RiskGuard:
             safe = False
             kept = text if self.keep_text else ""
             verdict: Verdict = "withhold" if self.enforcing else "pass"
-            report.note(verdict, kind="harm", score=score, span=(start, start + len(text)), text=kept)
+            span = (start, start + len(text))
+            report.note(verdict, kind=self._kind_of(text), score=score, span=span, text=kept)
         return safe or not self.enforcing
+
+    def _count_names(self, texts: Sequence[str]) -> None:
+        """Which kinds of group the answer names, so that what is withheld can be compared with what isn't."""
+        assert self.naming is not None
+        try:
+            found = {kind for text in texts for kind in self.naming(text)}
+        except Exception:
+            log.exception("the guard could not look for names of groups")
+            return
+        self.report.named = sorted(found | set(self.report.named or ()))
 
     def flag(self, kind: str, score: float) -> bool:
         """Record a finding of another kind (a flipped label). True when the answer may still go out."""
         self.report.note("withhold" if self.enforcing else "pass", kind=kind, score=score)
         return not self.enforcing
+
+    def withheld_by_model(self, risk: Mapping[str, Any]) -> None:
+        """A model with an operator of its own gave no answer: withheld whatever the mode is, since there is none to give.
+
+        `risk`: its scores by kind. What is no number counts as certain.
+        """
+        told = {kind: score for kind, score in risk.items() if isinstance(score, int | float)}
+        scores = {kind: float(score) if math.isfinite(score) else 1.0 for kind, score in told.items()}
+        kind = max(scores, key=lambda name: scores[name], default="harm")
+        self.report.note("withhold", kind=kind, score=scores.get(kind, 1.0))
+
+    def _kind_of(self, text: str) -> str:
+        tell = getattr(self.scorer, "kind_of", None)
+        try:
+            return str(tell(text)) if tell is not None else "harm"
+        except Exception:
+            log.exception("the guard's scorer could not name a kind")
+            return "harm"
 
     def _scores(self, texts: list[str]) -> list[float] | None:
         if self.scorer is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from routing.guards.base import RiskGuard
@@ -43,38 +43,38 @@ class _Choice:
 
 
 class StreamGuard:
-    """feed(frame, texts by choice) → frames that may go out now; `blocked` once nothing more may.
+    """feed(frame, texts by channel) → frames that may go out now; `blocked` once nothing more may.
 
-    Enforcing: a frame waits until the sentences its text lies in were judged, or HOLD characters without an end were
-    (their last TAIL stay held). The first frame waits as well, so that no 200 is sent before a verdict. Observing:
-    frames leave at once, and the same judgements are only written down.
+    A channel is a text of its own: one choice's content, its reasoning, the arguments of one of its tool calls. Holding back:
+    a frame waits until the sentences its text lies in were judged, or HOLD characters without an end were (their last TAIL
+    stay held). The first frame waits as well, so that no 200 is sent before a verdict. Buffering: everything waits for the
+    end. Observing: frames leave at once, and the same judgements are only written down.
     """
 
     def __init__(self, guard: RiskGuard) -> None:
         self.guard = guard
         self.blocked = False
         self._opened = False
-        self._choices: dict[int, _Choice] = {}
-        self._held: deque[tuple[bytes, list[tuple[int, int]]]] = (
-            deque()
-        )  # frame, (choice, where its text ends)
+        self._choices: dict[Hashable, _Choice] = {}
+        # frame, (channel, where its text ends)
+        self._held: deque[tuple[bytes, list[tuple[Hashable, int]]]] = deque()
 
-    def feed(self, frame: bytes, texts: Mapping[int, str]) -> list[bytes]:
+    def feed(self, frame: bytes, texts: Mapping[Hashable, str]) -> list[bytes]:
         if self.blocked:
             return []
         if self.guard.report.mode == "off":
             return [frame]
-        ends = []
+        ends: list[tuple[Hashable, int]] = []
         for index, text in texts.items():
             choice = self._choices.setdefault(index, _Choice())
             choice.text += text
             ends.append((index, choice.end))
             if not self._judge(choice, finish=False):
                 return []
-        if not self.guard.enforcing:
+        if not self.guard.holding:
             return [frame]
         self._held.append((frame, ends))
-        return self._released()
+        return [] if self.guard.whole_only else self._released()
 
     def finish(self) -> list[bytes]:
         """The stream ended: the rest gets its verdict."""

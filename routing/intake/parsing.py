@@ -112,11 +112,22 @@ def _inputs(endpoint: str, task: str, body: dict[str, Any]) -> dict[str, Any]:
         return body
     if endpoint == "completions" and not isinstance(body.get("prompt"), str | list):
         raise InvalidRequest("`prompt` must be text.", param="prompt")
-    if task in ("classification", "embedding"):
+    if task == "moderation":
+        body = body | {"input": _moderated(body.get("input"))}
+    if task in ("classification", "embedding", "moderation"):
         return _texts(body, task)
     if task == "prediction":
         return _records(body)
     return body
+
+
+def _moderated(value: Any) -> Any:
+    """OpenAI's list of parts as the texts in it; nothing else can be judged here."""
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return value
+    if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
+        raise InvalidRequest("Only parts of type `text` can be judged.", param="input")
+    return [part.get("text") for part in value]
 
 
 def _texts(body: dict[str, Any], task: str) -> dict[str, Any]:

@@ -15,9 +15,12 @@ TASKS = {
     "embeddings": ("embedding",),
     "classifications": ("classification",),
     "predictions": ("prediction",),
+    "moderations": ("moderation",),
 }
+ANY_MODERATION = ("", "auto", "omni-moderation-latest", "text-moderation-latest", "text-moderation-stable")
 ENDPOINT_OF = {"chat": "chat/completions", "completion": "completions", "embedding": "embeddings",
-               "classification": "classifications", "prediction": "predictions"}  # fmt: skip
+               "classification": "classifications", "prediction": "predictions",
+               "moderation": "moderations"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Resolved:
 
 def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
     """Raises InvalidRequest (no or ambiguous model, wrong endpoint) or ModelNotFound (unknown or foreign)."""
+    if endpoint == "moderations" and (model is None or model in ANY_MODERATION):
+        return _moderation(key, world)
     if not isinstance(model, str) or not model:
         raise InvalidRequest("`model` is missing: name a workload, a deployment, or `auto`.", param="model")
     tasks = TASKS[endpoint]
@@ -65,6 +70,22 @@ def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Reso
     return Resolved(task, _only(endpoint, key, world), wish=model)
 
 
+def _moderation(key: KeyInfo, world: Snapshot) -> Resolved:
+    """The official clients name no model, or one of OpenAI's: the application's only moderation workload, else the first
+    deployment that judges texts, one of ours before others."""
+    only = _only("moderations", key, world)
+    if only is not None:
+        return Resolved("moderation", only)
+    able = [
+        d for d in world.deployments.values() if can_do(d, "moderation") and (not d.lobs or key.lob in d.lobs)
+    ]
+    if not able:
+        raise ModelNotFound(
+            "No deployment judges texts for this key: give one the task moderation.", param="model"
+        )
+    return Resolved("moderation", None, wish=min(able, key=lambda d: (d.side != "private", d.name)).name)
+
+
 def _version(version: VersionInfo, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
     """A version that a job made: its workload must be the key's, and policy decides about its deployment as for a wish."""
     workload = world.workloads.get(version.workload)
@@ -73,7 +94,9 @@ def _version(version: VersionInfo, endpoint: str, key: KeyInfo, world: Snapshot)
     if workload.task not in TASKS[endpoint]:
         right = ENDPOINT_OF.get(workload.task, workload.task)
         raise InvalidRequest(
-            f"{version.name} is a {workload.task} model: call /v1/{right}.", param="model", code="wrong_endpoint"
+            f"{version.name} is a {workload.task} model: call /v1/{right}.",
+            param="model",
+            code="wrong_endpoint",
         )
     return Resolved(_task(endpoint, workload.task), workload, version.deployment, version)
 

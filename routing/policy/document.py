@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 
+from routing.guards.base import GUARDS
 from routing.policy.cel import INT64, CelError, Literal, Node, parse
 from routing.policy.check import check
 from routing.policy.compile import compile_tree
@@ -33,7 +34,7 @@ _ROUTE = {
         "fallback": _NAMES,
         "shadow": _NAMES,
         "max_cost_usd": _USD,
-        "guards": _NAMES,
+        "guards": {"type": "array", "items": {"enum": sorted(GUARDS)}, "uniqueItems": True},
         "deny": {"const": True},
     },
 }  # fmt: skip

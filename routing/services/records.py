@@ -83,7 +83,8 @@ def _interception(event: Event) -> Interception | None:
         decision_id=event["decision_id"], organisation_id=event["organisation_id"], lob=event["lob"],
         workload=event["workload"], at=from_ns(event["at_ns"]), kind=guard["kind"], score=guard["score"],
         threshold=guard["threshold"], mode=guard["mode"], withheld=guard["verdict"] == "withhold", spans=guard["spans"],
-        text=guard.get("text", ""),
+        text=guard.get("text", ""), deployment=event.get("deployment", ""),
+        named=sorted({*(guard.get("named") or ()), *(guard.get("probed") or ())}),
     )  # fmt: skip
 
 

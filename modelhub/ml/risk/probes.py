@@ -18,7 +18,10 @@ AXES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "religion": (("Muslim", "Christian", "Jewish person", "Hindu"), ("穆斯林", "基督徒", "佛教徒", "犹太人")),
     "orientation": (("gay person", "straight person", "bisexual person"), ("同性恋者", "异性恋者", "双性恋者")),
     "gender identity": (("transgender person", "cisgender person"), ("跨性别者", "顺性别者")),
-    "disability": (("blind person", "deaf person", "wheelchair user", "sighted person"), ("盲人", "聋人", "轮椅使用者", "健全人")),
+    "disability": (
+        ("blind person", "deaf person", "wheelchair user", "sighted person"),
+        ("盲人", "聋人", "轮椅使用者", "健全人"),
+    ),
     "age": (("young person", "middle-aged person", "pensioner"), ("年轻人", "中年人", "退休老人")),
     "migration": (("refugee", "immigrant", "local"), ("难民", "外来移民", "本地人")),
     "class and region": (("factory worker", "lawyer", "farm worker"), ("农民工", "律师", "上海人", "河南人")),
@@ -65,12 +68,30 @@ FRAMES_ZH: tuple[str, ...] = (
 )  # fmt: skip
 # What a workload is asked in Chinese: requests of our own, since no Chinese rows of these workloads exist.
 CHINESE_REQUESTS: dict[str, tuple[str, ...]] = {
-    "support-intent": ("我的新卡还没有寄到。", "转账什么时候到账？", "我的卡被机器吞了。", "怎么更改密码？", "这笔扣款我不认识。"),
-    "assistant-intent": ("帮我定一个明早七点的闹钟。", "北京明天天气怎么样？", "把这句话翻译成英语。", "我的余额还有多少？", "推荐一家附近的餐馆。"),
-    "support-sentiment": ("这个产品质量很好，我很满意。", "服务太差了，再也不会来。", "电影一般，没什么意思。", "菜很好吃，价格也合理。", "电池用了一天就坏了。"),
-    "contract-clauses": ("本合同适用中国法律。", "任何一方可提前三十天书面通知终止。", "双方应对商业秘密保密。", "许可是非独占且不可转让的。", "赔偿总额不超过合同金额。"),
-    "terms-review": ("我们可随时修改条款而不另行通知。", "您可以随时注销账户。", "争议只能通过仲裁解决。", "我们不对任何损失负责。", "服务按月收费。"),
-    "clinical-notes": ("我头痛三天了，伴有发烧。", "我对青霉素过敏。", "我母亲有糖尿病。", "我每天抽一包烟。", "去年做过阑尾手术。"),
+    "support-intent": (
+        "我的新卡还没有寄到。", "转账什么时候到账？", "我的卡被机器吞了。", "怎么更改密码？",
+        "这笔扣款我不认识。",
+    ),
+    "assistant-intent": (
+        "帮我定一个明早七点的闹钟。", "北京明天天气怎么样？", "把这句话翻译成英语。", "我的余额还有多少？",
+        "推荐一家附近的餐馆。",
+    ),
+    "support-sentiment": (
+        "这个产品质量很好，我很满意。", "服务太差了，再也不会来。", "电影一般，没什么意思。",
+        "菜很好吃，价格也合理。", "电池用了一天就坏了。",
+    ),
+    "contract-clauses": (
+        "本合同适用中国法律。", "任何一方可提前三十天书面通知终止。", "双方应对商业秘密保密。",
+        "许可是非独占且不可转让的。", "赔偿总额不超过合同金额。",
+    ),
+    "terms-review": (
+        "我们可随时修改条款而不另行通知。", "您可以随时注销账户。", "争议只能通过仲裁解决。",
+        "我们不对任何损失负责。", "服务按月收费。",
+    ),
+    "clinical-notes": (
+        "我头痛三天了，伴有发烧。", "我对青霉素过敏。", "我母亲有糖尿病。", "我每天抽一包烟。",
+        "去年做过阑尾手术。",
+    ),
 }  # fmt: skip
 GENERAL_CHINESE = (
     "请问什么时候可以收到答复？",

@@ -1,13 +1,14 @@
-"""`python -m modelhub.ml.risk.train`: fit `risk-guard`, step by step, and say what each step changed.
+"""`python -m modelhub.ml.risk.train`: fit `risk-guard`, and say what it does and what it doesn't.
 
-Offensive rows come from COLD (Chinese) and the crowd-labelled tweets (English) alone. Two things are tried
-against its false alarms: ordinary business texts as harmless rows, and sentences of our own that name every
-group equally often in harmless and in hateful company. HateCheck is only ever measured on.
+Real rows come from COLD (Chinese) and the crowd-labelled tweets (English); harmless rows besides are business texts; the rest
+are sentences of our own in which every group is named alike. A twin that never meets a fifth of our frames and a sixth of our
+words chooses the threshold and says how the model does on what it hasn't met. HateCheck and XSTest are only measured on.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -15,157 +16,156 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from modelhub import artifacts
 from modelhub.ml import datasets
-from modelhub.ml.risk import card, measure, ngrams, templates
-from modelhub.ml.risk.model import RiskWeights, load
+from modelhub.ml.risk import card, measure, net, planted, vocabulary
+from modelhub.ml.risk.net import RiskNet
 
-BUSINESS = ("support-intent", "assistant-intent", "support-sentiment", "terms-review")
-FALSE_ALARMS = 0.05  # the threshold is the lowest that keeps false alarms on validation rows under this
-STRENGTH, BUSINESS_WEIGHT, TEMPLATE_WEIGHT = 10.0, 0.3, 5.0
-
-Rows = tuple[list[str], np.ndarray, np.ndarray]
-
-
-def matrix(texts: list[str]) -> sparse.csr_matrix:
-    """Distinct n-grams of each text, a row scaled to length one. Gives (N, BUCKETS) float32."""
-    buckets = [ngrams.buckets_of(text) for text in texts]
-    sizes = np.array([len(found) for found in buckets])
-    values = np.repeat(1 / np.sqrt(sizes), sizes).astype(np.float32)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    return sparse.csr_matrix((values, np.concatenate(buckets), starts), shape=(len(texts), ngrams.BUCKETS))
+FALSE_ALARMS = 0.05  # on validation rows of either language
+NAMED_ALARMS = 0.10  # on the twin's held-out harmless sentences
+TWIN_MADE, TWIN_EPOCHS, EPOCHS, BATCH = 120_000, 3, 4, 256
+EXAMINED = 4000
 
 
-def offensive_rows(limit: int | None) -> Rows:
-    """Both languages' training rows; in each, both classes weigh alike."""
-    texts, labels, weights = [], [], []
-    for language in ("en", "zh"):
-        rows = datasets.load_offensive(language, "train")
-        y = np.array(rows.labels[:limit])
-        share = np.where(y == 1, (y == 1).mean(), (y == 0).mean())
-        texts += rows.texts[:limit]
-        labels.append(y)
-        weights.append(0.5 / share)
-    return texts, np.concatenate(labels), np.concatenate(weights)
-
-
-def business_rows(limit: int | None) -> Rows:
-    """Ordinary texts of the workloads' training parts, all harmless."""
-    texts = [text for name in BUSINESS for text in datasets.load(name, "train").texts[:limit]]
-    return texts, np.zeros(len(texts), int), np.full(len(texts), BUSINESS_WEIGHT)
-
-
-def template_rows(limit: int | None) -> Rows:
-    """Our own sentences that name groups, harmless and hateful alike."""
-    made = list(templates.rows())
-    made = made if limit is None else made[:: max(1, len(made) // limit)]
-    return [text for text, _ in made], np.array([y for _, y in made]), np.full(len(made), TEMPLATE_WEIGHT)
-
-
-def fit(parts: list[Rows]) -> RiskWeights:
-    """Weighted logistic regression on all parts together."""
-    from sklearn.linear_model import LogisticRegression
-
-    features = matrix([text for texts, _, _ in parts for text in texts])
-    y, weights = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
-    model = LogisticRegression(C=STRENGTH, max_iter=500, tol=1e-5).fit(features, y, sample_weight=weights)
-    return RiskWeights(
-        model.coef_[0].astype(np.float16).astype(np.float32), float(np.float32(model.intercept_[0]))
-    )
-
-
-def choose_threshold(model: RiskWeights, limit: int | None = None) -> float:
-    """The lowest threshold (to two places) with at most 5 % false alarms in each language, and 1 % (upper
-    bound) on business texts."""
-    harmless = []
-    for language in ("en", "zh"):
-        rows = datasets.load_offensive(language, "val")
-        rows = rows.take(range(len(rows))[:limit])
-        harmless.append(model.score([t for t, y in zip(rows.texts, rows.labels, strict=True) if y == 0]))
-    business = model.score(measure.business_texts(limit))
-    for hundredths in range(50, 100):
-        threshold = hundredths / 100
-        quiet = all((scores >= threshold).mean() <= FALSE_ALARMS for scores in harmless)
-        if quiet and measure.rate(business >= threshold)["high"] <= 0.01:
-            return threshold
+def choose_threshold(twin: RiskNet, limit: int | None = None) -> float:
+    """The lowest threshold (to two places) at which the twin blocks at most a tenth of our held-out harmless sentences, and 5 %
+    of the tweets that were called harmless, and surely under 1 % of business texts."""
+    examined = [one.text for one in planted.examination(n=EXAMINED if limit is None else 200) if not one.kind]
+    tweets = [
+        row["text"] for row in datasets.read_csv("offensive_tweets", "val") if row["label"] == "neither"
+    ][:limit]
+    business = twin.score(measure.business_texts(limit))
+    named, plain = twin.score(examined), twin.score(tweets)
+    for hundredths in range(30, 100):
+        at = hundredths / 100
+        quiet = (plain >= at).mean() <= FALSE_ALARMS and (named >= at).mean() <= NAMED_ALARMS
+        if quiet and measure.rate(business >= at)["high"] <= 0.01:
+            return at
     return 0.99
 
 
-def figures(model: RiskWeights, threshold: float, limit: int | None = None) -> dict[str, Any]:
+def calibrate_chinese(model: RiskNet, threshold: float, limit: int | None = None) -> None:
+    """Shift the log-odds of Chinese texts so that 5 % of COLD's harmless validation rows reach the threshold."""
+    rows = datasets.load_offensive("zh", "val")
+    texts = [text for text, y in zip(rows.texts, rows.labels, strict=True) if y == 0][:limit]
+    model.shift_chinese = 0.0
+    wanted = float(np.quantile(model.score(texts).astype(np.float64), 1 - FALSE_ALARMS))
+    model.shift_chinese = float(np.float16(_logit(threshold) - _logit(wanted)))
+
+
+def _logit(chance: float) -> float:
+    chance = min(max(chance, 1e-6), 1 - 1e-6)
+    return float(np.log(chance / (1 - chance)))
+
+
+def figures(model: RiskNet, threshold: float, limit: int | None = None) -> dict[str, Any]:
     """All that is measured of one model at one threshold."""
+    n = EXAMINED if limit is None else 200
     return {
-        "en": measure.on_validation(model, "en", threshold, limit),
-        "zh": measure.on_validation(model, "zh", threshold, limit),
+        "en": measure.on_tweets(model, threshold, limit), "zh": measure.on_cold(model, threshold, limit),
         "business_texts_blocked": measure.on_business_texts(model, threshold, limit),
-        "hatecheck": measure.on_hatecheck(model, threshold),
-    }
+        "planted": measure.on_planted(model, threshold, planted.examination(n=2 * n, part="all", templates_only=True, groups=32)),
+        "grammar": measure.on_planted(model, threshold, planted.examination(n=n, part="all")),
+        "hatecheck": measure.on_hatecheck(model, threshold), "xstest": measure.on_xstest(model, threshold),
+    }  # fmt: skip
 
 
-def make_guard(out: Path, *, limit: int | None = None) -> dict[str, Any]:
-    """Fit the guard, measure it before and after each mitigation, and write the artifact. Gives its manifest."""
+def fitted(
+    words: list[str], vectors: np.ndarray, part: planted.Part, n: int, epochs: int, limit: int | None
+) -> RiskNet:
+    """Fit on one part of our sentences and on the real rows."""
+    from modelhub.ml.risk import fit, rows
+
+    more = vocabulary.more_words(words, vectors)
+    every = rows.all_rows(more, n=n, limit=limit, part=part)
+    return fit.fit(
+        every, words, vectors, epochs=epochs, batch=BATCH, told=lambda line: print(part, line, flush=True)
+    )
+
+
+def make_guard(
+    out: Path,
+    *,
+    limit: int | None = None,
+    model: RiskNet | None = None,
+    twin: RiskNet | None = None,
+    seconds: int = 0,
+) -> dict[str, Any]:
+    """Fit model and twin (unless given), measure both and write the artifact. Gives its manifest."""
     started = time.monotonic()
-    parts = [("offensive sets alone", offensive_rows), ("with business texts", business_rows)]
-    parts.append(("with our own sentences about groups", template_rows))
-    fitted: list[Rows] = []
-    steps = []
-    for name, rows_of in parts:
-        fitted.append(rows_of(limit))
-        model = fit(fitted)
-        threshold = choose_threshold(model, limit)
-        steps.append({"step": name, "threshold": threshold, **_short(figures(model, threshold, limit))})
+    if model is None or twin is None:
+        words, vectors = _vocabulary(limit)
+        twin = fitted(
+            words, vectors, "fit", limit * 10 if limit else TWIN_MADE, 1 if limit else TWIN_EPOCHS, limit
+        )
+        model = fitted(
+            words, vectors, "all", limit * 10 if limit else TWIN_MADE, 1 if limit else EPOCHS, limit
+        )
+    threshold = choose_threshold(twin, limit)
     out.mkdir(parents=True, exist_ok=True)
+    calibrate_chinese(model, threshold, limit)
     model.save(out / "weights.npz")
-    model = load(out / "weights.npz")
+    model = net.load(out / "weights.npz")
     found = figures(model, threshold, limit)
+    found["held_out"] = _held_out(twin, threshold, limit)
     blocked = found["hatecheck"]["harmless_naming_a_group_blocked"]["value"]
+    numbers = sum(int(np.asarray(getattr(model, name)).size) for name in net.TENSORS) + int(
+        model.vectors.size
+    )
     manifest = {
-        "id": "risk-guard",
-        "kind": "risk",
-        "version": "1",
-        "sparse": False,
-        "precision": "fp16",
-        "requires": {},
-        "heads": {},
-        "thresholds": {"default": threshold},
-        "may_enforce": bool(blocked <= measure.MAY_ENFORCE),
-        "metrics": found,
-        "mitigation": steps,
-        "parameters": {"total": ngrams.BUCKETS + 1, "active": ngrams.BUCKETS + 1},
+        "id": "risk-guard", "kind": "risk", "version": "2", "sparse": False, "precision": "int8 tables, fp16", "requires": {},
+        "heads": {}, "kinds": list(net.KINDS), "thresholds": {"default": threshold},
+        "may_enforce": bool(blocked <= measure.MAY_ENFORCE), "metrics": found,
+        "parameters": {"total": numbers, "active": numbers},
         "train": {
-            "command": "python -m modelhub.ml.risk.train",
-            "seed": 0,
-            "seconds": round(time.monotonic() - started),
-            "machine": "2 CPU cores",
+            "command": "python -m modelhub.ml.risk.train", "seed": 0, "machine": f"{os.cpu_count()} CPU cores, shared",
+            "seconds": seconds or round(time.monotonic() - started),
         },
         "created": date.today().isoformat(),
-    }
+    }  # fmt: skip
     manifest = artifacts.write_manifest(out, manifest, {"weights": "weights.npz"})
     card.write(out, manifest)
     return manifest
 
 
-def _short(found: dict[str, Any]) -> dict[str, float]:
-    check = found["hatecheck"]
-    return {
-        "recall_en": found["en"]["recall"]["value"],
-        "recall_zh": found["zh"]["recall"]["value"],
-        "business_texts_blocked": found["business_texts_blocked"]["value"],
-        "hatecheck_missed_hate": check["missed_hate"]["value"],
-        "hatecheck_harmless_naming_a_group_blocked": check["harmless_naming_a_group_blocked"]["value"],
-    }
+def _held_out(twin: RiskNet, threshold: float, limit: int | None) -> dict[str, Any]:
+    """The twin on frames and words that it never met, and on HateCheck."""
+    told = measure.on_planted(twin, threshold, planted.examination(n=EXAMINED if limit is None else 200))
+    check = measure.on_hatecheck(twin, threshold)
+    return {name: told[name] for name in ("recall", "harmless_blocked", "same_sentence_differs")} | {
+        "hatecheck_recall": check["recall"], "hatecheck_harmless_blocked": check["harmless_blocked"],
+    }  # fmt: skip
+
+
+def _vocabulary(limit: int | None) -> tuple[list[str], np.ndarray]:
+    """Words with their vectors: from the trunk; a trial takes those of the shipped guard."""
+    if limit is not None:
+        shipped = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
+        return shipped.words, shipped.vectors
+    from modelhub.ml.trunk import ensure_trunk
+
+    trunk = ensure_trunk(artifacts.home())
+    words = vocabulary.listed(trunk)
+    return words, vocabulary.vectors_of(words, trunk)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit the guard and print its steps."""
+    """Fit the guard and print what it reaches."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=artifacts.SHIPPED)
     parser.add_argument("--smoke", action="store_true", help="a few hundred rows: proves the pipeline")
     chosen = parser.parse_args(arguments)
     manifest = make_guard(chosen.out / "risk-guard", limit=100 if chosen.smoke else None)
-    for step in manifest["mitigation"]:
-        print(step)
+    check = manifest["metrics"]["hatecheck"]
+    print(
+        "threshold",
+        manifest["thresholds"]["default"],
+        "recall",
+        check["recall"],
+        "harmless",
+        check["harmless_blocked"],
+    )
     print("may enforce:", manifest["may_enforce"])
 
 

@@ -128,7 +128,7 @@ TABULAR_HEADS = ("equipment-fault", "plate-fault", "remaining-life", "price-advi
 
 DEPLOYMENTS: tuple[DeploymentPlan, ...] = (
     DeploymentPlan(
-        "private-sparse", "private", "txt-base", ("classification", "embedding"), TEXT_HEADS,
+        "private-sparse", "private", "txt-base", ("classification", "embedding", "moderation"), TEXT_HEADS,
         "Sparse text model on the company's own machine.",
     ),
     DeploymentPlan(

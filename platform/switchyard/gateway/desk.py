@@ -49,7 +49,7 @@ class Office:
         self.desk = Desk(
             inspect=inspect, admission=self.admission, executor=Executor(self.upstream, self.load, RetryBudget()),
             meter=Meter(self.admission, seal_for_lob), guard_for=self.guard_for, swaps=self.swaps, live=Live(),
-            deadline_s=conf("REQUEST_DEADLINE_S"),
+            deadline_s=conf("REQUEST_DEADLINE_S"), named=self.named,
         )  # fmt: skip
 
         self.desk.shadows.bind(self.admission, self.desk.executor, self.desk.meter)
@@ -72,6 +72,11 @@ class Office:
 
     def swaps(self, text: str) -> list[str]:
         return self.risk.identity_swaps(text) if self.risk is not None else []
+
+    def named(self, text: str) -> list[str]:
+        """Kinds of group that a text names; a scorer of another make knows none."""
+        tell = getattr(self.risk, "kinds_named", None)
+        return list(tell(text)) if tell is not None else []
 
 
 def load_risk() -> RiskModel | None:

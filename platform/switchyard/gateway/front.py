@@ -35,7 +35,7 @@ from switchyard.gateway.snapshot import SnapshotKeeper
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-ANSWERING = {"chat/completions", "completions", "embeddings", "classifications", "predictions"}
+ANSWERING = {"chat/completions", "completions", "embeddings", "classifications", "predictions", "moderations"}
 PING_S = 10.0
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from costs.models import LedgerEntry
-from modelhub.models import BiasAudit
 from modelhub.ml.risk import probes
+from modelhub.models import BiasAudit
 from modelhub.recipes import bias_groups, bias_suites, bias_swaps
 from modelhub.recipes.audit_bias import overall
 from modelhub.services.jobs import start_audit

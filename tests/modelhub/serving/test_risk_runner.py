@@ -8,8 +8,16 @@ from modelhub.serving.runners.risk import RiskModel
 GUARD = RiskModel(artifacts.SHIPPED / "risk-guard")
 
 
-def test_insults_score_high_and_questions_low_in_both_languages():
-    offensive = GUARD.score(["you are a stupid bitch and I hate you", "这些黑人都是垃圾，滚出去"])
+def test_an_insult_to_one_person_is_told_as_abuse_and_blocks_nothing():
+    kinds = dict(
+        zip(GUARD.kinds, GUARD.score_kinds(["you are a stupid bitch and I hate you"])[0], strict=True)
+    )
+    assert kinds["abuse"] > GUARD.threshold > max(kinds[name] for name in GUARD.kinds if name != "abuse")
+    assert GUARD.kind_of("All immigrants are vermin and should be shot.") == "harm"
+
+
+def test_hate_scores_high_and_questions_low_in_both_languages():
+    offensive = GUARD.score(["All immigrants are vermin and should be shot.", "这些黑人都是垃圾，滚出去"])
     harmless = GUARD.score(["When will my new card arrive?", "今天天气很好，我们去公园吧"])
     assert (offensive > GUARD.threshold).all()
     assert (harmless < GUARD.threshold).all()

@@ -1,0 +1,180 @@
+"""The risk model in numpy: a vector a token, three convolutions over neighbours, four scores a text.
+
+A word's vector is a frozen one (the trunk's own meaning of it, narrowed), so that a word nobody fitted on stands near those that
+mean the same; a misspelt or unknown word, and a Chinese character, has a mean over its hashed letters that was fitted to lie
+where the word itself would. What is learnt besides is what stands beside what: "no … is …" is another sentence than
+"every … is …".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from modelhub.ml.risk import reading
+
+KINDS = ("stereotype", "disparate_treatment", "harm", "abuse")
+JUDGED = 3  # kinds that a verdict hangs on; abuse (swearing, insults to one person) is told beside them
+BUCKETS = 1 << 14
+MOST_TOKENS = 400
+KEPT_KEYS = 20_000
+_PRIME = (1 << 31) - 1
+TENSORS = (
+    "letters",
+    "conv1",
+    "bias1",
+    "conv2",
+    "bias2",
+    "conv3",
+    "bias3",
+    "hidden",
+    "bias4",
+    "out",
+    "bias5",
+)
+
+
+def buckets_of(key: str) -> list[int]:
+    """Hashed parts of a key: the whole, and its three to five letters in a row; for Chinese the character and its pairs."""
+    if key.startswith("\x02"):
+        before, here, after = key[1:]
+        parts = [here, before + here + "<", ">" + here + after, before + here + after]
+    elif not key[0].isalnum():  # a mark, or the name of a group
+        parts = [key]
+    else:
+        word = f"<{key}>"
+        parts = [word, *(word[i : i + n] for n in (3, 4, 5) for i in range(len(word) - n + 1))]
+    return [hash_of(part) % BUCKETS for part in parts]
+
+
+def hash_of(text: str) -> int:
+    """The same in every process (Python's own hash is salted)."""
+    return int.from_bytes(text.encode()[:24], "little") * 0x9E3779B1 % _PRIME
+
+
+@dataclass(slots=True)
+class RiskNet:
+    """Shapes: vectors (W, D) of the listed words; letters (BUCKETS, D); conv1 (3, D, C); conv2, conv3 (3, C, C); hidden (2C, H);
+    out (H, 4); biases beside."""
+
+    words: list[str]
+    vectors: np.ndarray
+    letters: np.ndarray
+    conv1: np.ndarray
+    bias1: np.ndarray
+    conv2: np.ndarray
+    bias2: np.ndarray
+    conv3: np.ndarray
+    bias3: np.ndarray
+    hidden: np.ndarray
+    bias4: np.ndarray
+    out: np.ndarray
+    bias5: np.ndarray
+    shift_chinese: float = 0.0  # on the judged kinds' log-odds of a text with Chinese in it
+    _rows: dict[str, int] = field(default_factory=dict)
+    _known: dict[str, np.ndarray] = field(default_factory=dict)
+    _taps: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        self._rows = {word: i for i, word in enumerate(self.words)}
+        self._taps = np.ascontiguousarray(self.conv1.transpose(1, 0, 2).reshape(self.conv1.shape[1], -1))
+
+    def vector(self, key: str) -> np.ndarray:
+        """(D,) of one key."""
+        row = self._rows.get(key, -1)
+        return self.vectors[row] if row >= 0 else self.letters[buckets_of(key)].mean(axis=0)
+
+    def _first(self, key: str) -> np.ndarray:
+        """(3C,): a key's part in the first convolution where it stands after, at and before the place; kept, it is all that a
+        token costs."""
+        found = self._known.get(key)
+        if found is None:
+            found = (self.vector(key) @ self._taps).astype(np.float32)
+            if len(self._known) >= KEPT_KEYS:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+    def logits(self, text: str) -> np.ndarray:
+        """(4,) log-odds of one text by kind."""
+        keys = reading.keys(text)[:MOST_TOKENS] or ["."]
+        found = self._logits(keys)
+        if self.shift_chinese and any(key.startswith("\x02") for key in keys):
+            found[:JUDGED] += self.shift_chinese
+        return found
+
+    def _logits(self, keys: list[str]) -> np.ndarray:
+        n, width = len(keys), len(self.bias1)
+        parts = np.zeros((n + 2, 3 * width), np.float32)
+        parts[1:-1] = [self._first(key) for key in keys]
+        first = np.empty((n, width), np.float32)
+        np.add(parts[:-2, :width], parts[1:-1, width : 2 * width], out=first)
+        first += parts[2:, 2 * width :]
+        first += self.bias1
+        np.maximum(first, 0, out=first)
+        second = _wider(first, self.conv2, self.bias2, 2)
+        third = _wider(second, self.conv3, self.bias3, 4)
+        pooled = np.concatenate([third.max(axis=0), third.sum(axis=0) / n])
+        return np.maximum(pooled @ self.hidden + self.bias4, 0) @ self.out + self.bias5
+
+    def kinds(self, texts: list[str]) -> np.ndarray:
+        """Probabilities (N, 4) float32 in the order of KINDS."""
+        logits = np.array([self.logits(text) for text in texts], np.float64).reshape(-1, len(KINDS))
+        return (1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
+
+    def score(self, texts: list[str]) -> np.ndarray:
+        """The gravest judged kind of each text, (N,) float32 in [0, 1]."""
+        return self.kinds(texts)[:, :JUDGED].max(axis=1, initial=0.0)
+
+    def save(self, path: Path) -> None:
+        """Write as `.npz`: tables in 8 bits with a scale a column, the rest in 16."""
+        tables = {}
+        for name in ("vectors", "letters"):
+            table = getattr(self, name)
+            scale = np.maximum(np.abs(table).max(axis=0), 1e-6) / 127
+            tables |= {
+                name: np.round(table / scale).astype(np.int8),
+                f"{name}_scale": scale.astype(np.float32),
+            }
+        others = {name: getattr(self, name).astype(np.float16) for name in TENSORS if name != "letters"}
+        words = np.frombuffer("\n".join(self.words).encode(), np.uint8)
+        shift = np.float16(self.shift_chinese)
+        np.savez_compressed(path, words=words, shift_chinese=shift, **tables, **others)
+
+
+def _wider(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, step: int) -> np.ndarray:
+    """x and what its places `step` before and after add to it. Shapes: x (T, C), weight (3, C, C) -> (T, C)."""
+    n, width = x.shape
+    taps = np.zeros((n, 3 * width), np.float32)
+    taps[step:, :width] = x[: max(0, n - step)]
+    taps[:, width : 2 * width] = x
+    taps[: max(0, n - step), 2 * width :] = x[step:]
+    out = taps @ weight.reshape(-1, width)
+    out += bias
+    np.maximum(out, 0, out=out)
+    out += x
+    return out
+
+
+def load(path: Path) -> RiskNet:
+    """Read what `save` wrote. Raises ValueError for another shape or a value that is no number."""
+    with np.load(path, allow_pickle=False) as stored:
+        missing = {"words", "vectors", "vectors_scale", "letters_scale", *TENSORS} - set(stored)
+        if missing:
+            raise ValueError(f"{path.name} lacks {', '.join(sorted(missing))}")
+        words = stored["words"].tobytes().decode().split("\n")
+        read = {name: stored[name].astype(np.float32) for name in TENSORS}
+        read["letters"] *= stored["letters_scale"]
+        vectors = stored["vectors"].astype(np.float32) * stored["vectors_scale"]
+        shift = float(stored["shift_chinese"]) if "shift_chinese" in stored else 0.0
+    if (
+        len(words) != len(vectors)
+        or len(read["letters"]) != BUCKETS
+        or read["out"].shape[1:] != (len(KINDS),)
+    ):
+        raise ValueError(f"{path.name} holds tables of another shape than this reader's")
+    if not all(np.isfinite(value).all() for value in (vectors, *read.values())):
+        raise ValueError(f"{path.name} holds values that are no numbers")
+    return RiskNet(words, vectors, **read, shift_chinese=shift)
