@@ -17,6 +17,7 @@ from modelhub.services.devices import tune_if_due
 from modelhub.services.experiments import advance_all
 from modelhub.services.job_costs import settle
 from modelhub.services.jobs import start_audit, start_evaluation
+from modelhub.services.objectives import watch_objectives
 from modelhub.services.reservations import release_ended
 from modelhub.services.running import run_next
 from switchyard.jobs import reaper
@@ -47,6 +48,12 @@ def run_job(job_id: str) -> None:
 def watch_canaries() -> dict[str, int]:
     """One look at every version on trial: back, live, or on."""
     return watch_all()
+
+
+@shared_task(name="modelhub.watch_objectives")
+def watch_accuracy() -> int:
+    """One look at every accuracy objective; gives how many deployments rest."""
+    return watch_objectives()
 
 
 @shared_task(name="modelhub.advance_experiments")

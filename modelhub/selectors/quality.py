@@ -8,7 +8,7 @@ from django.db.models import Sum
 
 from costs.models import SpendHour
 from modelhub import artifacts
-from modelhub.models import Evaluation, ModelVersion
+from modelhub.models import AccuracyBurn, Evaluation, ModelVersion
 from switchyard.core.clock import now
 
 WINDOW_DAYS = 15
@@ -17,15 +17,31 @@ WINDOW_DAYS = 15
 def latest_quality(organisation_id: int) -> dict[tuple[str, str], tuple[float, int]]:
     """(deployment, workload) → (share of right answers, rows) of the live version's latest evaluation.
 
-    Candidates and retired versions are judged too; what they reach says nothing of what answers now.
+    Candidates and retired versions are judged too; what they reach says nothing of what answers now. Where an accuracy
+    objective burns, feedback speaks instead.
     """
     live = _live_versions(organisation_id)
     rows = Evaluation.objects.filter(workload__organisation_id=organisation_id, n__gt=0).order_by("at")
     values = rows.values_list("deployment__name", "workload__name", "version", "correct", "n")
-    return {
+    found = {
         (deployment, workload): (correct / n, n)
         for deployment, workload, version, correct, n in values
         if version in ("", live.get((deployment, workload), version))
+    }
+    return found | {
+        key: (accuracy, judged) for key, (_share, accuracy, judged) in resting(organisation_id).items()
+    }
+
+
+def resting(organisation_id: int) -> dict[tuple[str, str], tuple[int, float, int]]:
+    """(deployment, workload) → (per cent of its traffic it keeps, accuracy as judged, rows) where an error budget burns."""
+    rows = AccuracyBurn.objects.filter(objective__workload__organisation_id=organisation_id).exclude(
+        state="recovered"
+    )
+    names = rows.values_list("deployment__name", "objective__workload__name", "share", "accuracy", "judged")
+    return {
+        (deployment, workload): (share, accuracy, judged)
+        for deployment, workload, share, accuracy, judged in names
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -60,6 +61,15 @@ class Candidates:
         if not target.billable:
             reasons.append("no price" if target.side == "external" else "no node, so no cost")
         return tuple(reasons)
+
+    def rests(self, name: str, sticky: str) -> bool:
+        """Whether it burns this workload's error budget and the request isn't one of those that try it again."""
+        target = self.by_name.get(name)
+        share = target.resting.get(self.workload) if target is not None else None
+        if share is None or zlib.crc32(f"resting:{name}:{sticky}".encode()) % 100 < share:
+            return False
+        self.under_floor.setdefault(name, "accuracy objective: it burns the workload's error budget")
+        return True
 
     def allows(self, name: str, hop: Hop) -> bool:
         return not self.reasons(name, hop)

@@ -112,6 +112,11 @@ def _hops(route: Route, view: Candidates, sticky: str, wish: str) -> tuple[Plann
     order = _ordered(route, view, sticky)
     if wish and wish in order and route.kind != "cascade":
         order = [wish, *(name for name in order if name != wish)]
+    fallback = list(route.fallback)
+    if route.kind != "cascade" and (tired := [n for n in (*order, *fallback) if view.rests(n, sticky)]):
+        # Whoever burns the error budget comes after everybody else that the rule names; nobody is refused for it.
+        order = [n for n in (*order, *fallback) if n not in tired]
+        fallback = list(dict.fromkeys(tired))
     planned: list[tuple[str, Hop]] = []
     for name in order:
         hop: Hop = "fallback" if planned else "first"
@@ -119,7 +124,7 @@ def _hops(route: Route, view: Candidates, sticky: str, wish: str) -> tuple[Plann
             planned.append((name, hop))
     own = len(planned)
     taken = {name for name, _ in planned}
-    for name in route.fallback:
+    for name in fallback:
         if name not in taken and view.allows(name, "fallback"):
             planned.append((name, "fallback"))
     hops = []

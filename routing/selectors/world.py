@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from costs import selectors as money
 from costs.contracts import RateLimit
 from modelhub.models import Canary, Deployment, ModelVersion
-from modelhub.selectors.quality import labels_of, latest_quality, usual_accelerator_ns
+from modelhub.selectors.quality import labels_of, latest_quality, resting, usual_accelerator_ns
 from modelhub.selectors.tuned import public_name, versions_of
 from routing.contracts import (
     CanaryShare,
@@ -105,7 +105,7 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
         "deployment__name", "workload__name", "upstream_model"
     ):
         names.setdefault(deployment, {})[workload] = upstream
-    trials = _canaries(organisation_id)
+    trials, rests = _canaries(organisation_id), resting(organisation_id)
     found = {}
     rows = Deployment.objects.filter(organisation_id=organisation_id, enabled=True)
     for row in rows.select_related("node").prefetch_related("lobs"):
@@ -122,6 +122,7 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
             prices=sheets.get(row.name) if row.side == "external" else None,
             rate=rates.get(row.node.name) if row.side == "private" and row.node else None,
             upstream_models=names.get(row.name, {}), canaries=trials.get(row.name, {}),
+            resting={w: share for (d, w), (share, _accuracy, _n) in rests.items() if d == row.name},
             quality={w: value for (d, w), value in quality.items() if d == row.name},
             usual_accelerator_ns={w: value for (d, w), value in usual.items() if d == row.name},
         )  # fmt: skip

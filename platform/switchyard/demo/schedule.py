@@ -37,6 +37,7 @@ SCHEDULE: tuple[Beat, ...] = (
     Beat("models: measure the devices where it is due", "modelhub.tune_devices", 10, "minutes"),
     Beat("models: watch versions on trial", "modelhub.watch_canaries", 15, "seconds"),
     Beat("models: take experiments on", "modelhub.advance_experiments", 1, "minutes"),
+    Beat("models: accuracy objectives", "modelhub.watch_objectives", 30, "seconds"),
     Beat("models: evaluate every live version", "modelhub.scheduled_evaluations", 1, "days"),
     Beat("models: audit for bias", "modelhub.scheduled_audits", 1, "days"),
 )

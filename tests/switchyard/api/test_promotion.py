@@ -121,3 +121,16 @@ def test_a_neighbour_meets_404_and_a_reader_403(lab: SimpleNamespace):
     bob.patch("gate-rules/legal", {"canary_percent": 5}, expect=404)
     assert bob.get("canaries")["results"] == bob.get("golden-sets")["results"] == []
     assert Canary.objects.get().state == "running"
+
+
+def test_an_accuracy_objective_is_set_read_and_removed_by_its_own_line(lab: SimpleNamespace):
+    alice, bob = lab.company.alice, lab.company.bob
+    made = alice.post("accuracy-objectives", {"workload": "clauses", "target": 0.92})
+    assert (made["target"], made["budget_left"], made["burns"]) == (0.92, None, [])
+    assert alice.get("accuracy-objectives/clauses")["id"] == made["id"]
+    bob.get("accuracy-objectives/clauses", expect=404)
+    bob.post("accuracy-objectives", {"workload": "clauses", "target": 0.5}, expect=400)
+    bob.delete("accuracy-objectives/clauses", expect=404)
+    alice.post("accuracy-objectives", {"workload": "clauses", "target": 1}, expect=400)
+    alice.delete("accuracy-objectives/clauses")
+    assert alice.get("accuracy-objectives")["results"] == []

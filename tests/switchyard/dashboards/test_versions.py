@@ -120,3 +120,22 @@ def test_the_same_by_command(company: Company, candidate: ModelVersion) -> None:
     for wrong in (["promote", "nothing@1"], ["stop", name], ["promote", name, "--as", "nobody"]):
         with pytest.raises(CommandError):
             models(*wrong)
+
+
+def test_an_objective_is_set_on_its_page_and_a_neighbour_cannot(company: Company) -> None:
+    emil, bob = (
+        client_of("emil", company, "model_engineer"),
+        client_of("bob", company, "risk", "customer-service"),
+    )
+    emil.post("/objectives/save/", {"workload": "contract-clauses", "target": "92.5"})
+    assert "92.5 %" in emil.get("/objectives/").content.decode()
+    assert "contract-clauses" not in bob.get("/objectives/").content.decode()
+    assert bob.post("/objectives/save/", {"workload": "contract-clauses", "target": "1"}).status_code == 404
+    assert (
+        "number of per cent"
+        in emil.post(
+            "/objectives/save/", {"workload": "contract-clauses", "target": "most"}, follow=True
+        ).content.decode()
+    )
+    emil.post("/objectives/save/", {"workload": "contract-clauses", "target": ""})
+    assert "Nothing is promised yet" in emil.get("/objectives/").content.decode()
