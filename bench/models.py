@@ -25,7 +25,7 @@ from modelhub.serving.runners.tabular import TabularModel
 from modelhub.serving.runners.text import TextClassifier
 
 # The gates of gating, operators and devices, a module each; `sparse` comes last because it stays on one core from then on.
-GATES = ("training", "operators", "serving", "fleet", "sparse")
+GATES = ("training", "data_loop", "verticals", "operators", "serving", "fleet", "sparse")
 REPEATS, SINGLE_INPUTS = 5, 40
 TOKENS = 128  # generated in one timed run of the language model
 HUMANEVAL_TOKENS = 200

@@ -42,7 +42,7 @@ paired difference above zero, *not_enough_data* that these rows cannot tell.
   threshold whose precision on held-out training folds is surely 0.6 (Wilson's lower bound).
   Recall {interval(fault["recall"])}, precision {interval(fault["precision"])};
   {fault["positives"]} failures. The row "always no" is right
-  {interval(fault["always_no"], percent=True)} of the time and finds nothing.
+  {interval(fault["always_no"], percent=True)} of the time and finds nothing.{verticals(facts)}
 - **plate-fault** (UCI steel plates, real): seven kinds of fault; {facts["metrics"]["plate-fault"]["n"]} validation rows
   are few.
 - **remaining-life** (C-MAPSS FD001, a simulation): cycles left, capped at 125, judged at {life["n"]} sampled cycles of
@@ -69,6 +69,18 @@ Elasticities found (generator's own in brackets): {found(facts)}.
 Two of the sets are simulations. No model here knows a plant, an engine or a shop but those it was trained on:
 fit your own rows before acting on an answer.
 """
+
+
+def verticals(facts: dict[str, Any]) -> str:
+    """What the private fault model gains over plain ones, and what the gain is made of; the stand-in's is a plain one."""
+    fault = facts["metrics"]["equipment-fault"]
+    if "beside" not in fault or facts["heads"]["equipment-fault"]["features"] != "equipment":
+        return ""
+    beside, gain = fault["beside"], fault["gain_pct"]
+    return f"""
+  PR-AUC of plain boosting on the raw columns: {interval(beside["plain_boosting"])}; this model's is {gain["value"]:.0f} %
+  ({gain["low"]:.0f} to {gain["high"]:.0f}) above the better of it and logistic regression. The gain is that of the three
+  columns physics gives: boosting alone with them has {interval(beside["boosting_with_physics"])}."""
 
 
 def found(facts: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from modelhub.ml.pricing import generator
 from modelhub.ml.tabular import data, metrics
 from modelhub.ml.tabular.recipes import table
+from modelhub.ml.tabular.vertical import Scores, gain, plain_scores
 from modelhub.serving.runners.tabular import TabularModel
 
 LIFE_TOLERANCE = 20  # cycles
@@ -50,9 +51,18 @@ def equipment_fault(model: TabularModel) -> dict[str, Any]:
     other = plain.predict_proba(table("equipment-fault", "val")[0])[:, 1]
     result = compared(metrics.average_precision, score, other, truth)
     result["control"]["name"] = "logistic regression on the raw columns"
+    beside = plain_scores(seed=0)
+    scores = Scores(truth, beside | {"private": score})
     return {
         "metric": "pr_auc",
         **result,
+        "gain_pct": gain(scores, "private", ("plain_boosting", "logistic_regression")),
+        "beside": {
+            name: metrics.bootstrap(
+                lambda i, own=own: metrics.average_precision(truth[i], own[i]), len(truth)
+            )
+            for name, own in beside.items()
+        },
         "recall": metrics.bootstrap(lambda i: metrics.precision_recall(truth[i], alarm[i])[1], len(truth)),
         "precision": metrics.bootstrap(lambda i: metrics.precision_recall(truth[i], alarm[i])[0], len(truth)),
         "correct": metrics.wilson(int((alarm == truth).sum()), len(truth)),
