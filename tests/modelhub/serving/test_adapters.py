@@ -41,13 +41,13 @@ def bank(body):
     return Adapters(body, manifest_of(body), How(model="small"))
 
 
-def keep(home, name: str, adapter: AdapterFile, **told) -> None:
+def keep(home, name: str, stored_one: AdapterFile, **told) -> None:
     folder = home / "artifacts" / "small" / "heads" / name
     folder.mkdir(parents=True)
-    save_file(adapter.arrays, str(folder / "adapter.safetensors"))
+    save_file(stored_one.arrays, str(folder / "adapter.safetensors"))
     manifest = {"id": name, "kind": "text-head", "head": name.partition("@")[0],
                 "body_sha256": artifacts.digest(home / "body.onnx"),
-                "adapter": {"method": adapter.method, "blocks": adapter.blocks}}  # fmt: skip
+                "adapter": {"method": stored_one.method, "blocks": stored_one.blocks}}  # fmt: skip
     artifacts.write_manifest(folder, manifest | told, {"adapter": "adapter.safetensors"})
 
 
