@@ -31,7 +31,7 @@ WINDOW, MEMORY, MIN_PAST, NEW_LEVEL = 28, 91, 10, 5
 # logarithms of the chance of a day for one of so many workloads; requests stand out most often
 RARE, RARE_VOLUME = -5.0, -6.0
 SMALLER = 0.15  # a tenth of the money: 1.4 times as rare
-CHOSEN_ON, AT_MOST = 35, 1.0  # few or large workloads are given more by so much at most
+CHOSEN_ON, AT_MOST = 35, 0.5  # few or large workloads are given more by so much at most
 ASKED, DECIDED = Tail(0.3, 0.1), Tail(0.1, 0.04)
 TAILS = {"requests": ASKED, "tokens": Tail(0.3, 0.04), "price": DECIDED, "mix": DECIDED, "spend": ASKED}
 VOLUME = ("requests", "spend")

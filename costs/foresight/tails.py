@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import log
 from statistics import median
 
-EXTREMES = 4  # of the past, on either side: fewer know too little, more are no extremes of four weeks
+EXTREMES = 3  # of the past, on either side: fewer know too little, more are no extremes of a month
 
 
 @dataclass(frozen=True)
