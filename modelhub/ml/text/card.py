@@ -32,7 +32,13 @@ INTRODUCTION = {
 def write(directory: Path, manifest: dict[str, Any]) -> None:
     """Write `card.md` beside the manifest."""
     sections = [f"# {manifest['id']}", _introduction(manifest), *_accuracy(manifest), *_size(manifest)]
-    sections += [*_controls(manifest), *_training(manifest), *_limits()]
+    sections += [
+        *_kept(manifest),
+        *_controls(manifest),
+        *_experts(manifest),
+        *_training(manifest),
+        *_limits(),
+    ]
     (directory / "card.md").write_text("\n\n".join(sections) + "\n", "utf-8")
 
 
@@ -56,12 +62,78 @@ def _accuracy(manifest: dict[str, Any]) -> list[str]:
             f"{row['verdict']} |"
         )
     note = (
-        "“Not losing” means the lower bound of the paired difference lies above −2 points. Where a workload has "
-        "fewer than 1,000 validation rows the recipe is cross-validated on training and validation rows "
-        "together (five folds, each fitted anew); the shipped weights saw training rows only. The baseline uses "
-        "the regularisation that suits these rows best."
+        "“Not losing” means the lower bound of the paired difference lies above −2 points. The shipped weights saw training "
+        "rows only. The baseline uses the regularisation that suits these rows best."
     )
-    return ["## Accuracy", "\n".join(lines), note]
+    return ["## Accuracy", "\n".join(lines), f"{note} {_folds(manifest)}".rstrip()]
+
+
+def _folds(manifest: dict[str, Any]) -> str:
+    """What was done where validation rows are few: folds, or why there are none."""
+    if any(row["method"] == "cross-validated" for row in manifest["metrics"].values()):
+        return (
+            "Where a workload has fewer than 1,000 validation rows the recipe is cross-validated on training and validation "
+            "rows together (five folds, each fitted anew)."
+        )
+    if "trunk_kind" not in manifest:
+        return ""
+    return (
+        "Five-fold figures of the workloads with fewer than 1,000 validation rows were not run for these weights: each fold "
+        "trains the whole network anew. New heads on this trunk's features by fold would be no substitute, since the trunk "
+        "has learnt the training rows' labels."
+    )
+
+
+def _kept(manifest: dict[str, Any]) -> list[str]:
+    """Accuracy on the surest answers, judged on rows that chose neither threshold nor blend."""
+    found = {
+        name: row["kept_across_folds"]
+        for name, row in manifest["metrics"].items()
+        if "kept_across_folds" in row
+    }
+    if not found:
+        return []
+    lines = [
+        f"- {name}: {kept['value']:.3f} ({kept['low']:.3f}–{kept['high']:.3f}) on {kept['n']:,} of {kept['rows']:,} validation "
+        f"rows, a share of {kept['coverage']:.3f}; {kept['overall']:.3f} over all"
+        for name, kept in found.items()
+    ]
+    note = "The surest answers: blend and threshold are fitted on four fifths of the validation rows and judged on the fifth."
+    return ["## Accuracy on the answers kept", note, "\n".join(lines)]
+
+
+def _experts(manifest: dict[str, Any]) -> list[str]:
+    """Weak busy experts, and what learning their slices again changed."""
+    experts = manifest.get("experts")
+    if not experts:
+        return []
+    lines = [
+        f"- layer {weak['layer']}, expert {weak['expert']}: {weak['accuracy']:.1%} ({weak['low']:.1%}–{weak['high']:.1%}) of "
+        f"{weak['rows']} rows; worst among the labels it serves: "
+        + "; ".join(f"{s['head']}/{s['label']} {s['accuracy']:.0%} of {s['rows']}" for s in weak["slices"])
+        for weak in experts.get("weakest", [])
+    ]
+    count = f"{len(experts['cards'])} cards, measured on {experts['texts']:,} validation rows; {len(experts['similar'])} pairs "
+    text = [
+        f"{count}of experts answer alike (cosine of 0.9 or more). The weakest busy experts:",
+        "\n".join(lines),
+    ]
+    if "loop" in experts:
+        text.append(_loop(experts["loop"]))
+    return ["## Experts", *text]
+
+
+def _loop(loop: dict[str, Any]) -> str:
+    own, random = loop["changes"]["weak_rows"], loop["changes"]["random_rows"]
+
+    def told(change: dict[str, Any]) -> str:
+        return f"{change['median']:+.2f} points ({change['low']:+.2f} to {change['high']:+.2f})"
+
+    return (
+        f"Learning their slices again ({loop['config']['extra']} rows, a trial of the data loop, not part of the shipped "
+        f"weights): {told(own['slices'])} on those slices and {told(own['overall'])} over all; as many random rows: "
+        f"{told(random['slices'])} and {told(random['overall'])}. {len(loop['config']['seeds'])} seeds."
+    )
 
 
 def _size(manifest: dict[str, Any]) -> list[str]:
