@@ -105,6 +105,7 @@ def run(context: Context) -> dict[str, Any]:
         rows = read_rows(plan.dataset)
         before = _judge(context, plan, plan.workload.name, 0.02, 0.15) if plan.known else None
         report = _fit(context, plan, rows)
+        context.mark("trained")
         after = _judge(context, plan, plan.out.name, 0.80, 0.97)
         woken = _experts_woken(context, plan, rows)
     report = _on_validation_rows(report, before, after)
