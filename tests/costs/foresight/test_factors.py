@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +96,11 @@ def test_the_way_back_costs_what_the_way_there_brought(before: dict[str, Use], a
     scale = max(1.0, total(before), total(after))
     for factor, amount in there.items():
         assert amount == pytest.approx(-back[factor], abs=2 + 1e-9 * scale)
+
+
+def test_the_benchmark_needs_no_settings_of_django() -> None:
+    """`make bench-economics` runs these modules alone."""
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    code = "import sys, bench.foresight_tools; assert 'django' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
