@@ -160,7 +160,7 @@ def close_loop(
                 if not kept.is_file():
                     began = time.process_time()
                     # leaving suspect rows out is part of the treatment; the control learns from rows as they are
-                    left_out = chosen[which][seed].suspect if arm == "weak_rows" else []
+                    left_out = chosen[which][seed].suspect if arm == "weak_rows" else ground.pool[:0]
                     pool = np.setdiff1d(ground.pool, left_out)
                     found = run_once(ground, finding, extra, pool, config, seed)
                     np.save(kept.with_suffix(".part.npy"), found)

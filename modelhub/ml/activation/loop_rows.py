@@ -50,12 +50,13 @@ def find(seen: Rows, half: np.ndarray, which: int, experts: int = 3) -> Finding:
     Who is found weak on some rows is weaker there than it is: on the rows that found it, any change looks like a cure.
     """
     mine, other = np.flatnonzero(half == which), np.flatnonzero(half != which)
-    labels = [seen.labels[i] for i in mine]
+    labels = [seen.labels[int(i)] for i in mine]
     assert seen.correct is not None
     part = Rows(seen.counts[mine], labels, seen.tokens[mine], seen.correct[mine])
     weakest = weakest_busy(part, experts)
     slices = tuple(sorted({name for weak in weakest for name, _, _ in weak.slices}))
-    on = np.array([seen.labels[i] in set(slices) for i in other])
+    named = set(slices)
+    on = np.array([seen.labels[int(i)] in named for i in other])
     return Finding(weakest, slices, other, on)
 
 
