@@ -32,7 +32,8 @@ from modelhub.ml.text.lessons import Reader
 from modelhub.ml.text.student import Student
 from modelhub.serving.gated import GatedFile
 
-MODEL, CALIBRATION_ROWS = "model.onnx", 256
+MODEL, FLOAT_MODEL, PLAIN_MODEL = "model.onnx", "model-fp32.onnx", "model-without-operator.onnx"
+CALIBRATION_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def finish(
         work=work / "forms",
     )
     assemble(student, work / "body-int8.onnx", out / MODEL)
+    assemble(student, single, work / FLOAT_MODEL)  # to compare with; it isn't part of the artifact
+    assemble(student, work / "body-int8.onnx", work / PLAIN_MODEL, operator=False)
     shutil.copyfile(trunk_dir / "tokenizer.json", out / "tokenizer.json")
     operator = calibrate_gate(out / MODEL, student.names, Reader(trunk_dir), seed, limit)
     write_golden(out, out / MODEL, student.names, parts["val"], Reader(trunk_dir))
