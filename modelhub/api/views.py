@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from costs.sheets.dated import create_price, opening
 from costs.sheets.in_force import prices_in_force
 from modelhub.api.fine_tunes import FineTuneSerializer, StartFineTune
-from modelhub.api.promotion import PromotionActions
+from modelhub.api.promotion import BundleActions, PromotionActions
 from modelhub.api.serializers import (
     AuditSerializer,
     DatasetSerializer,
@@ -135,7 +135,7 @@ class Sheets:
         return self._found.get(deployment)
 
 
-class VersionViewSet(PromotionActions, ReadViewSet):
+class VersionViewSet(BundleActions, PromotionActions, ReadViewSet):
     """Versions of what answers a workload; `promote` makes one live without a restart."""
 
     queryset = ModelVersion.objects.select_related("deployment", "workload__lob")

@@ -10,15 +10,18 @@ from django.core.management.base import BaseCommand, CommandError
 
 from costs.management.organisation import add_organisation, organisation_named
 from modelhub.api.promotion import CanarySerializer
-from modelhub.models import Canary, ModelVersion
+from modelhub.models import Canary, Deployment, ModelVersion
 from modelhub.services import promotion
+from modelhub.services.bundles import export_bundle, fingerprint, import_bundle
 from modelhub.services.canary import start_canary, stop_canary
 from modelhub.services.gates import latest_report, unmet
 from modelhub.services.gating import start_gates
-from switchyard.core.errors import SwitchyardError
-from switchyard.tenancy.models import User
+from modelhub.services.hf_import import import_folder
+from switchyard.core.errors import SwitchyardError, ValidationFailed
+from switchyard.tenancy.models import Organisation, User, Workload
+from switchyard.tenancy.querysets import Scope
 
-ACTIONS = ("list", "gates", "canary", "promote", "rollback", "stop")
+ACTIONS = ("list", "gates", "canary", "promote", "rollback", "stop", "export", "import", "import-folder")
 
 
 class Command(BaseCommand):
@@ -53,7 +56,7 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"{row.workload.name}@{row.version}\t{row.deployment.name}\t{row.stage}\t{row.digest[:12]}"
                 )
-            return
+            return None
         user = None
         if options["username"]:
             user = User.objects.filter(
@@ -61,6 +64,8 @@ class Command(BaseCommand):
             ).first()
             if user is None:
                 raise CommandError(f"There is no {options['username']!r} in this organisation.")
+        if options["action"] in ("import", "import-folder"):
+            return self._take_in(organisation, user, options)
         version = _one(rows, options)
         try:
             told = getattr(self, f"_{options['action']}")(version, user, options)
@@ -91,6 +96,47 @@ class Command(BaseCommand):
 
     def _rollback(self, version: ModelVersion, user: User | None, options: Any) -> Any:
         return _told(promotion.rollback(version=version, user=user, reason=options["reason"]))
+
+    def _export(self, version: ModelVersion, user: User | None, options: Any) -> Any:
+        if options["file"] is None:
+            raise CommandError("Name the file to write with --file.")
+        scope = Scope(version.workload.organisation_id, None, None, frozenset({"model_engineer"}))
+        options["file"].write_bytes(export_bundle(version=version, user=user, scope=scope))
+        return {"file": str(options["file"]), "bytes": options["file"].stat().st_size, "key": fingerprint()}
+
+    def _take_in(self, organisation: Organisation, user: User | None, options: Any) -> None:
+        """import WORKLOAD --file BUNDLE --deployment D --trusted F · import-folder NAME --file FOLDER."""
+        if options["file"] is None:
+            raise CommandError("Name the bundle or the folder with --file.")
+        try:
+            if options["action"] == "import-folder":
+                row = import_folder(
+                    organisation=organisation, folder=options["file"], name=options["version"], user=user
+                )
+                told: Any = {
+                    "deployment": row.name,
+                    "launch": f"manage.py launch_spec {row.name}",
+                    "note": row.note,
+                }
+            else:
+                workload = Workload.objects.filter(organisation=organisation, name=options["version"]).first()
+                deployment = Deployment.objects.filter(
+                    organisation=organisation, name=options["deployment"]
+                ).first()
+                if workload is None or deployment is None:
+                    raise CommandError("Name a workload, and its --deployment.")
+                told = _told(
+                    import_bundle(
+                        content=options["file"].read_bytes(), workload=workload, deployment=deployment, user=user,
+                        trusted=options["trusted"],
+                    )
+                )  # fmt: skip
+        except ValidationFailed as error:
+            faults = "\n".join(f"  {fault['path']}: {fault['message']}" for fault in error.errors)
+            raise CommandError(f"{error.message}\n{faults}") from None
+        except SwitchyardError as error:
+            raise CommandError(f"{error.code}: {error.message}") from None
+        self.stdout.write(json.dumps(told, indent=1, ensure_ascii=False))
 
     def _stop(self, version: ModelVersion, user: User | None, options: Any) -> Any:
         canary = Canary.objects.filter(version=version, state="running").first()

@@ -56,6 +56,9 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "PUBLIC_URL": "http://127.0.0.1:8000",
     # Answers kept (sealed) so that feedback by label can be judged later; never for restricted work.
     "SEALED_ANSWER_DAYS": 30,
+    # Checkpoints that may be imported: DeepSeek-V3 has 689 GB in FP8. Bundles hold heads and models of ours.
+    "IMPORT_MAX_BYTES": 1024**4,
+    "BUNDLE_MAX_BYTES": 2 * 1024**3,
     # A verdict on fewer rows than this is "not_enough_data".
     "MIN_EVALUATED_ROWS": 30,
 }

@@ -1,11 +1,12 @@
 """Addresses of the pages; the language switch and the way in and out beside them."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from switchyard.dashboards.views import (
     accuracy,
     alerts,
     audit,
+    bias,
     books,
     budget_form,
     budgets,
@@ -71,6 +72,9 @@ urlpatterns = [
     path("accuracy/", accuracy.accuracy, name="accuracy"),
     path("objectives/", objectives.objectives, name="objectives"),
     path("objectives/save/", objectives.save_objective, name="objective-save"),
+    path("bias/", bias.bias, name="bias"),
+    re_path(r"^bias/evidence/(?P<audit_id>\d+)\.(?P<form>json|html)$", bias.evidence_pack, name="bias-evidence"),
+    path("review/<int:interception_id>/appeal/", bias.appeal_action, name="review-appeal"),
     path("review/", review.reviews, name="review"),
     path("review/<int:interception_id>/", review.review_action, name="review-action"),
     path("decisions/", decisions.decisions, name="decisions"),
@@ -90,6 +94,7 @@ urlpatterns = [
     path("devices/", devices.devices, name="devices"),
     path("claims/", claims.claims, name="claims"),
     path("models/versions/<int:version_id>/", versions.version, name="version"),
+    path("models/versions/<int:version_id>/bundle.zip", versions.bundle, name="version-bundle"),
     path("models/versions/<int:version_id>/<slug:action>/", versions.version_action, name="version-action"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("compressions/start/", compressions.start, name="compression-start"),

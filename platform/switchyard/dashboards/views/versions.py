@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from modelhub.models import Canary, ModelVersion
 from modelhub.selectors.lineage import lineage_of
 from modelhub.services import promotion
+from modelhub.services.bundles import export_bundle, fingerprint
 from modelhub.services.canary import lacking, start_canary, stop_canary, tests_of
 from modelhub.services.gates import latest_report, replaced_by, rule_of, unmet
 from modelhub.services.gating import start_gates
@@ -77,6 +78,25 @@ def _tests(canary: Canary | None) -> list[tuple[Any, Any, float, float]]:
 
 def _lacking(canary: Canary | None) -> list[str]:
     return lacking(canary) if canary is not None and canary.state == "running" else []
+
+
+@page
+def bundle(request: PageRequest, version_id: int) -> HttpResponse:
+    """The version as one signed file."""
+    scope = require_role(request, *ENGINEERS)
+    row = get_object_or_404(
+        ModelVersion.objects.for_tenant(scope).select_related("deployment__node", "workload__lob"),
+        pk=version_id,
+    )
+    try:
+        content = export_bundle(version=row, user=request.user, scope=scope)  # type: ignore[arg-type]
+    except SwitchyardError as error:
+        messages.error(request, error.message)
+        return redirect("dashboards:version", row.pk)
+    answer = HttpResponse(content, content_type="application/zip")
+    answer["Content-Disposition"] = f'attachment; filename="{row.workload.name}-{row.version}.zip"'
+    answer["x-bundle-key"] = fingerprint()
+    return answer
 
 
 @require_POST
