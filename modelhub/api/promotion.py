@@ -97,6 +97,7 @@ class CanarySerializer(serializers.ModelSerializer):
     baseline = serializers.IntegerField(source="baseline_id", read_only=True, allow_null=True)
     deployment = serializers.SlugRelatedField(slug_field="name", read_only=True)
     workload = serializers.SlugRelatedField(slug_field="name", read_only=True)
+    state = serializers.CharField(read_only=True, help_text="running, promoted, rolled_back or stopped")
     tests = serializers.SerializerMethodField()
     lacking = serializers.SerializerMethodField(help_text="What it still needs to go live by itself.")
 

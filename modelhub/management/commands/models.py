@@ -56,7 +56,7 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"{row.workload.name}@{row.version}\t{row.deployment.name}\t{row.stage}\t{row.digest[:12]}"
                 )
-            return None
+            return
         user = None
         if options["username"]:
             user = User.objects.filter(
@@ -65,7 +65,8 @@ class Command(BaseCommand):
             if user is None:
                 raise CommandError(f"There is no {options['username']!r} in this organisation.")
         if options["action"] in ("import", "import-folder"):
-            return self._take_in(organisation, user, options)
+            self._take_in(organisation, user, options)
+            return
         version = _one(rows, options)
         try:
             told = getattr(self, f"_{options['action']}")(version, user, options)
