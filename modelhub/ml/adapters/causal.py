@@ -2,8 +2,9 @@
 
 `python -m modelhub.ml.adapters.causal --model PATH --rows chats.jsonl --out DIR` trains a checkpoint that lies on this
 machine (a Hugging Face folder: DeepSeek, Qwen-MoE and others); `--model tiny-deepseek` or `tiny-qwen` makes a small one of
-the same architecture. Several processes: `accelerate launch --num_processes 2 -m modelhub.ml.adapters.causal …`, with `--cpu`
-beside where there is no card.
+the same architecture. Several processes share the rows through accelerate: on cards `accelerate launch --num_processes 2
+-m modelhub.ml.adapters.causal …`, on processors `torchrun --standalone --nproc_per_node 2 -m modelhub.ml.adapters.causal …
+--cpu` (accelerate's own launcher takes MPI there).
 
 Only attention is adapted. transformers 5 keeps experts as fused 3-D parameters; peft rewrites names such as `gate_proj`
 onto them, which forbids mixed batches, and a call that fails leaves its hooks behind: such targets are refused before peft
