@@ -241,9 +241,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write what the experts serve into the manifest; everything else in it stays as it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="txt-base")
+    parser.add_argument(
+        "--artifact", type=Path, help="its folder, where it isn't the one that is served by that name"
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    directory = artifacts.find(given.model)
+    directory = given.artifact or artifacts.find(given.model)
     found = describe_served(directory, progress=print)
     manifest = artifacts.load_manifest(directory)
     kept = {name: manifest["experts"][name] for name in ("loop",) if name in manifest.get("experts", {})}

@@ -39,7 +39,7 @@ def has_own_trunk(folder: Path) -> bool:
 
 
 def trunk_commands(out: Path, device: str, work: Path, *, smoke: bool = False) -> list[list[str]]:
-    """The two commands that train the text model's own trunk and make its artifact.
+    """The commands that train the text model's own trunk, make its artifact, and measure what its experts serve.
 
     Its wide channels are taken over from the artifact that lies there, so that one must exist.
     """
@@ -59,7 +59,14 @@ def trunk_commands(out: Path, device: str, work: Path, *, smoke: bool = False) -
     if smoke:
         train += ["--limit", "12", "--epochs", "0.01", "--only", "upcycled-1"]
         make += ["--limit", "12", "--work", str(work / "smoke")]
-    return [train, make]
+    cards = [
+        sys.executable,
+        "-m",
+        "modelhub.ml.activation.served_encoder",
+        "--artifact",
+        str(out / "txt-base"),
+    ]
+    return [train, make, cards]
 
 
 def run(

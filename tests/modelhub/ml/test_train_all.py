@@ -68,20 +68,22 @@ def test_its_trunk_is_trained_anew_where_a_device_is_named(tmp_path, monkeypatch
     ran = []
     monkeypatch.setattr(train_all.subprocess, "run", lambda command, check: ran.append(command))
     seconds = train_all.run(tmp_path, only=("--model txt-base",), trunk="cpu")
-    assert list(seconds) == ["modelhub.ml.train.encoders", "modelhub.ml.text.sparse"]
-    train, make = ran
+    steps = ["modelhub.ml.train.encoders", "modelhub.ml.text.sparse", "modelhub.ml.activation.served_encoder"]
+    assert list(seconds) == steps
+    train, make, cards = ran
+    assert cards[-1] == str(folder)
     assert train[train.index("--device") + 1] == "cpu" and train[train.index("--workers") + 1] == "1"
     assert make[make.index("--from") + 1] == train[train.index("--out") + 1]
     assert make[make.index("--out") + 1] == str(tmp_path)
 
 
 def test_the_commands_that_train_the_trunk_take_what_they_are_given(tmp_path):
+    from modelhub.ml.activation import served_encoder
     from modelhub.ml.text import sparse
     from modelhub.ml.train import encoders
 
-    for (_, _, module, *words), owner in zip(
-        train_all.trunk_commands(tmp_path, "cpu", tmp_path, smoke=True), (encoders, sparse), strict=True
-    ):
+    commands = train_all.trunk_commands(tmp_path, "cpu", tmp_path, smoke=True)
+    for (_, _, module, *words), owner in zip(commands, (encoders, sparse, served_encoder), strict=True):
         assert module == owner.__name__
         source = Path(owner.__file__).read_text("utf-8")
         assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
