@@ -26,7 +26,7 @@ class Trainer:
 
     def call(self, *words):
         done = subprocess.run(
-            [*COMMAND, *words], env=self.environment, capture_output=True, text=True, timeout=100
+            [*COMMAND, *words], env=self.environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout.strip().rpartition("\n")[2]
