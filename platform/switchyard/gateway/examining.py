@@ -49,7 +49,7 @@ async def _examine_apart(upload: files.Upload) -> StoredFile:
     program = [sys.executable, str(Path(settings.ROOT) / "manage.py"), "register_upload"]
     async with AT_ONCE:
         returned, out, complaint = await _examiner(program, upload)
-    answer = json.loads(out.rpartition(b"\n")[2] or b"{}") if returned == 0 else {}
+    answer = json.loads(out.strip().rpartition(b"\n")[2] or b"{}") if returned == 0 else {}
     if "file" in answer:
         return await in_thread(lambda: StoredFile.objects.get(pk=answer["file"]))
     if "refused" in answer:

@@ -261,3 +261,36 @@ def test_a_large_upload_is_examined_in_a_process_of_its_own(gateway, monkeypatch
     assert run(lines()) == {"file": "file_apart"}
     assert StoredFile.objects.get().status == "processed"
     assert Path(media / StoredFile.objects.get().path).exists()
+
+
+def test_the_gateway_reads_what_the_process_says(gateway, media, settings, monkeypatch, tmp_path):
+    """A stand-in for the process says what the real one would; how it is started and read is the gateway's own."""
+    from switchyard.gateway import examining
+
+    settings.SWITCHYARD = settings.SWITCHYARD | {"FILES_INLINE_BYTES": 0}
+    client, script = gateway.openai(), tmp_path / "manage.py"
+    monkeypatch.setattr(examining.settings, "ROOT", tmp_path, raising=False)
+
+    def says(answer, status=0):
+        script.write_text(
+            f"import sys; sys.stdin.read(); print('a log line'); print({json.dumps(answer)!r}); sys.exit({status})"
+        )
+
+    kept = files.keep_result(
+        StoredFile._meta.get_field("lob").related_model.objects.get(slug="customer-service"), "k", b"x"
+    )
+    says({"file": kept.pk})
+    assert send(client).id == kept.pk
+    fault = {"path": "line 2", "line": 2, "column": 1, "message": "not UTF-8"}
+    told = {"message": "Line 2 is not UTF-8.", "code": "x", "status": 400, "type": "x"}
+    says({"refused": told | {"errors": [fault]}})
+    with pytest.raises(openai.BadRequestError, match="Line 2") as refused:
+        send(client)
+    assert refused.value.body["errors"] == [fault]
+    says({"refused": told | {"status": 403, "code": "policy_denied", "errors": None}})
+    with pytest.raises(openai.PermissionDeniedError) as denied:
+        send(client)
+    assert denied.value.code == "policy_denied"
+    says({}, status=1)
+    with pytest.raises(openai.InternalServerError, match="could not be examined"):
+        send(client)
