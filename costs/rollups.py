@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from django.db import transaction
 from django.db.models import Count, Q, Sum
@@ -16,6 +17,7 @@ from costs.reading import once
 from switchyard.core.bulk import grouped_by_hash
 from switchyard.core.clock import now
 
+Row = TypeVar("Row", SpendHour, SpendDay)
 HOUR = timedelta(hours=1)
 MARK = "spend"
 # Roll-up field → how it follows from attempts.
@@ -59,24 +61,27 @@ def refresh(since: datetime, until: datetime) -> int:
     start, end = hour_of(since), hour_of(until) + HOUR
     with transaction.atomic():
         rows = _hours_from_attempts(start, end)
-        SpendHour.objects.bulk_create(
-            rows,
-            update_conflicts=True,
-            unique_fields=Spend.NAMES,
-            update_fields=SPEND_FIELDS,
-            batch_size=200,
-        )
-        _clear_stale(start, end, {_names(row) for row in rows})
+        gone = _write_changed(SpendHour, rows, SPEND_FIELDS, start, end)
+        _clear(gone)
         refresh_days(start, end)
         mark()
     return len(rows)
+
+
+class _UtcHour(TruncHour):
+    """The hour in UTC that a time lies in. PostgreSQL counts it off from 1970 instead of looking a time zone up by name for
+    each row: a tenth of a day's roll-up."""
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        at, parameters = compiler.compile(self.lhs)
+        return f"DATE_BIN('1 hour', {at}, 'epoch'::timestamptz)", parameters
 
 
 def _hours_from_attempts(start: datetime, end: datetime) -> list[SpendHour]:
     names = [name for name in Spend.NAMES if name != "start"]
     grouped = (
         Attempt.objects.filter(at__gte=start, at__lt=end, superseded=False)
-        .annotate(start=TruncHour("at", tzinfo=UTC))
+        .annotate(start=_UtcHour("at", tzinfo=UTC))
         .order_by()
         .values("start", *names)
         .annotate(**FROM_ATTEMPTS)
@@ -94,13 +99,35 @@ def _names(row: Spend) -> tuple[Any, ...]:
     return tuple(getattr(row, name) for name in Spend.NAMES)
 
 
-def _clear_stale(start: datetime, end: datetime, alive: set[tuple[Any, ...]]) -> None:
+def _write_changed(
+    model: type[Row], rows: list[Row], fields: list[str], start: datetime, end: datetime
+) -> list[Row]:
+    """Write those of `rows` whose `fields` aren't in the table yet; gives the table's rows of [start, end) that `rows` lacks.
+
+    Most hours of a span are as they were: to compare takes a fraction of writing them again.
+    """
+    before = {_names(row): row for row in model.objects.filter(start__gte=start, start__lt=end)}
+    values = attrgetter(*fields)
+    changed = []
+    for row in rows:
+        known = before.pop(_names(row), None)
+        if known is None or values(known) != values(row):
+            changed.append(row)
+    if changed:
+        model.objects.bulk_create(
+            changed, update_conflicts=True, unique_fields=Spend.NAMES, update_fields=fields, batch_size=200
+        )
+    return list(before.values())
+
+
+def _clear(gone: list[SpendHour]) -> None:
     """Rows whose attempts are gone: kept at zero while they hold judgements or a variance, else removed."""
-    inside = SpendHour.objects.filter(start__gte=start, start__lt=end)
-    stale = [row.pk for row in inside if _names(row) not in alive]
+    spent = attrgetter(*SPEND_FIELDS)
+    stale = [row.pk for row in gone if any(spent(row)) or not (row.judged or row.variance_nusd)]
     if stale:
-        SpendHour.objects.filter(pk__in=stale).update(**dict.fromkeys(SPEND_FIELDS, 0))
-        SpendHour.objects.filter(pk__in=stale, judged=0, variance_nusd=0).delete()
+        rows = SpendHour.objects.filter(pk__in=stale)
+        rows.filter(judged=0, variance_nusd=0).delete()
+        rows.update(**dict.fromkeys(SPEND_FIELDS, 0))
 
 
 def refresh_days(start: datetime, end: datetime) -> None:
@@ -119,12 +146,8 @@ def refresh_days(start: datetime, end: datetime) -> None:
     for row in grouped:
         values = {key.rstrip("_"): value for key, value in row.items()}
         rows.append(SpendDay(start=values.pop("day"), **values))
-    SpendDay.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=Spend.NAMES, update_fields=fields, batch_size=200
-    )
-    alive = {_names(row) for row in rows}
-    inside = SpendDay.objects.filter(start__gte=first, start__lt=after)
-    SpendDay.objects.filter(pk__in=[r.pk for r in inside if _names(r) not in alive]).delete()
+    gone = _write_changed(SpendDay, rows, fields, first, after)
+    SpendDay.objects.filter(pk__in=[row.pk for row in gone]).delete()
 
 
 def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:

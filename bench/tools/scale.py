@@ -67,7 +67,8 @@ def measure(total: int) -> dict[str, Any]:
     busiest = (end - timedelta(days=1)).replace(hour=0)
     rebuild_counters()
     told("a day, an hour, a month again")
-    out["rollup_day_s"] = timed(lambda: rollups.refresh(busiest, busiest + timedelta(hours=23)))
+    out["rollup_day_s"] = [_rolled_up_anew(busiest) for _ in range(3)]
+    out["rollup_day_again_s"] = timed(lambda: rollups.refresh(busiest, busiest + timedelta(hours=23)))
     out["rollup_hour_s"] = timed(lambda: rollups.refresh(end - timedelta(hours=1), end - timedelta(hours=1)))
     out["restate_month_s"] = restate(organisation, end)
     told("pages")
@@ -77,6 +78,15 @@ def measure(total: int) -> dict[str, Any]:
     out["trial_balance_s"] = timed(lambda: trial_balance(organisation.pk))
     out["trial_balance_nusd"] = trial_balance(organisation.pk)
     return out
+
+
+def _rolled_up_anew(day: datetime) -> float:
+    """Seconds to make a day's roll-ups of which nothing is there: each row is computed and written."""
+    from costs.models import SpendDay, SpendHour
+
+    for model in (SpendHour, SpendDay):
+        model.objects.filter(start__gte=day, start__lt=day + timedelta(days=1)).delete()
+    return _roll_up(day)
 
 
 def _roll_up(at: datetime) -> float:

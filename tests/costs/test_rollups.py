@@ -53,6 +53,43 @@ def test_refreshing_again_changes_nothing():
     assert SpendDay.objects.get(deployment="ext-mini").correct == 3
 
 
+def test_what_is_as_it_was_is_not_written_again():
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    record_events([make_event(), make_event(private_attempt()), make_event(at=NOON + timedelta(hours=1))])
+
+    def written() -> list[str]:
+        with CaptureQueriesContext(connection) as found:
+            rollups.refresh(NOON, NOON + timedelta(hours=1))
+        return [q["sql"] for q in found if "INSERT" in q["sql"] and "costs_spend" in q["sql"]]
+
+    assert len(written()) == 2  # hours, days
+    assert written() == []
+    record_events([make_event(at=NOON + timedelta(hours=1))])
+    [hours, days] = written()
+    assert "costs_spendhour" in hours and "private-sparse" not in hours + days
+    assert SpendDay.objects.get(deployment="ext-mini").requests == 3
+
+
+def test_an_hour_begins_with_its_first_microsecond_and_ends_before_the_next():
+    first = rollups.hour_of(NOON)
+    last = first + timedelta(hours=1) - timedelta(microseconds=1)
+    record_events([make_event(at=at) for at in (first, last, first + timedelta(hours=1))])
+    rollups.refresh(first, first + timedelta(hours=1))
+    found = SpendHour.objects.order_by("start").values_list("start", "requests")
+    assert list(found) == [(first, 2), (first + timedelta(hours=1), 1)]
+
+
+def test_a_row_kept_for_its_judgements_goes_when_they_are_withdrawn():
+    rollups.record_judgements([NAMES | {"start": NOON, "judged": 2, "correct": 1}])
+    rollups.refresh(NOON, NOON)
+    assert SpendHour.objects.count() == 1
+    rollups.record_judgements([NAMES | {"start": NOON, "judged": 0, "correct": 0}])
+    rollups.refresh(NOON, NOON)
+    assert not SpendHour.objects.exists() and not SpendDay.objects.exists()
+
+
 def test_late_events_are_added_to_their_own_hour():
     record_events([make_event(at=NOON)])
     rollups.refresh(NOON, NOON)
