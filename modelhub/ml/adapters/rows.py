@@ -12,6 +12,7 @@ import numpy as np
 from modelhub import artifacts
 from modelhub.ml import datasets, tokens, trunk
 from modelhub.ml.text import graphs, wide
+from modelhub.ml.text.served import shipped_head
 from modelhub.ml.text.split import spread
 
 HELD_SHARE, MOST_HELD = 0.25, 500
@@ -116,7 +117,7 @@ def start_of(
 ) -> graphs.HeadWeights:
     """The shipped head with room for new labels; for a workload without one zeros, and a wide channel of its own rows."""
     if head in manifest["heads"]:
-        return widen(graphs.read_head(artifacts.file_of(directory, manifest, f"head:{head}")), n_labels)
+        return widen(shipped_head(directory, manifest, head), n_labels)
     if len(np.unique(y)) < 2:
         raise TooFewRows("the rows to learn from carry one label only: a classifier needs two or more")
     width = _width(directory, manifest)
@@ -128,7 +129,7 @@ def start_of(
 
 def _width(directory: Path, manifest: dict[str, Any]) -> int:
     any_head = next(iter(manifest["heads"]))
-    return int(graphs.read_head(artifacts.file_of(directory, manifest, f"head:{any_head}")).weight.shape[1])
+    return int(shipped_head(directory, manifest, any_head).weight.shape[1])
 
 
 def widen(weights: graphs.HeadWeights, n_labels: int) -> graphs.HeadWeights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,4 +78,14 @@ class FrozenBody:
         """Weights of a shipped head. Raises KeyError."""
         if name not in self.manifest["heads"]:
             raise KeyError(f"{self.manifest['id']} has no head {name!r}")
-        return read_head(artifacts.file_of(self.directory, self.manifest, f"head:{name}"))
+        return shipped_head(self.directory, self.manifest, name)
+
+
+def shipped_head(directory: Path, manifest: dict[str, Any], name: str) -> HeadWeights:
+    """Weights of a head from a file of its own, or out of the one file of a gated student. Raises KeyError."""
+    if f"head:{name}" in manifest["files"]:
+        return read_head(artifacts.file_of(directory, manifest, f"head:{name}"))
+    from modelhub.ml.text.edge_graph import read_gated_head
+
+    found = read_gated_head(artifacts.file_of(directory, manifest, "body"), name)
+    return HeadWeights(found.weight, found.bias, found.table, 1.0)

@@ -237,3 +237,20 @@ def test_a_foreign_function_is_still_an_unknown_operator(tmp_path):
     model.graph.node.insert(0, helper.make_node("Leak", ["x"], ["z"], domain="evil.example"))
     (tmp_path / "g.onnx").write_bytes(model.SerializeToString())
     assert read_graph(tmp_path / "g.onnx").foreign == ["evil.example:Leak"]
+
+
+def test_an_adapter_on_a_gated_model_is_gated_by_the_same_risk(made, tmp_path, monkeypatch):
+    from modelhub.ml.adapters.finetune import fine_tune_head
+
+    monkeypatch.setenv("SWITCHYARD_HOME", str(tmp_path))
+    folder = shutil.copytree(made, tmp_path / "artifacts" / "txt-edge")
+    rows = [(f"{word} dish number {n}", label) for n in range(6) for word, label in (("good", "positive"), ("bad", "negative"))]
+    head = "support-sentiment@ft-1"
+    fine_tune_head(folder, "support-sentiment", rows, out_dir=folder / "heads" / head, epochs=1)
+    runner = TextClassifier(folder)
+    texts = ["a good dish", *(text for text, _ in rows), "Shoot the immigrants.", "I hate girls so much."]
+    tuned, shipped = runner.classify_mixed([head] * len(texts), texts), runner.classify_mixed([HEADS[0]] * len(texts), texts)
+    assert [row.blocked for row in tuned] == [row.blocked for row in shipped]
+    for own, other in zip(tuned, shipped, strict=True):
+        assert own.risk == pytest.approx(other.risk, abs=0.05)
+        assert (own.label == "") is own.blocked
