@@ -279,6 +279,14 @@ def delete(file: StoredFile) -> None:
     (Path(settings.MEDIA_ROOT) / file.path).unlink(missing_ok=True)
 
 
+def forget(upload: Upload) -> None:
+    """Whatever came of an upload that its caller will never hear of."""
+    file = StoredFile.objects.select_related("lob").filter(pk=upload.id).first()
+    if file is not None:
+        delete(file)
+    (Path(settings.MEDIA_ROOT) / upload.path).unlink(missing_ok=True)
+
+
 def keep_result(lob: LineOfBusiness, name: str, content: bytes) -> StoredFile:
     """A file that a job made for its caller. Raises OSError."""
     file_id = new_id("file")

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ async def _examiner(program: list[str], upload: files.Upload) -> tuple[int | Non
         if process.returncode is None:
             process.kill()
             await process.wait()
-        (Path(settings.MEDIA_ROOT) / upload.path).unlink(missing_ok=True)
+        await asyncio.shield(in_thread(partial(files.forget, upload)))
         if isinstance(error, TimeoutError):
             raise Unavailable(
                 "Examining the file took too long: send it in parts.", retry_after_s=60
