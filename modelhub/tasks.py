@@ -124,6 +124,14 @@ def scheduled_audits() -> int:
     return len(both)
 
 
+@shared_task(name="modelhub.owed_audits")
+def owed_audits() -> int:
+    """Audits of smaller copies that wait for their gates; gives how many were started."""
+    from modelhub.services.bias_audits import start_owed
+
+    return start_owed()
+
+
 def _live_versions() -> Any:
     """Of workloads that can be judged; ordered, so that the same deployments are compared every time."""
     from modelhub.services.validation import has_validation_rows

@@ -29,6 +29,7 @@ from modelhub.api.views import (
     FineTuneViewSet,
     VersionViewSet,
 )
+from routing.api.bias import BiasEvidenceViewSet, BiasMonitorViewSet
 from routing.api.views import DecisionViewSet, InterceptionViewSet, PolicyViewSet
 from switchyard.jobs.views import JobViewSet
 from switchyard.tenancy.api.base import ApiRouter, NothingHere
@@ -51,6 +52,7 @@ RESOURCES = {
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "compressions": CompressionViewSet,
     "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
+    "bias-monitors": BiasMonitorViewSet, "bias-evidence": BiasEvidenceViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,
     "exchange-rates": ExchangeRateViewSet, "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet,

@@ -7,9 +7,10 @@ from datetime import datetime
 from django.db import transaction
 
 from costs.labels import Labelled, charge
-from routing.models import Interception
+from routing.models import Interception, ReviewedText
 from switchyard.audit.services import record
 from switchyard.core.clock import now
+from switchyard.core.crypto import open_for_lob, seal_for_lob
 from switchyard.core.errors import InvalidRequest
 from switchyard.tenancy.models import User
 
@@ -29,11 +30,45 @@ def review(*, interception: Interception, state: str, user: User | None) -> Inte
     interception.state, interception.reviewed_at = state, at
     interception.reviewed_by = user.username if user else "system"
     interception.save(update_fields=["state", "reviewed_at", "reviewed_by"])
+    _label(interception)
     record(
         actor=user, action=f"interception.{state}", target=f"decision:{interception.decision_id}", lob=interception.lob,
         organisation_id=interception.organisation_id, detail={"kind": interception.kind, "score": interception.score},
     )  # fmt: skip
     return interception
+
+
+@transaction.atomic
+def appeal(*, interception: Interception, user: User | None) -> Interception:
+    """Somebody who met the block says that it was wrong: it goes to the top of the review list. Appealing twice is once."""
+    if interception.appealed_at is None:
+        interception.appealed_at, interception.appealed_by = now(), user.username if user else "system"
+        interception.save(update_fields=["appealed_at", "appealed_by"])
+        record(
+            actor=user, action="interception.appealed", target=f"decision:{interception.decision_id}",
+            lob=interception.lob, organisation_id=interception.organisation_id, detail={"kind": interception.kind},
+        )  # fmt: skip
+    return interception
+
+
+def _label(interception: Interception) -> None:
+    """Where the text is kept, the review is a labelled row for the next guard, sealed under the line of business's key."""
+    if not interception.text:
+        return
+    ReviewedText.objects.update_or_create(
+        interception=interception,
+        defaults={
+            "organisation_id": interception.organisation_id, "lob": interception.lob, "kind": interception.kind,
+            "sealed_text": seal_for_lob(interception.lob, interception.text.encode()),
+            "harmful": interception.state == "confirmed", "at": interception.reviewed_at or now(),
+        },
+    )  # fmt: skip
+
+
+def labelled_rows(organisation_id: int, lob: str) -> list[tuple[str, str, bool]]:
+    """(text, kind, harmful) of a line of business's reviewed texts, oldest first: rows to fit or to examine a guard with."""
+    rows = ReviewedText.objects.filter(organisation_id=organisation_id, lob=lob).order_by("at")
+    return [(open_for_lob(lob, row.sealed_text).decode(), row.kind, row.harmful) for row in rows]
 
 
 def _charge_of(interception: Interception, state: str, at: datetime) -> Labelled:

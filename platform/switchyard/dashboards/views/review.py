@@ -37,6 +37,8 @@ def reviews(request: PageRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     if state in ("open", "confirmed", "released"):
         rows = rows.filter(state=state)
+    elif state == "appealed":
+        rows = rows.filter(appealed_at__isnull=False, state="open")
     before = request.GET.get("before", "")
     if before.isdecimal():
         rows = rows.filter(pk__lt=int(before))
@@ -51,7 +53,7 @@ def reviews(request: PageRequest) -> HttpResponse:
             "guard": _guard(),
             "lobs": ask.lobs,
             "may_review": ask.scope.has_role(*REVIEWERS),
-            "states": ("open", "confirmed", "released"),
+            "states": ("open", "appealed", "confirmed", "released"),
         },
     )
 
