@@ -129,11 +129,17 @@ def _alike(family: Family) -> list[Pair]:
     members, found = family.members[:MOST_COMPARED], []
     for place, first in enumerate(members):
         for second in members[place + 1 :]:
-            one, other = (_delta(str(m.folder), m.digest, family.base) for m in (first, second))
-            near = cosine(one, other) if one is not None and other is not None else None
+            near = _near((str(first.folder), first.digest), (str(second.folder), second.digest), family.base)
             if near is not None and near >= ALIKE:
                 found.append(Pair(first, second, round(near, 4)))
     return sorted(found, key=lambda pair: -pair.cosine)
+
+
+@lru_cache(maxsize=MOST_COMPARED**2)
+def _near(first: tuple[str, str], second: tuple[str, str], base: str) -> float | None:
+    """Cosine of two folders' changes, each with its manifest's digest: a page is read more often than models change."""
+    one, other = _delta(*first, base), _delta(*second, base)
+    return cosine(one, other) if one is not None and other is not None else None
 
 
 @lru_cache(maxsize=2 * MOST_COMPARED)

@@ -106,7 +106,7 @@ class Adapters:
         with self._lock:
             for name in list(self._places):
                 self._leave(name, quietly=True)
-            self._sessions.clear()
+            self._forget_graphs()
 
     # ------------------------------------------------------------------ running
     def features(self, outputs: list[str], feed: Feed, places: Sequence[int]) -> list[np.ndarray]:
@@ -136,23 +136,43 @@ class Adapters:
                     raise ModelRefused(
                         self._how.model, f"{error}.", code="adapter_of_another_trunk"
                     ) from None
-                before = resident_bytes()
-                self._sessions[kinds] = GraphSession(path, self._how)
-                if self._room is not None:
-                    self._room.grew(self._how.model, resident_bytes() - before)
+                self._sessions[kinds] = self._admitted(kinds, path)
+            elif self._room is not None:
+                self._room.use(self._graph(kinds))
             return self._sessions[kinds]
+
+    def _admitted(self, kinds: tuple[str, ...], path: Path) -> GraphSession:
+        """The graph beside the body takes memory of its own, and leaves like an adapter when others need it."""
+        if self._room is None:
+            return GraphSession(path, self._how)
+        size = path.stat().st_size
+        for left in self._room.make_place(self._graph(kinds), int(GROWTH * size)):
+            self._how.watch("evict", model=left)
+        before = resident_bytes()
+        session = GraphSession(path, self._how)
+        needed = max(size, resident_bytes() - before)
+        self._room.enter(self._graph(kinds), needed, lambda: self._sessions.pop(kinds, None))
+        return session
+
+    def _forget_graphs(self) -> None:
+        for kinds in self._sessions:
+            if self._room is not None:
+                self._room.leave(self._graph(kinds))
+        self._sessions.clear()
 
     # ------------------------------------------------------------------ inside
     @cached_property
     def _layers(self) -> int:
-        from modelhub.ml.text.adapted_graph import (
-            layers_of,
-        )  # writes graphs, so it's only imported where one is written
+        # Not at the top: it takes onnx, which a server without adapters hasn't.
+        from modelhub.ml.text.adapted_graph import layers_of
 
         return layers_of(self._body)
 
     def _full(self, name: str) -> str:
         return f"{self._manifest['id']}/{name}+adapter"
+
+    def _graph(self, kinds: tuple[str, ...]) -> str:
+        return f"{self._manifest['id']}/graph for {' and '.join(kinds)}"
 
     def _check(self, name: str, manifest: dict[str, Any]) -> None:
         """An adapter is its own workload's: under another's name, or on another trunk, it is refused."""
@@ -187,7 +207,7 @@ class Adapters:
         """Write the weights into a place; stacks grow in places, blocks and rank as they must."""
         if adapter.blocks > self._blocks:
             self._blocks = adapter.blocks
-            self._sessions.clear()
+            self._forget_graphs()
         for parts in PARTS.values():
             for part in parts:
                 if part in adapter.arrays:

@@ -118,6 +118,22 @@ def test_an_adapter_leaves_when_the_server_needs_its_memory(body, home):
         Adapters(body, manifest_of(body), How(model="small"), room=Room(size // 2)).places_of(["a@0"])
 
 
+def test_the_graph_beside_the_body_is_booked_and_opened_again_after_it_left(body, home):
+    room = Room(10**9)
+    bank = Adapters(body, manifest_of(body), How(model="small"), room=room)
+    keep(home, "a@1", stored("lora", 1, 1))
+    places = bank.places_of(["a@1"] * 3)
+    before = ask(bank, places)
+    assert room.used > body.stat().st_size
+    room.make_place(
+        "somebody else", room.limit - stored("lora", 1, 1).size
+    )  # the least recently used leaves: all of it
+    assert bank.sessions() == []
+    assert np.abs(ask(bank, bank.places_of(["a@1"] * 3)) - before).max() < 1e-5
+    bank.close()
+    assert room.used == 0
+
+
 def test_a_changed_file_is_never_answered_with(bank, home):
     keep(home, "a@1", stored("lora", 1, 1))
     path = home / "artifacts" / "small" / "heads" / "a@1" / "adapter.safetensors"
