@@ -159,11 +159,16 @@ def _charge(workload: Workload, digest: str, kept: Path) -> Charged:
     rows = _decoded(_lines(kept, slug))
     return charge([
         Labelled(
-            event_id=f"label:{_row_digest(workload, row)}", organisation_id=workload.organisation_id, lob=slug,
+            event_id=label_event(workload, row), organisation_id=workload.organisation_id, lob=slug,
             workload=workload.name, purpose="label", at=at, memo=f"row {number} of data set {digest[:12]}",
         )
         for number, row in enumerate(rows, start=1)
     ])  # fmt: skip
+
+
+def label_event(workload: Workload, row: Row) -> str:
+    """What a labelled row is charged under, once and for all: the labelling queue and an upload name it alike."""
+    return f"label:{_row_digest(workload, row)}"
 
 
 def _row_digest(workload: Workload, row: Row) -> str:
