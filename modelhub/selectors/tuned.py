@@ -15,6 +15,8 @@ def public_name(version: ModelVersion) -> str:
     """`ft:<deployment>:<workload>:<suffix>:<id>`; the suffix may be empty."""
     suffix = str(version.lineage.get("suffix", ""))
     ending = version.version.removeprefix("ft-")
+    if suffix:
+        ending = ending.removeprefix(f"{suffix}-")
     return ":".join(("ft", version.deployment.name, version.workload.name, suffix, ending))
 
 

@@ -21,7 +21,7 @@ from modelhub.services.inspection import inspector
 from modelhub.services.row_checks import MIN_ROWS
 from switchyard.core.errors import Conflict, InvalidRequest, PolicyDenied
 from switchyard.core.money import leg_nusd
-from switchyard.jobs.models import Job
+from switchyard.jobs.models import Job, JobEvent
 from switchyard.jobs.services import submit_once
 from switchyard.tenancy.models import User, Workload
 
@@ -129,18 +129,40 @@ def start(
         told = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:24]
         unique_key = f"fine_tune:{workload.pk}:{deployment.pk}:{told}"
     said = {name: value for name, value in asdict(origin).items() if value} if origin else {}
-    return _submit(workload, params | said, user, unique_key, expected)
+    return _submit(dataset, workload, params | said, user, unique_key, expected)
 
 
 @transaction.atomic
-def _submit(workload: Workload, params: dict[str, Any], user: User | None, key: str, expected: int) -> Job:
+def _submit(
+    dataset: Dataset, workload: Workload, params: dict[str, Any], user: User | None, key: str, expected: int
+) -> Job:
     job = submit_once(
         kind="fine_tune", organisation=workload.organisation, lob=workload.lob, queue="training", user=user,
         params=params, unique_key=key, estimated_nusd=expected,
     )  # fmt: skip
     if job.state == "queued" and not job.reserved_nusd and job.attempt == 0:
         reservations.reserve(job, expected)
+        JobEvent.objects.bulk_create(
+            JobEvent(job=job, level="warning", message=words) for words in remarks(dataset)
+        )
     return job
+
+
+def remarks(dataset: Dataset) -> list[str]:
+    """What was found in the rows that whoever trains on them should know; nothing for rows without a blemish."""
+    found, report = [], dataset.report
+    for name, lines, words in (
+        ("duplicates", "duplicate_lines", "are there twice"),
+        ("in_evaluation_set", "leaked_lines", "are among those that judge the model"),
+    ):
+        if report.get(name):
+            where = ", ".join(map(str, report[lines][:10])) + (" …" if report[name] > 10 else "")
+            found.append(f"{report[name]} rows {words} and were left out: lines {where}")
+    if report.get("new_labels"):
+        found.append(f"labels that the workload did not have: {', '.join(report['new_labels'][:10])}"[:400])
+    if report.get("rare_labels"):
+        found.append(f"labels with one or two rows: {', '.join(report['rare_labels'][:10])}"[:400])
+    return found
 
 
 def _workload(dataset: Dataset, deployment: Deployment, validation: Dataset | None) -> Workload:

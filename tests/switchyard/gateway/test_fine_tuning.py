@@ -330,6 +330,8 @@ def test_rows_of_the_evaluation_set_are_left_out(gateway):
 
     report = Dataset.objects.get(pk=dataset).report
     assert (report["in_evaluation_set"], report["leaked_lines"], report["rows"]) == (1, [13], 12)
+    told = [event.message for event in client.fine_tuning.jobs.list_events(job.id) if event.level == "warn"]
+    assert told == ["1 rows are among those that judge the model and were left out: lines 13"]
 
 
 def test_the_same_idempotency_key_is_the_same_job(gateway):
