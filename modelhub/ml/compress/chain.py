@@ -124,7 +124,7 @@ def run(request: Request, ear: Ear | None = None) -> dict[str, Any]:
     ear = ear or Ear()
     check_teacher(request.teacher_dir, request.workload, signed=request.signed)
     stages = Stages(request.work, request.as_dict())
-    reader = lessons.Reader(trunk.ensure_trunk(artifacts.home()))
+    reader = lessons.Reader.of(trunk.ensure_trunk(artifacts.home()), request.teacher_dir)
     parts = {split: _part(reader, request, split) for split in ("train", "val")}
     rows = {split: {request.workload: part} for split, part in parts.items()}
     ear.told(0.02, "the teacher answers the held-back rows")

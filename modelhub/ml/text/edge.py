@@ -75,12 +75,12 @@ def train_student(
 
     `rows` replaces the shipped rows; `tables` is where wide tables are kept, to share them between seeds.
     """
-    for name in config.workloads:
+    for name in config.workloads if limit is None else ():  # a trial's teacher is a trial too
         check_teacher(teacher_dir, name)
     work.mkdir(parents=True, exist_ok=True)
     tables = tables or work
     tables.mkdir(parents=True, exist_ok=True)
-    reader = lessons.Reader(trunk.ensure_trunk(artifacts.home()))
+    reader = lessons.Reader.of(trunk.ensure_trunk(artifacts.home()), teacher_dir)
     parts = rows or {
         split: lessons.load_parts(reader, split, config.workloads, limit) for split in ("train", "val")
     }

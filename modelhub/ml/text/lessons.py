@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from modelhub import artifacts
 from modelhub.ml import datasets, features, tokens, trunk
 from modelhub.ml.distill.loop import Lesson, RiskLesson
-from modelhub.ml.distill.targets import cached_logits
+from modelhub.ml.distill.targets import cached_logits, needs_pooled
 from modelhub.ml.risk import identities
 from modelhub.ml.risk.operator import training_rows
 from modelhub.ml.text import augment
@@ -40,17 +41,25 @@ class Asked:
 
 
 class Reader:
-    """Texts to token ids, by the trunk's own tokenizer."""
+    """Texts to token ids, by the trunk's own tokenizer; the trunk's pooled states too, where a teacher reads those."""
 
-    def __init__(self, trunk_dir: Path) -> None:
+    def __init__(self, trunk_dir: Path, *, pooled: bool = False) -> None:
+        self._folder, self._pooled = trunk_dir, pooled
         self._tokenizer = tokens.load_tokenizer(trunk_dir / "tokenizer.json")
+
+    @classmethod
+    def of(cls, trunk_dir: Path, teacher_dir: Path) -> Reader:
+        """A reader for rows that this teacher will be asked about."""
+        return cls(trunk_dir, pooled=needs_pooled(artifacts.load_manifest(teacher_dir)))
 
     def read(self, texts: list[str]) -> list[np.ndarray]:
         """Up to 512 tokens of each text."""
         return tokens.encode(self._tokenizer, texts, features.WIDE_TOKENS)
 
     def part(self, texts: list[str], y: np.ndarray, labels: list[str]) -> Part:
-        """Rows without the trunk's states, which a teacher that reads tokens has no use for."""
+        """Rows with labels; without the trunk's states where nobody asks for them."""
+        if self._pooled:
+            return Part(texts, features.cached(texts, self._folder), y, labels)
         ids = self.read(texts)
         return Part(texts, features.Features(np.zeros((len(ids), 0), np.float32), ids), y, labels)
 
