@@ -70,31 +70,34 @@ class Trainer:
         return torch.cat([p.detach().ravel() for p in self.model.parameters()])
 
 
-def speed(trainer: Trainer) -> tuple[float, float]:
-    """Rows a second, and seconds a step costs whatever its rows, while the others measure themselves too: two sizes, a line."""
+def speed(trainer: Trainer) -> tuple[float, float, float]:
+    """Rows a second, seconds a step costs whatever its rows, and the CPU seconds it got of each, while the others measure
+    themselves, too: two sizes, a line."""
     small, large = ROWS // 8, ROWS // 2
     took: dict[int, list[float]] = {small: [], large: []}
     trainer.gradients(0, 0, large)
     dist.barrier()
-    until = time.perf_counter() + CALIBRATE_S
+    started, used = time.perf_counter(), time.process_time()
+    until = started + CALIBRATE_S
     while time.perf_counter() < until or len(took[large]) < 3:
         for rows in took:
             began = time.perf_counter()
             trainer.gradients(0, 0, rows)
             took[rows].append(time.perf_counter() - began)
+    got = (time.process_time() - used) / (time.perf_counter() - started)
     low, high = (
         statistics.mean(took[small]),
         statistics.mean(took[large]),
     )  # a shared core gives its time in slices: no medians
     slope = max((high - low) / (large - small), 1e-9)
-    return 1 / slope, max(0.0, low - slope * small)
+    return 1 / slope, max(0.0, low - slope * small), got
 
 
 def measure(trainer: Trainer, size: int, repeats: int) -> dict[str, Any]:
     """Speeds, shares by them, then both kinds of shares in turns; and the proof that both learn the same."""
     speeds: list[Any] = [None] * size
     dist.all_gather_object(speeds, speed(trainer))
-    members = [Member(str(rank), *value) for rank, value in enumerate(speeds)]
+    members = [Member(str(rank), *value[:2]) for rank, value in enumerate(speeds)]
     plans = {"equal": equal_shares(ROWS, members), "planned": planned_shares(ROWS, members)}
     learned = {}
     for name, shares in plans.items():
@@ -116,7 +119,8 @@ def measure(trainer: Trainer, size: int, repeats: int) -> dict[str, Any]:
             dist.all_reduce(loss)
             losses.append(float(loss))
     return {
-        "rows_per_s": [each.rows_per_s for each in members], "foreseen": simulate(ROWS, members, simulated=False).gain,
+        "rows_per_s": [each.rows_per_s for each in members], "cpu_share": [value[2] for value in speeds],
+        "foreseen": simulate(ROWS, members, simulated=False).gain,
         "shares": plans, "step_s": times, "weights_apart": apart, "losses": losses,
         "threads": torch.get_num_threads(), "cores": sorted(os.sched_getaffinity(0)),
     }  # fmt: skip

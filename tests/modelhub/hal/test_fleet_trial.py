@@ -34,7 +34,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient_however_it_is_cut(trainer):
 
 
 def test_the_processes_are_unequal_on_any_number_of_cores_and_never_overlap():
-    assert strengths((0, 1)) == (Strength((0,), 1), Strength((1,), 1, shared=True))
+    assert strengths((0, 1)) == (Strength((0,), 1), Strength((1,), 1, neighbours=3))
     for count in (3, 4, 8, 16):
         strong, weak = strengths(tuple(range(count)))
         assert strong.threads >= 2 and weak.threads == 1 and not set(strong.cores) & set(weak.cores)
