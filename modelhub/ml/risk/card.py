@@ -40,7 +40,7 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "of sentence HateCheck's authors list, without any sentence of it; its development part was looked at in sums by kind "
         "of sentence while the model was made, so its figures here are somewhat kind. The threshold was chosen on our own "
         f"held-out sentences and on validation tweets, not on it. `{manifest['train']['command']}`, "
-        f"{manifest['train']['seconds']} s on {manifest['train']['machine']}.",
+        f"{manifest['train']['seconds']} s on {manifest['train']['machine']}. {manifest['train'].get('note', '')}".rstrip(),
     ]
     (directory / "card.md").write_text("\n\n".join(sections) + "\n", "utf-8")
 

@@ -8,8 +8,10 @@ where the word itself would. What is learnt besides is what stands beside what: 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,28 +76,32 @@ class RiskNet:
     bias5: np.ndarray
     shift_chinese: float = 0.0  # on the judged kinds' log-odds of a text with Chinese in it
     _rows: dict[str, int] = field(default_factory=dict)
-    _known: dict[str, np.ndarray] = field(default_factory=dict)
+    _known: dict[str, int] = field(default_factory=dict)
     _taps: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    _firsts: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._rows = {word: i for i, word in enumerate(self.words)}
         self._taps = np.ascontiguousarray(self.conv1.transpose(1, 0, 2).reshape(self.conv1.shape[1], -1))
+        self._firsts = np.zeros(
+            (KEPT_KEYS, self._taps.shape[1]), np.float32
+        )  # its pages come as they are written
 
     def vector(self, key: str) -> np.ndarray:
         """(D,) of one key."""
         row = self._rows.get(key, -1)
         return self.vectors[row] if row >= 0 else self.letters[buckets_of(key)].mean(axis=0)
 
-    def _first(self, key: str) -> np.ndarray:
-        """(3C,): a key's part in the first convolution where it stands after, at and before the place; kept, it is all that a
-        token costs."""
-        found = self._known.get(key)
-        if found is None:
-            found = (self.vector(key) @ self._taps).astype(np.float32)
-            if len(self._known) >= KEPT_KEYS:
-                self._known.clear()
-            self._known[key] = found
-        return found
+    def _place(self, key: str) -> int:
+        """Where in the table of first parts a key's row is: what it adds to the place before, at and after it. Kept, it is all
+        that a token costs."""
+        place = self._known.get(key)
+        if place is None:
+            place = len(self._known)
+            self._firsts[place] = self.vector(key) @ self._taps
+            self._known[key] = place
+        return place
 
     def logits(self, text: str) -> np.ndarray:
         """(4,) log-odds of one text by kind."""
@@ -108,7 +114,10 @@ class RiskNet:
     def _logits(self, keys: list[str]) -> np.ndarray:
         n, width = len(keys), len(self.bias1)
         parts = np.zeros((n + 2, 3 * width), np.float32)
-        parts[1:-1] = [self._first(key) for key in keys]
+        with self._lock:  # a table that begins anew must not move under another thread's row numbers
+            if len(self._known) + n > KEPT_KEYS:
+                self._known.clear()
+            parts[1:-1] = self._firsts[[self._place(key) for key in keys]]
         first = np.empty((n, width), np.float32)
         np.add(parts[:-2, :width], parts[1:-1, width : 2 * width], out=first)
         first += parts[2:, 2 * width :]

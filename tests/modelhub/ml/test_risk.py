@@ -140,6 +140,14 @@ def test_the_numpy_form_gives_what_torch_gives_and_survives_its_file(tmp_path):
     assert again.shift_chinese == 0.5
 
 
+def test_a_full_table_begins_anew_and_scores_stay_the_same(monkeypatch):
+    monkeypatch.setattr(net, "KEPT_KEYS", 500)
+    small = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
+    texts = [one.text for one in planted.Maker(9).sentences(400)]
+    assert np.array_equal(small.kinds(texts), SHIPPED.kinds(texts))
+    assert len(small._known) <= 500
+
+
 def test_a_file_of_another_shape_or_with_no_numbers_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "old.npz", weight=np.zeros(4, np.float16), bias=np.float32(0))
     with pytest.raises(ValueError, match="lacks"):
