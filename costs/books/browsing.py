@@ -3,7 +3,8 @@ in the hours in which the roll-ups know of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -18,6 +19,7 @@ LABELS = "payable:labels"
 OF_LABELS = ("label", "review", "feedback")
 HOUR = timedelta(hours=1)
 MOST_HOURS = 24  # that a page looks through; the next page goes on from there
+MOST_AT_ONCE = 500
 Mark = tuple[datetime, int]  # time and id of the last row seen
 
 
@@ -57,9 +59,18 @@ def _behind(rows: QuerySet[Any], mark: Mark) -> QuerySet[Any]:
     return rows.filter(at__lte=at).filter(Q(at__lt=at) | Q(pk__lt=pk))
 
 
-def _by_hours(rows: QuerySet[Any], hours: Iterable[datetime], limit: int) -> Iterator[Any]:
+def _by_hours(
+    rows: QuerySet[Any],
+    hours: Iterable[datetime],
+    limit: int,
+    workloads: Mapping[datetime, set[str]] | None = None,
+) -> Iterator[Any]:
+    """`workloads`: whose rows an hour may hold, where that is known: an index leads to a workload's rows of an hour, so that
+    what is rare isn't looked for among everybody's."""
     for hour in hours:
-        for row in rows.filter(at__gte=hour, at__lt=hour + HOUR)[:limit]:
+        within = rows.filter(at__gte=hour, at__lt=hour + HOUR)
+        within = within.filter(workload__in=sorted(workloads[hour])) if workloads else within
+        for row in within[:limit]:
             yield row
             limit -= 1
         if limit <= 0:
@@ -122,10 +133,20 @@ def newest_attempts(
     if before is not None:  # no row has the id 0: of that moment nothing is left
         hours = hours.filter(start__lte=before[0]) if before[1] else hours.filter(start__lt=before[0])
     starts = list(hours.order_by("-start").values_list("start", flat=True).distinct()[: MOST_HOURS + 1])
-    found = list(_by_hours(rows, starts[:MOST_HOURS], limit + 1))
+    found = list(_by_hours(rows, starts[:MOST_HOURS], limit + 1, _workloads(hours, starts)))
     if len(found) > limit:
         return found[:limit], _mark_of(found[limit - 1])
     return found, (starts[MOST_HOURS - 1], 0) if len(starts) > MOST_HOURS else None
+
+
+def _workloads(hours: QuerySet[SpendHour], starts: Sequence[datetime]) -> dict[datetime, set[str]]:
+    """Hour → the workloads that the roll-up names in it."""
+    found: dict[datetime, set[str]] = defaultdict(set)
+    for start, workload in (
+        hours.filter(start__in=starts).order_by().values_list("start", "workload").distinct()
+    ):
+        found[start].add(workload)
+    return found
 
 
 def _in_order(scope: Scope, asked: AttemptFilter) -> bool:
@@ -147,5 +168,9 @@ def attempt_columns(
     rows: QuerySet[Any] = asked.rows(scope).values_list(*columns)
     if _in_order(scope, asked):
         return list(rows[:limit])
-    starts = asked.hours(scope).order_by("-start").values_list("start", flat=True).distinct()
-    return list(islice(_by_hours(rows, starts, limit), limit))
+    hours = asked.hours(scope)
+    starts = list(hours.order_by("-start").values_list("start", flat=True).distinct())
+    workloads: dict[datetime, set[str]] = {}
+    for i in range(0, len(starts), MOST_AT_ONCE):  # databases take so many values at a time
+        workloads |= _workloads(hours, starts[i : i + MOST_AT_ONCE])
+    return list(islice(_by_hours(rows, starts, limit, workloads), limit))
