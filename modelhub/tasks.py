@@ -32,6 +32,7 @@ RECIPES = {
     "gates": "modelhub.recipes.gates",
     "experiment": "modelhub.recipes.experiment",
     "tabular": "modelhub.recipes.retrain",
+    "label_queue": "modelhub.recipes.label_queue",
     "compression": "modelhub.recipes.compress",
 }
 

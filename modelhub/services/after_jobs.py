@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from modelhub.models import ModelVersion
+from modelhub.models import LabelBatch, ModelVersion
 from modelhub.services.experiments import job_ended
 from modelhub.services.gating import start_gates
 from switchyard.core.errors import SwitchyardError
@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 def follow(job: Job) -> None:
     """Never raises: the job ended as it ended, whatever follows."""
     try:
+        if job.kind == "label_queue" and job.state != "succeeded":
+            LabelBatch.objects.filter(job_id=job.pk, state="choosing").update(state="failed")
         if job_ended(job):
             return  # an experiment judges its winner alone
         if job.state == "succeeded" and job.result.get("candidate"):

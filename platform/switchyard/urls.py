@@ -19,6 +19,7 @@ from modelhub.api.compressions import CompressionViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
+from modelhub.api.labelling import LabelViewSet
 from modelhub.api.objectives import ObjectiveViewSet
 from modelhub.api.promotion import CanaryViewSet, GateRuleViewSet, GoldenViewSet
 from modelhub.api.views import (
@@ -57,7 +58,7 @@ RESOURCES = {
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,
     "exchange-rates": ExchangeRateViewSet, "alerts": AlertViewSet, "alert-targets": AlertTargetViewSet, "top-ups": TopUpViewSet,
     "reports": ReportViewSet, "reconciliations": ReconciliationViewSet, "exports": ExportViewSet,
-    "accuracy-objectives": ObjectiveViewSet, "experiments": ExperimentViewSet,
+    "label-queues": LabelViewSet, "accuracy-objectives": ObjectiveViewSet, "experiments": ExperimentViewSet,
     "canaries": CanaryViewSet, "golden-sets": GoldenViewSet, "gate-rules": GateRuleViewSet,
     "workload-plans": WorkloadPlanViewSet, "business-events": BusinessEventViewSet,
 }  # fmt: skip

@@ -41,6 +41,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     (_("Quality"), (
         (_("Accuracy"), "accuracy", "target"),
         (_("Objectives"), "objectives", "gauge"),
+        (_("Labelling"), "labelling", "tag"),
         (_("Bias"), "bias", "scales"),
         (_("Review list"), "review", "shield"),
     )),
