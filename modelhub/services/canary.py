@@ -53,7 +53,7 @@ def start_canary(
     rule = rule_of(version.workload.lob)
     percent = rule.canary_percent if percent is None else percent
     if not 1 <= percent <= 50:
-        raise InvalidRequest(_("A canary takes from 1 to 50 % of the traffic."), param="percent")
+        raise InvalidRequest(_("A canary takes from 1 to 50 per cent of the traffic."), param="percent")
     with transaction.atomic():
         rows = ModelVersion.objects.select_for_update(of=("self",)).select_related(
             "workload__lob", "deployment"
