@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -23,6 +23,7 @@ from switchyard.jobs.serializers import JobEventSerializer
 LOOK_S, PING_S, LONGEST_S = 1.0, 10.0, 600.0
 MOST = 500
 MOST_STREAMS = 200  # of one process: each asks the database every second
+END = b"event: end\ndata: {}\n\n"
 _open: set[object] = set()
 MOVING = ("state", "progress", "message", "eta", "device", "cost_nusd")
 
@@ -36,6 +37,18 @@ async def frames(job_id: str, after: int) -> AsyncIterator[bytes]:
             yield frame
     finally:
         _open.discard(mine)
+
+
+def once(job_id: str, after: int) -> Iterator[bytes]:
+    """What there is now, for a server that can't hold a stream open: the reader comes again after two seconds."""
+    job, events = _look(job_id, after)
+    yield b"retry: 2000\n\n"
+    for event in events:
+        yield _frame({"event": event}, event["id"])
+    if job is not None:
+        yield _frame({"job": job})
+        if job["state"] in FINAL:
+            yield END
 
 
 def refuse_too_many() -> None:
@@ -59,7 +72,7 @@ async def _follow(job_id: str, after: int) -> AsyncIterator[bytes]:
         if events or job is None:
             quiet_since = time.monotonic()
         elif job["state"] in FINAL:
-            yield b"event: end\ndata: {}\n\n"
+            yield END
             return
         elif time.monotonic() - quiet_since >= PING_S:
             quiet_since = time.monotonic()

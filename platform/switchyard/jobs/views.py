@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -14,7 +15,7 @@ from rest_framework.response import Response
 from switchyard.jobs import services
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobEventListSerializer, JobEventSerializer, JobSerializer
-from switchyard.jobs.streaming import after_of, frames, refuse_too_many
+from switchyard.jobs.streaming import after_of, frames, once, refuse_too_many
 from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, filters, narrowed_by
 
 
@@ -77,8 +78,9 @@ class JobViewSet(ReadViewSet):
         """The job's log, newest first, at most 500 lines; with `?stream=1` as server-sent events until it has ended."""
         if request.query_params.get("stream", "").lower() in ("1", "true"):
             refuse_too_many()
+            follow = frames if isinstance(request._request, ASGIRequest) else once
             said = StreamingHttpResponse(
-                frames(self.get_object().pk, after_of(request)),
+                follow(self.get_object().pk, after_of(request)),
                 content_type="text/event-stream; charset=utf-8",
             )
             said["Cache-Control"], said["X-Accel-Buffering"] = "no-cache", "no"

@@ -27,10 +27,8 @@
   const start = () => {
     const stream = box()?.dataset.stream;
     if (!stream) return;
-    if (!("EventSource" in window)) {
-      startPolling();
-      return;
-    }
+    startPolling(); // until the stream is open
+    if (!("EventSource" in window)) return;
     source = new EventSource(stream);
     source.onopen = () => {
       window.clearInterval(poll);
