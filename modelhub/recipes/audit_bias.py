@@ -14,6 +14,7 @@ from modelhub import artifacts
 from modelhub.models import BiasAudit, Deployment, ModelVersion
 from modelhub.recipes import bias_groups, bias_suites, bias_swaps
 from modelhub.recipes.asking import ask_all
+from modelhub.recipes.bias_groups import overall
 from modelhub.recipes.endpoints import Answers, Source
 from modelhub.recipes.local import open_source
 from modelhub.services.validation import validation_rows
@@ -105,26 +106,6 @@ def _suites(
         task=workload.task, labels=labels, teacher=asking(teacher), student=asking(student),
         data_dir=Path(conf("DATA_DIR")), wanted=None if wanted is None else set(wanted),
     )  # fmt: skip
-
-
-def overall(report: dict[str, Any]) -> str:
-    """Fail when anything failed; pass when all that was judged passed; else there is not enough data.
-
-    Suites take part only where they say that they decide; groups too small to be cleared take part only by failing, but one
-    group at least must have been large enough.
-    """
-    decisive = [row for row in report["groups"] if row.get("decides", True)]
-    verdicts = [row["verdict"] for row in report["groups"] if row in decisive or row["verdict"] == "fail"]
-    if not decisive:
-        verdicts.append("not_enough_data")
-    swaps = report.get("counterfactual")
-    if swaps is not None:
-        verdicts += [swaps["student"]["verdict"], swaps["emergence"]["verdict"]]
-        verdicts += [row["verdict"] for row in swaps.get("axes") or ()]
-    verdicts += [row["verdict"] for row in (report.get("suites") or {}).values() if row.get("gates")]
-    if "fail" in verdicts:
-        return "fail"
-    return "pass" if verdicts and all(verdict == "pass" for verdict in verdicts) else "not_enough_data"
 
 
 def _keep(context: Context, workload: Workload, report: dict[str, Any]) -> dict[str, Any]:

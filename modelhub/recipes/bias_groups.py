@@ -68,18 +68,23 @@ def digest_of(texts: list[str], truth: list[Any]) -> str:
 
 
 def compare(
-    texts: list[str], truth: np.ndarray, teacher: Answered | np.ndarray, student: Answered | np.ndarray
+    texts: list[str],
+    truth: np.ndarray,
+    teacher: Answered | np.ndarray,
+    student: Answered | np.ndarray,
+    groups: dict[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Accuracy of both, the loss overall, and each group's excess loss with interval, Holm's p and verdict.
 
-    Shapes: (N,) labels each. A group fails only when its interval lies wholly beyond the limit and it still stands
+    Shapes: (N,) labels each. `groups`: masks where the rows have groups of their own (tables); else those of `groups_of`.
+    A group fails only when its interval lies wholly beyond the limit and it still stands
     out after correction for how many groups were looked at. A group too small to be cleared by any answers (`decides` false)
     may fail, and is no reason to wait for more rows.
     """
     teacher = teacher if isinstance(teacher, Answered) else Answered(np.asarray(teacher, object))
     student = student if isinstance(student, Answered) else Answered(np.asarray(student, object))
     right_t, right_s = teacher.labels == truth, student.labels == truth
-    groups = groups_of(texts, truth)
+    groups = groups_of(texts, truth) if groups is None else groups
     rows = [
         _group(name, mask, right_t, right_s, teacher.labels != student.labels)
         for name, mask in groups.items()
@@ -149,3 +154,23 @@ def _widened(gap: Interval, drawn: Interval, n: int) -> Interval:
     return Interval(
         gap.value, min(gap.low, drawn.low, gap.value - half), max(gap.high, drawn.high, gap.value + half)
     )
+
+
+def overall(report: dict[str, Any]) -> str:
+    """Fail when anything failed; pass when all that was judged passed; else there is not enough data.
+
+    Suites take part only where they say that they decide; groups too small to be cleared take part only by failing, but one
+    group at least must have been large enough.
+    """
+    decisive = [row for row in report["groups"] if row.get("decides", True)]
+    verdicts = [row["verdict"] for row in report["groups"] if row in decisive or row["verdict"] == "fail"]
+    if not decisive:
+        verdicts.append("not_enough_data")
+    swaps = report.get("counterfactual")
+    if swaps is not None:
+        verdicts += [swaps["student"]["verdict"], swaps["emergence"]["verdict"]]
+        verdicts += [row["verdict"] for row in swaps.get("axes") or ()]
+    verdicts += [row["verdict"] for row in (report.get("suites") or {}).values() if row.get("gates")]
+    if "fail" in verdicts:
+        return "fail"
+    return "pass" if verdicts and all(verdict == "pass" for verdict in verdicts) else "not_enough_data"
