@@ -170,6 +170,8 @@ SPECTACULAR_SETTINGS = {
         "TaskEnum": "switchyard.tenancy.models.Workload.TASKS",
         "BillKindEnum": "costs.models.BillCheck.KINDS",
         "TargetKindEnum": "costs.notify.targets.KINDS",
+        "JobKindEnum": "switchyard.jobs.models.Job.KINDS",
+        "JobStateEnum": "switchyard.jobs.models.STATES",
     },
 }
 
