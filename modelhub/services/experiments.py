@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from modelhub.models import Dataset, Deployment, Experiment, ExperimentArm, ModelVersion
 from modelhub.services import job_costs, jobs
 from modelhub.services.access import check_usable
+from modelhub.services.compressions import start_compression
 from modelhub.services.gating import start_gates
 from modelhub.services.golden import needed_golden
 from modelhub.services.records import takes_records
@@ -72,8 +73,15 @@ def _rows(dataset: Dataset, deployment: Deployment, user: User | None) -> Job:
     )  # fmt: skip
 
 
+def _compressed(dataset: Dataset, deployment: Deployment, user: User | None) -> Job:
+    if dataset.workload is None:
+        raise InvalidRequest(_("The data set is another workload's."), param="dataset")
+    return start_compression(workload=dataset.workload, deployment=deployment, user=user, dataset=dataset)
+
+
 STARTERS: dict[str, Starter] = {
     "head": _tuned("head"), "lora": _tuned("lora"), "expert": _tuned("expert"), "vendor": _tuned("lora"), "rows": _rows,
+    "compress": _compressed,
 }  # fmt: skip
 
 
@@ -89,7 +97,9 @@ def options_for(workload: Workload) -> list[Option]:
             continue
         found.append(Option("as_is", d.name, d.side, False))
         if workload.task == "classification" and d.side == "private" and d.heads:
-            found += [Option(method, d.name, d.side, True) for method in ("head", "lora", "expert")]
+            found += [
+                Option(method, d.name, d.side, True) for method in ("head", "lora", "expert", "compress")
+            ]
         elif takes_records(workload) and d.side == "private":
             found.append(Option("rows", d.name, d.side, True))
         elif d.side == "external" and workload.task in ("classification", "chat") and _trains(d):
@@ -185,10 +195,13 @@ def _take_versions(experiment: Experiment) -> None:
             continue
         candidate = ModelVersion.objects.filter(pk=job.result.get("candidate") or 0).first()
         if job.state == "succeeded" and candidate is not None:
-            arm.version = candidate
+            arm.version, arm.deployment = (
+                candidate,
+                candidate.deployment,
+            )  # a student lives with other students
         else:
             arm.error = (job.error or f"Its job was {job.state}.")[:400]
-        arm.save(update_fields=["version", "error"])
+        arm.save(update_fields=["version", "deployment", "error"])
     if waiting:
         return
     if sum(not arm.error for arm in arms) < 2:
