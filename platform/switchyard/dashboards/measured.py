@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -141,8 +142,13 @@ def read_claims(path: Path) -> list[Claim]:
     for line in lines:
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if line.startswith("|") and len(cells) == 6 and cells[0].isdigit():
-            found.append(Claim(int(cells[0]), *(cell.replace("`", "") for cell in cells[1:])))
+            found.append(Claim(int(cells[0]), *(_plain(cell) for cell in cells[1:])))
     return found
+
+
+def _plain(cell: str) -> str:
+    """Without the marks of code and emphasis."""
+    return re.sub(r"\*([^*]+)\*", r"\1", cell.replace("`", ""))
 
 
 def verdict_of(state: str) -> str:

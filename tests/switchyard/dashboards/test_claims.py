@@ -45,7 +45,7 @@ def shipped(tmp_path: Path, settings: Any) -> Path:
     (tmp_path / "docs" / "claims.md").write_text(
         "| # | claim | our definition | command | figure | state |\n|---|---|---|---|---|---|\n"
         "| 3 | effective parameters | share | `make bench-models` | 28.2 % | met |\n"
-        "| 9 | legal text | log | page | none | missed |\n"
+        "| 9 | legal text | log | page *Experts* | none | missed |\n"
     )
     settings.ROOT = tmp_path
     return tmp_path
@@ -63,6 +63,7 @@ def test_every_gate_is_shown_with_its_spread_and_its_word(shipped: Path):
     assert gates["kept_promise"][3:8] == [3.0, 3.0, 3.0, "×", 3]
     claims = page.context["panel"]["claims"].rows
     assert [(cells[0], str(cells[2])) for cells in claims] == [(3, "met"), (9, "missed")]
+    assert claims[1][4] == "page Experts"
     (benchmark,) = page.context["panel"]["benchmarks"].rows
     assert benchmark[:6] == ["make bench-models", 1, 1, 1, 1, 2]
     assert page.context["panel"]["operator-time"].figure["data"][0]["y"] == ["MatMul", "Add"]
