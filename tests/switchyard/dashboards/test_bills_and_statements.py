@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -127,3 +129,29 @@ def test_the_periods_focus_rows_are_a_download_of_ones_own(company: Company) -> 
     assert rows and faults == [] and "legal" not in text
     text = b"".join(client_of("alice", company, "admin").get("/statements/focus.csv?version=1.4")).decode()
     assert "contract-clauses" in text
+
+
+def test_a_statement_stands_beside_the_month_before_by_application_and_each_panel_has_its_own_file(company: Company) -> None:
+    month, earlier = f"{now():%Y-%m}", now().replace(day=1) - timedelta(days=3)
+    told = make_attempt(cost_nusd=600, legs={"input": 600})
+    record_events([
+        make_event(told, at=earlier, request_id="req_before", organisation_id=company.organisation.pk, application="old-app")
+    ])  # fmt: skip
+    refresh(earlier, earlier)
+    client = client_of("carol", company, "viewer", "customer-service")
+    address = f"/statements/customer-service/{month}/"
+    rows = list(csv.DictReader(io.StringIO(client.get(f"{address}?csv=applications").content.decode())))
+    named = {row["Application"]: (row["This month (USD)"], row["The month before (USD)"]) for row in rows}
+    assert named["old-app"] == ("0", "0.0000006") and named["customer-service-app"][1] == "0"
+    sums = [Fraction(row["Difference (USD)"]) for row in rows]
+    assert sum(sums[:-1]) == sums[-1] and rows[-1]["Application"] == "Sum"
+    page = client.get(address).content.decode()
+    assert "The month before" in page and "stands beside a whole one" in page
+    whole = list(csv.reader(io.StringIO(client.get(f"{address}?csv=1").content.decode())))
+    total = next(row for row in whole if row[0] == "total")
+    assert Fraction(total[-2]) == Fraction(rows[-1]["This month (USD)"])
+    work = client.get(f"{address}?csv=work").content.decode()
+    assert work.startswith("What,") and "customer-service-app" in work
+    assert client.get(f"{address}?csv=nothing").status_code == 404
+    assert client.get("/statements/customer-service/0001-01/").status_code == 404
+    assert client.get(f"/statements/legal/{month}/?csv=applications").status_code == 404

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Sum
@@ -11,6 +11,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 
 from costs.books.fiscal import month_end, month_start, parse_month
+from costs.exports.comparison import by_application
 from costs.exports.focus import Export, focus_csv
 from costs.exports.focus_columns import VERSIONS
 from costs.exports.statement_csv import statement_csv
@@ -20,9 +21,10 @@ from costs.exports.streaming import streamed
 from costs.ledger import expense_account
 from costs.models import AccountHour, SpendDay
 from switchyard.core.clock import now
-from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, page, show
+from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, csv_of, page, show
 
-MONTHS = 12
+MONTHS, WHOLE = 12, "1"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Months = list[datetime]
 
 
@@ -69,13 +71,52 @@ def statement(request: PageRequest, lob: str, month: str) -> HttpResponse:
         start = parse_month(month)
     except ValueError:
         raise Http404 from None
-    if found is None or basis not in BASES or start > now():
+    if found is None or basis not in BASES or not EPOCH <= start <= now():
         raise Http404
     made = build(organisation_id=found.organisation.pk, lob=lob, month=start, basis=basis)
-    if "csv" in request.GET:
+    if request.GET.get("csv") == WHOLE:
         return _csv(made)
-    context = {"lob": found, "statement": made, "panels": _panels(made), "month": month, "bases": BASES}
+    last = build(
+        organisation_id=found.organisation.pk,
+        lob=lob,
+        month=month_start(start - timedelta(days=1)),
+        basis=basis,
+    )
+    panels = [*_compared(made, last), *_panels(made)]
+    if "csv" in request.GET:
+        wanted = next((panel for panel in panels if panel.name == request.GET["csv"]), None)
+        if wanted is None:
+            raise Http404
+        return csv_of(wanted)
+    context = {
+        "lob": found,
+        "statement": made,
+        "before": last,
+        "panels": panels,
+        "month": month,
+        "bases": BASES,
+    }
     return show(request, "costs/statement.html", context)
+
+
+def _compared(made: Statement, last: Statement) -> list[Panel]:
+    """By application beside the month before; nothing where neither month has a line."""
+    rows: list[list[Any]] = [
+        [row.application or _("of no application"), row.amount_nusd, row.before_nusd, row.more_nusd]
+        for row in by_application(made, last)
+    ]
+    if not rows:
+        return []
+    totals = made.total_nusd, last.total_nusd
+    rows.append([_("Sum"), *totals, totals[0] - totals[1]])
+    columns = [Column(_("Application")), Column(_("This month"), "usd"), Column(_("The month before"), "usd"),
+               Column(_("Difference"), "usd")]  # fmt: skip
+    note = _("The month isn't over: it stands beside a whole one.") if made.end > now() else ""
+    return [
+        Panel(
+            "applications", _("By application, beside the month before"), columns, rows, wide=True, note=note
+        )
+    ]
 
 
 def _csv(made: Statement) -> HttpResponse:
