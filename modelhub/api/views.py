@@ -15,8 +15,9 @@ from rest_framework.response import Response
 
 from costs.sheets.dated import create_price, opening
 from costs.sheets.in_force import prices_in_force
+from modelhub.api.bundles import BundleActions
 from modelhub.api.fine_tunes import FineTuneSerializer, StartFineTune
-from modelhub.api.promotion import BundleActions, PromotionActions
+from modelhub.api.promotion import PromotionActions
 from modelhub.api.serializers import (
     AuditSerializer,
     DatasetSerializer,

@@ -134,3 +134,16 @@ def test_an_accuracy_objective_is_set_read_and_removed_by_its_own_line(lab: Simp
     alice.post("accuracy-objectives", {"workload": "clauses", "target": 1}, expect=400)
     alice.delete("accuracy-objectives/clauses")
     assert alice.get("accuracy-objectives")["results"] == []
+
+
+def test_a_bundle_leaves_only_with_the_role_and_a_wrong_one_is_refused(lab: SimpleNamespace):
+    from django.core.files.uploadedfile import SimpleUploadedFile
+
+    path = f"models/{lab.live.pk}/bundle"
+    lab.company.bob.get(path, expect=404)
+    lab.company.alice.get(path, expect=404)  # its files are not on this machine
+    body = {"file": SimpleUploadedFile("b.zip", b"PK"), "workload": "clauses", "deployment": "home-a", "trusted": "f" * 64}
+    answer = lab.company.alice.client.post("/api/v1/models/import", body, format="multipart")
+    assert answer.status_code == 400 and "no bundle" in answer.content.decode()
+    body["file"] = SimpleUploadedFile("b.zip", b"PK")
+    assert lab.company.bob.client.post("/api/v1/models/import", body, format="multipart").status_code == 400
