@@ -221,7 +221,8 @@ def operator_rows(results: Results, seeds: list[dict[str, Path]]) -> None:
     """What the gate stops, as its manifest measured it on the very file."""
     gates = [artifacts.load_manifest(paths["folder"])["gate"] for paths in seeds]
     places: dict[str, tuple[str, ...]] = {
-        "operator_benign_blocked": ("benign",), "operator_recall_planted": ("planted", "all"),
+        "operator_benign_blocked": ("benign",), "operator_recall_unseen_forms": ("unseen", "all"),
+        "operator_recall_planted": ("planted", "all"),
         "operator_planted_harmless_blocked": ("planted", "harmless_blocked"),
         "operator_recall_tweets": ("tweets", "recall"), "operator_recall_hatecheck": ("hatecheck", "recall"),
         "operator_hatecheck_harmless_blocked": ("hatecheck", "harmless_blocked"),

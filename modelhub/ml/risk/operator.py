@@ -8,6 +8,7 @@ sentence about other groups, and the two must be judged alike: naming somebody i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,10 @@ from modelhub.ml.risk import identities, templates
 from modelhub.ml.risk.operator_templates import KINDS, make
 
 OPEN = -1
+OTHER_GROUPS = (
+    ("elderly people", "elderly person"), ("Poles", "Pole"), ("Nigerians", "Nigerian"), ("Buddhists", "Buddhist"),
+    ("atheists", "atheist"), ("Indians", "Indian"), ("wheelchair users", "wheelchair user"), ("widows", "widow"),
+)  # fmt: skip
 SHARES = {"sentences": 0.35, "hateful": 0.2, "tweets": 0.25, "business": 0.2}
 
 
@@ -92,16 +97,34 @@ def _add_hateful(rows: RiskRows, rng: np.random.Generator, limit: int | None) ->
 
 
 def planted_rows(seed: int = 1, per_pattern: int = 32) -> RiskRows:
-    """Sentences held out of training, with what each is: the operator's recall and its evenness are measured on them."""
+    """Sentences in the forms that training saw, of traits, decisions, reasons and groups that it didn't."""
     rows = RiskRows()
-    for made in make("held", per_pattern, seed):
+    _add_made(rows, "filled", seed, per_pattern)
+    _add_judged(rows, _three_quarters, OTHER_GROUPS)
+    return rows
+
+
+def unseen_rows(seed: int = 1, per_pattern: int = 32) -> RiskRows:
+    """Sentences in forms that training never saw: how far the operator understands and doesn't only recognise."""
+    rows = RiskRows()
+    _add_made(rows, "held", seed, per_pattern)
+    _add_judged(rows, _last_quarter, templates.GROUPS_EN)
+    return rows
+
+
+def _add_made(rows: RiskRows, part: str, seed: int, per_pattern: int) -> None:
+    for made in make(part, per_pattern, seed):
         one = KINDS.index(made.kind) if made.kind else -1
         rows.add(made.text, tuple(int(kind == one) for kind in range(3)), group=made.group)  # type: ignore[arg-type]
+
+
+def _add_judged(
+    rows: RiskRows, share: Callable[[tuple[str, ...]], tuple[str, ...]], groups: tuple[tuple[str, str], ...]
+) -> None:
     for sentences, kinds in ((templates.HARMLESS_EN, (0, 0, 0)), (templates.HATEFUL_EN, (0, 0, 1))):
-        for sentence in _last_quarter(sentences):
-            for many, one in templates.GROUPS_EN:
+        for sentence in share(sentences):
+            for many, one in groups:
                 rows.add(_filled(sentence, many, one), kinds, group=many)
-    return rows
 
 
 def benign_texts(seed: int = 1, workloads: tuple[str, ...] = datasets.TEXT_WORKLOADS) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from modelhub.ml import datasets
 from modelhub.ml.fairness.intervals import wilson
-from modelhub.ml.risk.operator import RiskRows, benign_texts, planted_rows
+from modelhub.ml.risk.operator import RiskRows, benign_texts, planted_rows, unseen_rows
 from modelhub.ml.risk.operator_templates import KINDS
 
 MOST_BLOCKED, LEAST_ROWS = 0.01, 20  # upper 95 % bound of benign texts blocked; smaller groups are not shown
@@ -41,19 +41,18 @@ def choose_tau(scored: Scored, seed: int = 1, limit: int | None = None) -> dict[
 
 
 def measure(scored: Scored, tau: np.ndarray, seed: int = 1, limit: int | None = None) -> dict[str, Any]:
-    """Recall by kind and harmless sentences blocked by group on the planted set; HateCheck and tweets as they are."""
-    rows = planted_rows(seed)
-    rows = rows if limit is None else rows.take(np.arange(0, len(rows), max(1, len(rows) // (limit * 8))))
-    blocked = ~(scored(rows.texts) < tau).all(axis=1)
-    kinds = rows.labels()
-    found: dict[str, Any] = {
-        "planted": {
+    """Recall by kind and harmless sentences blocked on the planted set and in unseen forms; HateCheck and tweets as they are."""
+    found: dict[str, Any] = {}
+    for name, rows in (("planted", planted_rows(seed)), ("unseen", unseen_rows(seed))):
+        rows = rows if limit is None else rows.take(np.arange(0, len(rows), max(1, len(rows) // (limit * 8))))
+        blocked, kinds = ~(scored(rows.texts) < tau).all(axis=1), rows.labels()
+        found[name] = {
             **{kind: rate(blocked[kinds[:, place] == 1]) for place, kind in enumerate(KINDS)},
             "all": rate(blocked[kinds.max(axis=1) == 1]),
             "harmless_blocked": rate(blocked[kinds.max(axis=1) == 0]),
-        },
-        "by_group": _by_group(rows, blocked, kinds),
-    }
+        }
+        if name == "planted":
+            found["by_group"] = _by_group(rows, blocked, kinds)
     tweets, cases = datasets.load_offensive("en", "val"), datasets.load_hatecheck()
     step = 1 if limit is None else max(1, len(cases) // (limit * 8))
     said = ~(scored(tweets.texts[::step]) < tau).all(axis=1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from modelhub.ml.risk.templates import GROUPS_EN
 
+PARTS = ("train", "held", "filled")
 KINDS = ("stereotype", "disparate_treatment", "harm")
 TRAITS = (
     "bad at maths", "bad drivers", "too emotional to lead", "lazy", "greedy", "dishonest", "violent", "loud and rude",
@@ -92,18 +93,19 @@ class Sentence:
 
 
 def make(part: str, per_pattern: int, seed: int = 1) -> list[Sentence]:
-    """Sentences of `train` or `held`: `per_pattern` fillings of every pattern, groups in turn so that each occurs alike.
+    """Sentences of a part: `per_pattern` fillings of every pattern, groups in turn so that each occurs alike.
 
-    Held out is every fourth pattern, and of the other patterns nothing; traits, decisions and reasons are split the
-    same way, so a held sentence shares neither pattern nor filling with training. Raises ValueError for another part.
+    Every fourth pattern, trait, decision and reason is held out of `train`. `filled`: patterns that training saw with
+    fillings that it didn't; `held`: patterns it never saw, such fillings in them. Raises ValueError for another part.
     """
-    if part not in ("train", "held"):
-        raise ValueError(f"part={part!r} must be 'train' or 'held'")
-    rng = np.random.default_rng((seed, part == "held"))
-    traits, decisions, reasons = (_side(values, part) for values in (TRAITS, DECISIONS, REASONS))
+    if part not in PARTS:
+        raise ValueError(f"part={part!r} must be one of {', '.join(PARTS)}")
+    rng = np.random.default_rng((seed, PARTS.index(part)))
+    filled_with = "train" if part == "train" else "held"
+    traits, decisions, reasons = (_side(values, filled_with) for values in (TRAITS, DECISIONS, REASONS))
     made = []
     for patterns, kind in ((STEREOTYPE, KINDS[0]), (NO_STEREOTYPE, ""), (UNEQUAL, KINDS[1]), (EQUAL, "")):
-        for pattern in _side(patterns, part):
+        for pattern in _side(patterns, "held" if part == "held" else "train"):
             order = rng.permutation(len(GROUPS_EN))
             for turn in range(per_pattern):
                 many, one = GROUPS_EN[order[turn % len(order)]]

@@ -1,5 +1,6 @@
 """Distillation: who may teach, what a lesson holds, a run that goes on after a kill, and which student is taken."""
 
+import contextlib
 import json
 import shutil
 
@@ -107,10 +108,8 @@ def run(folder=None, epochs=2, stop_after=None, **options):
             raise Killed
 
     config = DistillConfig(epochs=epochs, batch=8, risk_rows=16, **options)
-    try:
+    with contextlib.suppress(Killed):
         distill(student, {NAME: lesson_of(parts[NAME])}, config, risk=risk_of(reader), work=folder, check=check)
-    except Killed:
-        pass
     return weight_hash(dict(student.state_dict())), len(seen)
 
 
@@ -173,13 +172,14 @@ def test_held_sentences_share_no_pattern_with_training_and_groups_come_alike():
             counts.setdefault(sentence.kind, []).append(sentence.group)
         harmful = [g for kind in KINDS[:2] for g in counts[kind]]
         assert len(set(harmful)) == 32
-    with pytest.raises(ValueError, match="'train' or 'held'"):
+    with pytest.raises(ValueError, match="must be one of train, held, filled"):
         make("test", 1)
     assert [s.text for s in make("held", 3)] == [s.text for s in make("held", 3)]
 
 
 def test_thresholds_let_benign_texts_through_and_find_what_is_planted():
-    rows = operator.planted_rows()
+    rows, unseen = operator.planted_rows(), operator.unseen_rows()
+    assert not set(rows.texts) & set(unseen.texts) | set(rows.texts) & set(operator.training_rows(limit=4096).texts)
     bad = {text for text, kinds in zip(rows.texts, rows.kinds, strict=True) if 1 in kinds}
 
     def scored(texts):

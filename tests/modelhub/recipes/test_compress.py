@@ -29,7 +29,8 @@ LOOSE = {
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
+def one_thread(monkeypatch):
+    monkeypatch.setattr(chain, "PROBE_ROWS", 16)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -51,7 +52,7 @@ def quickly(job):
     return job
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_head_becomes_a_small_gated_candidate_with_a_signed_report(company, dataset):
     job = start_compression(
         workload=company.sentiment, deployment=company.private, user=None, dataset=dataset, **LOOSE
@@ -91,7 +92,7 @@ def test_a_head_becomes_a_small_gated_candidate_with_a_signed_report(company, da
     assert rows[0].label in ("negative", "positive", "")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_bound_that_can_t_be_met_stops_the_job_and_the_best_found_is_kept(company, dataset, monkeypatch):
     monkeypatch.setattr(sparse_stage, "has_experts", lambda manifest: False)
     settings = LOOSE | {"least_share_of_teacher": 1.0, "epochs": 1}
