@@ -161,7 +161,9 @@ def test_files_that_changed_since_they_were_judged_do_not_go_live(live, tmp_path
     folder = tmp_path / "artifacts/txt-base/heads/support-sentiment@ft-ab12cd34"
     folder.mkdir(parents=True)
     (folder / "head.onnx").write_bytes(b"weights")
-    artifacts.write_manifest(folder, {"id": folder.name, "kind": "text-head"}, {"head": "head.onnx"})
+    artifacts.write_manifest(
+        folder, {"id": folder.name, "kind": "text-head", "head": "support-sentiment"}, {"head": "head.onnx"}
+    )
     candidate = candidate_of(
         live, lineage={"job": "job_1"}, artifact=str(folder.relative_to(tmp_path)),
         digest=artifacts.digest(folder / artifacts.MANIFEST),
@@ -174,7 +176,9 @@ def test_files_that_changed_since_they_were_judged_do_not_go_live(live, tmp_path
     with pytest.raises(Conflict, match="not the ones that were judged"):
         promote(version=candidate, user=None)
     (folder / "head.onnx").write_bytes(b"weights")
-    artifacts.write_manifest(folder, {"id": folder.name, "kind": "text-head"}, {"head": "head.onnx"})
+    artifacts.write_manifest(
+        folder, {"id": folder.name, "kind": "text-head", "head": "support-sentiment"}, {"head": "head.onnx"}
+    )
     assert promote(version=candidate, user=None).stage == "live"
 
 
