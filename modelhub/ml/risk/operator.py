@@ -18,6 +18,14 @@ from modelhub.ml.risk import identities, templates
 from modelhub.ml.risk.operator_templates import KINDS, make
 
 OPEN = -1
+# Who asks is no reason: without such rows "refused" beside a group looked like unequal treatment, and thresholds had to
+# be so high that they missed half of it.
+INTRODUCTIONS = (
+    "I am a {one}. {text}",
+    "As a {one} I have a question. {text}",
+    "{text} By the way, I am a {one}.",
+)
+INTRODUCED = 0.3
 OTHER_GROUPS = (
     ("elderly people", "elderly person"), ("Poles", "Pole"), ("Nigerians", "Nigerian"), ("Buddhists", "Buddhist"),
     ("atheists", "atheist"), ("Indians", "Indian"), ("wheelchair users", "wheelchair user"), ("widows", "widow"),
@@ -83,6 +91,13 @@ def training_rows(seed: int = 1, limit: int | None = None) -> RiskRows:
     for name in datasets.TEXT_WORKLOADS:
         for text in datasets.load(name, "train").texts[:limit]:
             rows.add(text, (0, 0, 0), _swapped(text, rng), source="business")
+            if rng.random() < INTRODUCED:
+                one, other = (
+                    templates.GROUPS_EN[i][1] for i in rng.integers(len(templates.GROUPS_EN), size=2)
+                )
+                form = INTRODUCTIONS[int(rng.integers(len(INTRODUCTIONS)))]
+                said = [form.format(one=group, text=text) for group in (one, other)]
+                rows.add(said[0], (0, 0, 0), said[1], one, "business")
     return rows
 
 
