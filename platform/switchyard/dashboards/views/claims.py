@@ -46,7 +46,7 @@ TITLES = {
     17: gettext_lazy("Compression, step 2: soft labels, temperature 5 to 1"),
     18: gettext_lazy("Compression, step 3: 8 bits at a loss under 1 %"),
     19: gettext_lazy("Code generation, twelve times faster"),
-    20: gettext_lazy("A private assistant at −97 % of the cost"),
+    20: gettext_lazy("A private assistant, its cost −97 %"),
     21: gettext_lazy("Fixed against marginal cost: a hybrid"),
     22: gettext_lazy("Core stays private, edge goes out, experiments fine-tune both"),
     23: gettext_lazy("Iteration from months to weeks"),
