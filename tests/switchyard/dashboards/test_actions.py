@@ -11,6 +11,7 @@ from modelhub.models import ModelVersion
 from routing.models import Interception, Policy
 from switchyard.audit.models import AuditEvent
 from switchyard.jobs.models import Job
+from tests.modelhub.services.verdicts import make_report
 from tests.switchyard.dashboards.company import LOB_POLICY, Company, make_company
 from tests.switchyard.dashboards.test_pages import client_of
 
@@ -138,6 +139,7 @@ def test_promoting_takes_the_role_and_makes_the_version_live(company: Company) -
     url = f"/models/versions/{version.pk}/promote/"
     assert client_of("vera", company, "viewer").post(url).status_code == 403
     assert client_of("bob", company, "model_engineer", "customer-service").post(url).status_code == 404
+    make_report(version)
     client_of("emil", company, "model_engineer").post(url)
     assert ModelVersion.objects.get(pk=version.pk).stage == "live"
 
