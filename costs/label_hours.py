@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import TruncHour
+from django.utils.translation import gettext as _
 
 from costs.contracts import BudgetLimit
 from costs.models import LabelHour, LedgerEntry
@@ -87,7 +88,7 @@ def hours_of(limit: BudgetLimit, start: datetime, end: datetime | None) -> Query
 
 def verify(organisation_id: int) -> list[str]:
     """What is wrong with the roll-up, one sentence; empty when it says what the ledger says."""
-    for _ in range(TRIES):
+    for _try in range(TRIES):  # not `_`, which translates
         apart = _apart(organisation_id)
         if not apart:
             return []
