@@ -147,11 +147,12 @@ class StartEvaluation(StrictForm):
 
 
 class StartAudit(StrictForm):
-    """Student against teacher; both are deployments by name."""
+    """Student against teacher; both are deployments by name. `student_version` need not be live."""
 
     workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.all())
     teacher = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all(), required=False)
     student = ScopedSlugField(slug_field="name", queryset=Deployment.objects.all(), required=False)
+    student_version = serializers.CharField(required=False, allow_blank=True, max_length=63, default="")
     limit = serializers.IntegerField(
         min_value=1, max_value=1_000_000, required=False, default=None, allow_null=True
     )

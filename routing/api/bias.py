@@ -54,14 +54,23 @@ class BiasMonitorViewSet(ReadViewSet):
         return narrowed_by(queryset, self.request, self.FILTERS) if self.action == "list" else queryset
 
 
+class PackSerializer(serializers.Serializer):
+    """What every pack says first; the rest is described in docs/howto/bias.md."""
+
+    kind = serializers.CharField()
+    audit = serializers.IntegerField()
+    verdict = serializers.CharField()
+    signature = serializers.DictField(child=serializers.CharField())
+
+
 class BiasEvidenceViewSet(TenantViewSet):
     """GET bias-evidence/{audit}: the signed pack; `?as=html` for reading."""
 
     queryset = BiasAudit.objects.select_related("workload__lob")
-    serializer_class = serializers.Serializer
+    serializer_class = PackSerializer
 
     @extend_schema(
-        parameters=[OpenApiParameter("as", OpenApiTypes.STR, enum=["json", "html"])], responses=OpenApiTypes.OBJECT
+        parameters=[OpenApiParameter("as", OpenApiTypes.STR, enum=["json", "html"])], responses=PackSerializer
     )
     def retrieve(self, request: Any, pk: str = "") -> Any:
         body = evidence_of(self.get_object(), self.scope)

@@ -1,7 +1,8 @@
 """Decisions in tables, audited: `SWITCHYARD_DATA=… python -m modelhub.ml.fairness.tables` shows two worked examples.
 
 What each asks: a column of decisions (0 or 1), the truth where there is one, and columns that hold groups as people stated
-them. Nothing is inferred. COMPAS is the known case of unequal false alarms; ACS income shows selection by group where the truth differs.
+them. Nothing is inferred. COMPAS is the known case of unequal false alarms; ACS income
+shows selection by group where the truth differs.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def compas(data: Path) -> dict[str, Any]:
 
 
 def acs_income(data: Path, seed: int = 0) -> dict[str, Any]:
-    """A logistic regression's answer to "over $50,000?" on census rows it wasn't fitted on, without sex or race among its columns."""
+    """A logistic regression's answer to "over $50,000?" on other census rows, without sex or race among its columns."""
     from sklearn.linear_model import LogisticRegression
 
     fit, held = (read(data / "bias" / f"acs_income_{part}.csv.gz") for part in ("train", "val"))
