@@ -27,7 +27,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, help="Instead of a socket: where the front is another machine."
         )
-        parser.add_argument("--nice", type=int, default=PAGES, help="How far others go first; 0 for not at all.")
+        parser.add_argument(
+            "--nice", type=int, default=PAGES, help="How far others go first; 0 for not at all."
+        )
         parser.add_argument(
             "--drain", type=int, default=4, help="Seconds that running requests get at the end."
         )
