@@ -148,7 +148,9 @@ def _usage(
         product = EXACT.multiply(pricing, price)
         rounding = EXACT.add(rounding, EXACT.subtract(cost, product))
         of_list = price if listed is None else listed
+        sku = f"{base['SkuId']}/{meter[0]}"
         yield base | {
+            "SkuId": sku, "SkuPriceId": f"{base['SkuPriceId']}/{sku}",
             "BilledCost": _number(product), "ContractedCost": _number(product), "ContractedUnitPrice": _number(price),
             "EffectiveCost": _number(EXACT.add(product, variance * NANO)), "ListUnitPrice": _number(of_list),
             "ListCost": _number(EXACT.multiply(pricing, of_list)), "PricingQuantity": _number(pricing),

@@ -100,6 +100,16 @@ COLUMNS: tuple[Column, ...] = (
     Column("x_Purpose", TEXT, "x", False),
     Column("x_Deployment", TEXT, "x", False),
 )
+ONE_PARENT = (("SkuPriceId", "SkuId"), ("SkuId", "SkuMeter"), ("ServiceName", "ServiceCategory"),
+              ("ServiceName", "ServiceSubcategory"))  # fmt: skip
+NOT_ON_TAX = (
+    "ContractedUnitPrice",
+    "ListUnitPrice",
+    "PricingCategory",
+    "PricingQuantity",
+    "SkuId",
+    "SkuPriceId",
+)
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 Row = Mapping[str, str]  # empty text is null
@@ -118,16 +128,31 @@ def validate_csv(lines: Iterable[str], version: str, *, most: int = 50) -> tuple
     header = next(reader, [])
     wanted = [column.name for column in columns_of(version)]
     faults = [] if header == wanted else [_header_fault(header, wanted)]
+    parents: dict[tuple[str, ...], str] = {}
     rows = 0
     for rows, cells in enumerate(reader, start=1):
         if len(cells) != len(header):
             faults.append(f"Row {rows} has {len(cells)} cells, the header {len(header)}.")
         elif header == wanted:
             row = dict(zip(header, cells, strict=True))
-            faults += [f"Row {rows}: {fault}" for fault in validate_row(row, version)]
+            faults += [
+                f"Row {rows}: {fault}" for fault in (*validate_row(row, version), *_parents(row, parents))
+            ]
         if len(faults) >= most:
             break
     return rows, faults[:most]
+
+
+def _parents(row: Row, known: dict[tuple[str, ...], str]) -> list[str]:
+    """Names that belong to one other name, on whatever row they stand: the first row says to which."""
+    faults = []
+    for child, parent in ONE_PARENT:
+        first = known.setdefault((child, parent, row[child]), row[parent])
+        if row[child] and first != row[parent]:
+            faults.append(
+                f"{child} {row[child]!r} stands with {parent} {row[parent]!r}, before it with {first!r}."
+            )
+    return faults
 
 
 def _header_fault(header: Sequence[str], wanted: Sequence[str]) -> str:
@@ -185,13 +210,21 @@ def _between(row: Row) -> list[str]:
     if not row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["BillingPeriodEnd"] and not correction:
         faults.append("the charge period lies outside of the billing period.")
     for pair in (("ConsumedQuantity", "ConsumedUnit"), ("PricingQuantity", "PricingUnit"), ("SubAccountId", "SubAccountName"),
-                 ("RegionId", "RegionName"), ("SkuId", "SkuMeter")):  # fmt: skip
+                 ("SubAccountId", "SubAccountType"), ("ResourceId", "ResourceType"), ("RegionId", "RegionName"),
+                 ("SkuId", "SkuMeter"), ("SkuId", "SkuPriceId")):  # fmt: skip
         if (row[pair[0]] == "") != (row[pair[1]] == ""):
             faults.append(f"{pair[0]} and {pair[1]} must be null together.")
     if usage and not correction:
         needed = ("ConsumedQuantity", "PricingQuantity", "ContractedUnitPrice", "ListUnitPrice", "PricingCategory", "SkuId",
                   "SkuPriceId")  # fmt: skip
         faults += [f"{name} is null on a row of usage." for name in needed if row[name] == ""]
+    for name, needed_too in (("ResourceName", "ResourceId"), ("SkuPriceDetails", "SkuPriceId")):
+        if row[name] != "" and row[needed_too] == "":
+            faults.append(f"{name} stands without {needed_too}.")
+    if row["ChargeCategory"] == "Purchase" and row["ChargeFrequency"] == "Usage-Based":
+        faults.append("ChargeFrequency is Usage-Based on a purchase.")
+    if row["ChargeCategory"] == "Tax":
+        faults += [f"{name} stands on a row of tax." for name in NOT_ON_TAX if row[name] != ""]
     if not usage and row["ConsumedQuantity"] != "":
         faults.append("ConsumedQuantity stands on a row that is no usage.")
     return faults + _products(row)

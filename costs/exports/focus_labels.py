@@ -29,7 +29,7 @@ def label_rows(scope: Scope, day: datetime, names: Names, lob: str | None = None
         if not row["nusd"]:
             continue
         base = names.base({**NOBODY, **{name: row[name] for name in NAMES}}, day, month_start(day), {})
-        base |= {"ServiceName": "Labels", "SkuId": "label", "x_CorrectAnswers": ""}
+        base |= {"ServiceName": "Labels", "x_CorrectAnswers": ""}
         even = row["n"] > 0 and row["nusd"] % row["n"] == 0
         yield base | (
             _counted(row["n"], row["nusd"], row["purpose"]) if even else _amount(row["nusd"], row["purpose"])
@@ -43,7 +43,7 @@ def _counted(lines: int, nusd: int, purpose: str) -> Row:
         "ContractedUnitPrice": each, "ListUnitPrice": each, "PricingQuantity": str(lines), "PricingUnit": "Labels",
         "ConsumedQuantity": str(lines), "ConsumedUnit": "Labels", "ChargeCategory": "Usage",
         "ChargeFrequency": "Usage-Based", "SkuMeter": purpose, "ChargeDescription": f"{purpose} by people",
-        "PricingCategory": "Standard",
+        "PricingCategory": "Standard", "SkuId": f"label/{purpose}", "SkuPriceId": f"label/{purpose}/{each}",
     }  # fmt: skip
 
 

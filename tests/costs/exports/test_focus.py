@@ -130,7 +130,7 @@ def test_prices_are_the_sheets_own_and_batch_work_shows_its_discount(organisatio
     assert prices == {("0.150000007", "0.150000007"), ("0.150000007", "0.0750000035")}
     assert {r["PricingUnit"] for r in outputs} == {"1000000 Tokens"} and {
         r["SkuPriceId"] for r in outputs
-    } == {Price.objects.get().version}
+    } == {f"{Price.objects.get().version}/txt-edge/output tokens"}
 
 
 def test_a_row_says_who_what_and_when_with_exclusive_ends(organisation: Any):
@@ -148,7 +148,7 @@ def test_a_row_says_who_what_and_when_with_exclusive_ends(organisation: Any):
     )
     assert (row["ServiceCategory"], row["SkuId"], row["ProviderName"]) == (
         "AI and Machine Learning",
-        "txt-edge",
+        "txt-edge/input tokens",
         "ext-mini",
     )
     assert (
@@ -210,7 +210,7 @@ def test_text_that_a_spreadsheet_would_run_is_kept_as_text(organisation: Any):
     )
     record_events([event])
     rows = exported(organisation)
-    assert {r["SkuId"] for r in rows if r["SkuId"]} == {'\'=HYPERLINK("http://evil")'}
+    assert {r["SkuId"].partition("/")[0] for r in rows if r["SkuId"]} == {"'=HYPERLINK(\"http:"}
 
 
 def test_the_validator_finds_what_is_wrong_in_any_column(organisation: Any):
@@ -222,6 +222,7 @@ def test_the_validator_finds_what_is_wrong_in_any_column(organisation: Any):
         "ServiceCategory": "AI", "Tags": "[1]", "x_Route": "cloud", "InvoiceIssuerName": "", "ContractedUnitPrice": "7",
         "PricingUnit": "", "SkuPriceId": "", "ChargePeriodEnd": "2026-11-01T00:00:00Z", "ListUnitPrice": "-1",
         "ConsumedQuantity": "", "BillingPeriodEnd": "2026-11-02T00:00:00Z", "ChargeClass": "Mistake",
+        "ResourceType": "", "SubAccountType": "",
     }  # fmt: skip
     for column, value in wrong.items():
         assert validate_row(good | {column: value}, "1.2"), column
@@ -229,6 +230,24 @@ def test_the_validator_finds_what_is_wrong_in_any_column(organisation: Any):
         if not column.nullable:
             assert validate_row(good | {column.name: ""}, "1.2"), column.name
     assert validate_csv(["BilledCost,Other\n", "1,2\n"], "1.2")[1][0].startswith("The header isn't")
+
+
+def test_the_validator_finds_a_price_of_two_skus_a_taxed_quantity_and_a_metered_purchase(organisation: Any):
+    seed(organisation)
+    good = next(r for r in exported(organisation) if r["ChargeCategory"] == "Usage")
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(good), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([good, good | {"SkuId": "another"}])
+    lines.seek(0)
+    assert validate_csv(lines, "1.2") == (2, [
+        f"Row 2: SkuPriceId {good['SkuPriceId']!r} stands with SkuId 'another', before it with {good['SkuId']!r}."
+    ])  # fmt: skip
+    taxed = validate_row(good | {"ChargeCategory": "Tax"}, "1.2")
+    assert "PricingQuantity stands on a row of tax." in taxed
+    assert "ChargeFrequency is Usage-Based on a purchase." in validate_row(
+        good | {"ChargeCategory": "Purchase"}, "1.2"
+    )
 
 
 usages = st.lists(

@@ -142,7 +142,7 @@ def test_a_statement_stands_beside_the_month_before_by_application_and_each_pane
     address = f"/statements/customer-service/{month}/"
     rows = list(csv.DictReader(io.StringIO(client.get(f"{address}?csv=applications").content.decode())))
     named = {row["Application"]: (row["This month (USD)"], row["The month before (USD)"]) for row in rows}
-    assert named["old-app"] == ("0", "0.0000006") and named["customer-service-app"][1] == "0"
+    assert named["old-app"] == ("0.00", "0.0000006") and named["customer-service-app"][1] == "0.00"
     sums = [Fraction(row["Difference (USD)"]) for row in rows]
     assert sum(sums[:-1]) == sums[-1] and rows[-1]["Application"] == "Sum"
     page = client.get(address).content.decode()
