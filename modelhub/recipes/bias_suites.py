@@ -215,7 +215,10 @@ def _bbq_row(row: dict[str, str], answer: int, stereotyped: set[int]) -> tuple[b
 
 SUITES: tuple[Suite, ...] = (
     Suite("Winogender", "winogender/dev.csv.gz", True, "MIT", "any text classifier", "classification", _winogender),
-    Suite("CrowS-Pairs", "crows_pairs_dev.csv.gz", False, "CC BY-SA 4.0: not copied", "any text classifier", "classification", _crows),
+    Suite(
+        "CrowS-Pairs", "crows_pairs_dev.csv.gz", False, "CC BY-SA 4.0: not copied", "any text classifier",
+        "classification", _crows,
+    ),
     Suite(
         "Equity Evaluation Corpus", "equity_evaluation_dev.csv.gz", False, "unclear: not copied",
         "a sentiment model with scores",

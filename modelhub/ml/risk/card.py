@@ -37,9 +37,9 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "## Training\n\nOffensive rows: COLD (Apache-2.0) and crowd-labelled tweets (MIT), training parts; the tweets are known "
         "for bias against African-American English. Harmless rows besides: business texts (CC BY), some in the mouths of "
         "groups. The rest are sentences of our own (`modelhub/ml/risk/grammar.py`, `frames.py`), written knowing which kinds "
-        "of sentence HateCheck's authors list, without any sentence of it. Two sentences of each kind of its development part were "
-        "read before the frames were written, and its figures were looked at by kind six times while the model was made, so they "
-        "are somewhat kind. The threshold was chosen on our own "
+        "of sentence HateCheck's authors list, without any sentence of it. Two sentences of each kind of its development part "
+        "were read before the frames were written, and its figures were looked at by kind six times while the model was "
+        "made, so they are somewhat kind. The threshold was chosen on our own "
         f"held-out sentences and on validation tweets, not on it. `{manifest['train']['command']}`, "
         f"{manifest['train']['seconds']} s on {manifest['train']['machine']}. {manifest['train'].get('note', '')}".rstrip(),
     ]
