@@ -10,7 +10,7 @@ import importlib.util
 
 from bench.common import Results
 
-TOOLS = ("adapters_serving", "adapters_lob", "adapters_medical")
+TOOLS = ("adapters_serving", "adapters_lob", "adapters_medical", "labels")
 
 
 def main() -> None:

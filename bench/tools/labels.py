@@ -125,3 +125,6 @@ def label_rows(results: Results, limit: int | None = None) -> None:
         print(f"  {name}: {words}", flush=True)
         results.add(f"labels_share_{name}", active, "share", words, at_most=TARGET, judged=limit is None)
         results.add(f"labels_share_{name}_random", random, "share", "the same by random picks", control=True)
+
+
+rows = label_rows  # the name that `bench.adapters` calls
