@@ -97,7 +97,7 @@ def _anomalies(ask: Ask) -> Panel:
         ],
         charts.anomaly_parts(rows) if rows else None,
         wide=True,
-        note=_("Each workload against its own last weeks (requests and their length: three months, prices and mix: four weeks); ten "
-               "days are needed. The parts add up to what it cost beyond what was expected."),
+        note=_("Each workload against its own last weeks (requests and their length: three months, prices and mix: four weeks); "
+               "ten days are needed. The parts add up to what it cost beyond what was expected."),
         empty=_("Nothing stood out in this period, or too few days are known to tell."),
     )  # fmt: skip
