@@ -15,6 +15,7 @@ import numpy as np
 from modelhub.ml.risk.templates import GROUPS_EN
 
 PARTS = ("train", "held", "filled")
+SLOTS = ("{trait}", "{decision}", "{other}", "{reason}")
 KINDS = ("stereotype", "disparate_treatment", "harm")
 TRAITS = (
     "bad at maths", "bad drivers", "too emotional to lead", "lazy", "greedy", "dishonest", "violent", "loud and rude",
@@ -106,6 +107,8 @@ def make(part: str, per_pattern: int, seed: int = 1) -> list[Sentence]:
     made = []
     for patterns, kind in ((STEREOTYPE, KINDS[0]), (NO_STEREOTYPE, ""), (UNEQUAL, KINDS[1]), (EQUAL, "")):
         for pattern in _side(patterns, "held" if part == "held" else "train"):
+            if part == "filled" and not any(slot in pattern for slot in SLOTS):
+                continue  # it has room for a group alone, and training saw every group in it
             order = rng.permutation(len(GROUPS_EN))
             for turn in range(per_pattern):
                 many, one = GROUPS_EN[order[turn % len(order)]]
