@@ -66,7 +66,9 @@ def test_a_row_passes_only_below_every_threshold_and_nan_never_does():
     assert blocked[:, 0].tolist() == [False, True, True, True, True, False]
     np.testing.assert_array_equal(safe[[0, 5]], logits[[0, 5]])
     assert np.isneginf(safe[1:5]).all()
-    assert alone([[0.0, 0.0]], [np.nan, 1.0], logits[:1])[1].all()  # a threshold that is no number lets nothing through
+    assert alone([[0.0, 0.0]], [np.nan, 1.0], logits[:1])[
+        1
+    ].all()  # a threshold that is no number lets nothing through
 
 
 def test_the_gate_that_we_write_is_one_that_servers_know():
@@ -82,7 +84,8 @@ def test_a_whole_student_is_served_and_says_what_it_blocked(student):
     rows = runner.classify_mixed([HEADS[n % 2] for n in range(len(texts))], texts)
     tau = artifacts.load_manifest(student)["gate"]["tau"]
     for row in rows:
-        assert row.blocked is any(row.risk[kind] >= tau[kind] for kind in tau)
+        if all(abs(row.risk[kind] - tau[kind]) > 1e-3 for kind in tau):  # risk is told in four digits
+            assert row.blocked is any(row.risk[kind] >= tau[kind] for kind in tau)
         item = classified(row)
         if row.blocked:
             assert (item["label"], item["scores"], item["blocked"]) == (None, [], True)
@@ -118,9 +121,17 @@ def strip_function(model):
 def empty_gate(model):
     """A function of the same name that lets everything through."""
     nodes = [helper.make_node("Identity", ["logits"], ["safe_logits"])]
-    nodes += [helper.make_node("IsNaN", ["risk"], ["none"]), helper.make_node("Identity", ["none"], ["blocked"])]
+    nodes += [
+        helper.make_node("IsNaN", ["risk"], ["none"]),
+        helper.make_node("Identity", ["none"], ["blocked"]),
+    ]
     made = helper.make_function(
-        DOMAIN, GATE, ["logits", "risk", "tau"], ["safe_logits", "blocked"], nodes, [helper.make_opsetid("", 20)]
+        DOMAIN,
+        GATE,
+        ["logits", "risk", "tau"],
+        ["safe_logits", "blocked"],
+        nodes,
+        [helper.make_opsetid("", 20)],
     )
     del model.functions[:]
     model.functions.append(made)
@@ -138,7 +149,9 @@ def strip_one_gate(model):
 
 def raw_output(model):
     node = next(n for n in model.graph.node if n.op_type == GATE)
-    model.graph.output.append(helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, ["N", "L"]))
+    model.graph.output.append(
+        helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, ["N", "L"])
+    )
 
 
 def raw_features(model):
@@ -244,12 +257,19 @@ def test_an_adapter_on_a_gated_model_is_gated_by_the_same_risk(made, tmp_path, m
 
     monkeypatch.setenv("SWITCHYARD_HOME", str(tmp_path))
     folder = shutil.copytree(made, tmp_path / "artifacts" / "txt-edge")
-    rows = [(f"{word} dish number {n}", label) for n in range(6) for word, label in (("good", "positive"), ("bad", "negative"))]
+    rows = [
+        (f"{word} dish number {n}", label)
+        for n in range(6)
+        for word, label in (("good", "positive"), ("bad", "negative"))
+    ]
     head = "support-sentiment@ft-1"
     fine_tune_head(folder, "support-sentiment", rows, out_dir=folder / "heads" / head, epochs=1)
     runner = TextClassifier(folder)
     texts = ["a good dish", *(text for text, _ in rows), "Shoot the immigrants.", "I hate girls so much."]
-    tuned, shipped = runner.classify_mixed([head] * len(texts), texts), runner.classify_mixed([HEADS[0]] * len(texts), texts)
+    tuned, shipped = (
+        runner.classify_mixed([head] * len(texts), texts),
+        runner.classify_mixed([HEADS[0]] * len(texts), texts),
+    )
     assert [row.blocked for row in tuned] == [row.blocked for row in shipped]
     for own, other in zip(tuned, shipped, strict=True):
         assert own.risk == pytest.approx(other.risk, abs=0.05)
