@@ -110,7 +110,9 @@ class DeploymentInfo:
     rate: NodeRate | None = None  # private
     upstream_models: Mapping[str, str] = field(default_factory=dict)
     canaries: Mapping[str, CanaryShare] = field(default_factory=dict)  # by workload
-    resting: Mapping[str, int] = field(default_factory=dict)  # workload whose error budget it burns → per cent it keeps
+    resting: Mapping[str, int] = field(
+        default_factory=dict
+    )  # workload whose error budget it burns → per cent it keeps
     quality: Mapping[str, tuple[float, int]] = field(default_factory=dict)  # workload → (accuracy, rows)
     usual_accelerator_ns: Mapping[str, int] = field(
         default_factory=dict

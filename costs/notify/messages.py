@@ -19,9 +19,10 @@ from switchyard.core.crypto import open_secret
 
 # Kind of alert → its name in the subject of an e-mail and on the page.
 KINDS = {
-    "anomaly": _("anomaly"), "bias": _("bias"), "guard_self_test": _("guard's self-test"), "bill_gap": _("gap in a bill"), "books": _("books"), "budget_limit": _("budget limit"),
-    "budget_warning": _("budget warning"), "clock_skew": _("clock skew"), "event_conflict": _("event conflict"),
-    "event_rejected": _("event rejected"), "label_budget": _("label budget"), "late_event": _("late event"),
+    "anomaly": _("anomaly"), "bias": _("bias"), "bill_gap": _("gap in a bill"), "books": _("books"),
+    "budget_limit": _("budget limit"), "budget_warning": _("budget warning"), "clock_skew": _("clock skew"),
+    "event_conflict": _("event conflict"), "event_rejected": _("event rejected"),
+    "guard_self_test": _("guard's self-test"), "label_budget": _("label budget"), "late_event": _("late event"),
     "missing_exchange_rate": _("missing exchange rate"), "missing_price": _("missing price"),
     "node_unbilled": _("machine not billed"), "price_ends": _("price ends"), "test": _("test"),
     "upstream_misconfigured": _("upstream misconfigured"),

@@ -21,9 +21,7 @@ class Experiment(models.Model):
         "modelhub.GoldenSet", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     name = models.CharField(max_length=200)
-    state = models.CharField(
-        max_length=10, choices=[(s, s) for s in EXPERIMENT_STATES], default="training"
-    )
+    state = models.CharField(max_length=10, choices=[(s, s) for s in EXPERIMENT_STATES], default="training")
     job_id = models.CharField(max_length=40, blank=True, help_text="The job that measures the arms.")
     result = models.JSONField(default=dict, help_text="Differences of each two arms on the same rows.")
     error = models.CharField(max_length=400, blank=True)

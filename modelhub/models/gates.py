@@ -17,7 +17,9 @@ class GateRule(models.Model):
     accuracy_tolerance = models.FloatField(
         default=0.02, help_text="How much worse than before it may surely not be, as a share of the rows."
     )
-    most_cost_ratio = models.FloatField(default=1.1, help_text="Cost of 1,000 answers against the one before.")
+    most_cost_ratio = models.FloatField(
+        default=1.1, help_text="Cost of 1,000 answers against the one before."
+    )
     most_latency_ratio = models.FloatField(
         default=1.25, help_text="Median and 99th percentile against the one before."
     )
@@ -47,14 +49,18 @@ class GateRule(models.Model):
 class GateReport(models.Model):
     """One run of the gates over a version: each gate's verdict, figures and sentence."""
 
-    version = models.ForeignKey("modelhub.ModelVersion", on_delete=models.CASCADE, related_name="gate_reports")
+    version = models.ForeignKey(
+        "modelhub.ModelVersion", on_delete=models.CASCADE, related_name="gate_reports"
+    )
     baseline = models.ForeignKey(
         "modelhub.ModelVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     golden = models.ForeignKey(
         "modelhub.GoldenSet", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
-    digest = models.CharField(max_length=64, blank=True, help_text="Of the version's files when it was judged.")
+    digest = models.CharField(
+        max_length=64, blank=True, help_text="Of the version's files when it was judged."
+    )
     job_id = models.CharField(max_length=40, blank=True)
     at = models.DateTimeField(default=now)
     results = models.JSONField(default=list, help_text="[{gate, verdict, sentence, figures}]")
@@ -88,8 +94,12 @@ class Canary(models.Model):
     started_by = models.CharField(max_length=150, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_by = models.CharField(max_length=150, blank=True)
-    reason = models.CharField(max_length=400, blank=True, help_text="Why it began against a gate, or why it ended.")
-    watch = models.JSONField(default=dict, help_text="The sequential tests as they stand, and how far was read.")
+    reason = models.CharField(
+        max_length=400, blank=True, help_text="Why it began against a gate, or why it ended."
+    )
+    watch = models.JSONField(
+        default=dict, help_text="The sequential tests as they stand, and how far was read."
+    )
 
     objects = TenantQuerySet.as_manager()
     tenant_path = "workload__lob"

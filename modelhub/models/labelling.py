@@ -44,7 +44,9 @@ class LabelItem(models.Model):
     digest = models.CharField(max_length=64)
     sealed_text = models.TextField()
     guess = models.CharField(max_length=200, blank=True, help_text="What the live model says.")
-    score = models.FloatField(default=0.0, help_text="How much its label would teach; the highest come first.")
+    score = models.FloatField(
+        default=0.0, help_text="How much its label would teach; the highest come first."
+    )
     why = models.JSONField(default=dict, help_text="uncertainty, expert_load, disagreement")
     state = models.CharField(max_length=10, choices=[(s, s) for s in ITEM_STATES], default="open")
     label = models.CharField(max_length=200, blank=True)

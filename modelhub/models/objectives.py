@@ -12,7 +12,9 @@ BURN_STATES = ["burning", "probing", "recovered"]
 class AccuracyObjective(models.Model):
     """What share of a workload's judged answers should be right over the window; the rest is its error budget."""
 
-    workload = models.OneToOneField("tenancy.Workload", on_delete=models.CASCADE, related_name="accuracy_objective")
+    workload = models.OneToOneField(
+        "tenancy.Workload", on_delete=models.CASCADE, related_name="accuracy_objective"
+    )
     target = models.FloatField(validators=[MinValueValidator(0.01), MaxValueValidator(0.9999)])
     window_days = models.PositiveSmallIntegerField(default=28)
     created_by = models.CharField(max_length=150, blank=True)
@@ -38,7 +40,9 @@ class AccuracyBurn(models.Model):
     began_at = models.DateTimeField(default=now)
     changed_at = models.DateTimeField(default=now)
     ended_at = models.DateTimeField(null=True, blank=True)
-    returns = models.PositiveSmallIntegerField(default=0, help_text="Trials that burnt again: each waits twice as long.")
+    returns = models.PositiveSmallIntegerField(
+        default=0, help_text="Trials that burnt again: each waits twice as long."
+    )
 
     objects = TenantQuerySet.as_manager()
     tenant_path = "objective__workload__lob"

@@ -65,7 +65,9 @@ def _rows(context: Context, workload: Workload) -> ValidationRows:
         if dataset is None:
             raise NotFound(f"There is no data set {wanted}.")
     golden = GoldenSet.objects.filter(workload=workload, active=True).exclude(source=SHIPPED).first()
-    if dataset is None and golden is not None:  # a line of business that made a golden set of its own is judged by it
+    if (
+        dataset is None and golden is not None
+    ):  # a line of business that made a golden set of its own is judged by it
         rows = golden_rows(golden).first(context.params.get("limit"))
     else:
         rows = validation_rows(workload, dataset).first(context.params.get("limit"))
@@ -74,7 +76,9 @@ def _rows(context: Context, workload: Workload) -> ValidationRows:
     return rows
 
 
-def _code(context: Context, source: Source, rows: ValidationRows, metric: str) -> tuple[Measured, float | None]:
+def _code(
+    context: Context, source: Source, rows: ValidationRows, metric: str
+) -> tuple[Measured, float | None]:
     """Ask for one function a problem, run it in the sandbox against its test."""
     times: list[float] = []
 

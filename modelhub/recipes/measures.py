@@ -156,10 +156,14 @@ def paired(
         def difference(i: np.ndarray) -> float:
             return metrics.average_precision(truths[i], a[i]) - metrics.average_precision(truths[i], b[i])
     else:
-        figure, cap = (metrics.rmse, tabular_sets.LIFE_CAP) if workload == "remaining-life" else (metrics.mape, np.inf)
+        figure, cap = (
+            (metrics.rmse, tabular_sets.LIFE_CAP) if workload == "remaining-life" else (metrics.mape, np.inf)
+        )
         a, b = (np.minimum([float(r["prediction"]) for r in rows], cap) for rows in (new, old))
         truths = np.minimum(truths, cap)
-        engines = np.array(tabular_sets.engine_of_samples(_engines())) if workload == "remaining-life" else None
+        engines = (
+            np.array(tabular_sets.engine_of_samples(_engines())) if workload == "remaining-life" else None
+        )
         groups = engines if engines is not None and len(engines) == len(truths) else None
 
         def difference(i: np.ndarray) -> float:

@@ -12,6 +12,7 @@ import platform
 import resource
 import struct
 import sys
+from typing import NamedTuple
 
 FOLDER = os.path.realpath(os.getcwd())
 NOBODY = 65534
@@ -22,25 +23,27 @@ FORBIDDEN = (
 )  # fmt: skip
 
 
-# machine → (what the kernel calls it, system calls by their numbers there)
+class Calls(NamedTuple):
+    """System calls by their numbers on one kind of machine; `arch` is what the kernel calls it."""
+
+    arch: int
+    clone: int
+    clone3: int
+    refused: tuple[int, ...]
+
+
+# Refused: fork vfork execve execveat socket socketpair ptrace kill process_vm_* unshare setns io_uring pidfd_* bpf mount chroot.
 CALLS = {
-    "x86_64": (
+    "x86_64": Calls(
         0xC000003E,
-        {
-            "clone": 56,
-            "clone3": 435,
-            "refused": (57, 58, 59, 322, 41, 53, 101, 62, 310, 311, 272, 308, 425, 434, 438, 321, 165, 161),
-        },
+        56,
+        435,
+        (57, 58, 59, 322, 41, 53, 101, 62, 310, 311, 272, 308, 425, 434, 438, 321, 165, 161),
     ),
-    "aarch64": (
-        0xC00000B7,
-        {
-            "clone": 220,
-            "clone3": 435,
-            "refused": (221, 281, 198, 199, 117, 129, 270, 271, 97, 268, 425, 434, 438, 280, 40, 51),
-        },
+    "aarch64": Calls(
+        0xC00000B7, 220, 435, (221, 281, 198, 199, 117, 129, 270, 271, 97, 268, 425, 434, 438, 280, 40, 51)
     ),
-}  # fork vfork execve execveat socket socketpair ptrace kill process_vm_* unshare setns io_uring pidfd_* bpf mount chroot
+}
 CLONE_THREAD = 0x00010000
 ALLOW, REFUSE, UNKNOWN = (
     0x7FFF0000,
@@ -52,19 +55,18 @@ LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 
 def filter_calls() -> bool:
     """Have the kernel refuse those system calls from here on, for good. False where it can't."""
-    known = CALLS.get(platform.machine())
-    if known is None or not sys.platform.startswith("linux"):
+    calls = CALLS.get(platform.machine())
+    if calls is None or not sys.platform.startswith("linux"):
         return False
-    arch, calls = known
     tests = [
-        (LOAD, 0, 0, 4), (EQUAL, 1, 0, arch), (RETURN, 0, 0, REFUSE),
+        (LOAD, 0, 0, 4), (EQUAL, 1, 0, calls.arch), (RETURN, 0, 0, REFUSE),
         (LOAD, 0, 0, 0), (AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, REFUSE),
-        (EQUAL, 0, 1, calls["clone3"]), (RETURN, 0, 0, UNKNOWN),
+        (EQUAL, 0, 1, calls.clone3), (RETURN, 0, 0, UNKNOWN),
     ]  # fmt: skip
-    for number in calls["refused"]:
+    for number in calls.refused:
         tests += [(EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE)]
     tests += [
-        (EQUAL, 1, 0, calls["clone"]), (RETURN, 0, 0, ALLOW),
+        (EQUAL, 1, 0, calls.clone), (RETURN, 0, 0, ALLOW),
         (LOAD, 0, 0, 16), (ANY_BIT, 0, 1, CLONE_THREAD), (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE),
     ]  # fmt: skip
     program = b"".join(struct.pack("HBBI", *test) for test in tests)

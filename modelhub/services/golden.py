@@ -92,7 +92,8 @@ def golden_rows(golden: GoldenSet) -> ValidationRows:
         raise ValidationFailed(_("The rows of this golden set are not the ones that were kept."))
     lines = [json.loads(line) for line in told.splitlines()]
     inputs = [
-        Problem(**line["input"]) if golden.workload.metric in CODE_METRICS else line["input"] for line in lines
+        Problem(**line["input"]) if golden.workload.metric in CODE_METRICS else line["input"]
+        for line in lines
     ]
     return ValidationRows(inputs, [line["truth"] for line in lines], f"golden {golden.version}")
 

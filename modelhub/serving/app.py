@@ -137,9 +137,7 @@ class ModelServer:
             )
         return deadline_in(min(seconds, self._deadline_s))
 
-    def charge(
-        self, request: web.Request, model: str, tokens_in: int, tokens_out: int, elapsed: int
-    ) -> None:
+    def charge(self, request: web.Request, model: str, tokens_in: int, tokens_out: int, elapsed: int) -> None:
         self.metrics.answered(model, elapsed, tokens_in, tokens_out)
         if self.bill is not None:
             request_id = request.headers.get("x-request-id", "")

@@ -21,7 +21,7 @@ class Tenant:
 
     name: str
     needed: int
-    drop: Callable[[], None]
+    drop: Callable[[], object]
     held: int = 0
     retired: bool = False
     last_used: float = field(default_factory=time.monotonic)
@@ -68,7 +68,7 @@ class Room:
                 self._go(tenant)
         return [tenant.name for tenant in leaving]
 
-    def enter(self, name: str, needed: int, drop: Callable[[], None]) -> None:
+    def enter(self, name: str, needed: int, drop: Callable[[], object]) -> None:
         """Take the place that was made; `drop` lets it go when others need it."""
         self._tenants[name] = Tenant(name, needed, drop)
 

@@ -163,7 +163,9 @@ class GraphSession:
         self.refused: list[str] = []
         self._session = self._open_next()
         known = self.runs_on.startswith(CPU) or self.runs_on in (ORT_INT8, how.providers[0])
-        self._trials = 0 if known else TRIALS  # what CPU runs is the reference itself, or stands in where there is none
+        self._trials = (
+            0 if known else TRIALS
+        )  # what CPU runs is the reference itself, or stands in where there is none
 
     def _open_next(self) -> Runs:
         reasons: list[str] = []

@@ -64,7 +64,9 @@ async def relay(run: Run, executor: Executor, meter: Meter) -> AsyncGenerator[by
     executor.retries.request()
     failure: AttemptFailed | None = None
     async for _, target, _ in executor.hops(run):
-        steady = without_canary(run.request, target)  # asked when the version on trial fails before its first byte
+        steady = without_canary(
+            run.request, target
+        )  # asked when the version on trial fails before its first byte
         for chosen in (target, *([steady] if steady else [])):
             stream = _one(run, executor, meter, chosen)
             async with aclosing(stream):

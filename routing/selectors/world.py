@@ -133,7 +133,8 @@ def _versions(organisation_id: int) -> dict[str, VersionInfo]:
     """Name → the version that a job made."""
     named = {public_name(row): row for row in versions_of(organisation_id)}
     return {
-        name: VersionInfo(name, row.deployment.name, row.workload.name, row.upstream_model) for name, row in named.items()
+        name: VersionInfo(name, row.deployment.name, row.workload.name, row.upstream_model)
+        for name, row in named.items()
     }
 
 

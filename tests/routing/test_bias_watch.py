@@ -28,9 +28,10 @@ def decision(organisation: Any, number: int, guard: dict[str, Any], **values: An
     return DecisionRecord.objects.create(
         **{
             "id": f"dec_{number:06d}", "request_id": f"req_{number:06d}", "organisation_id": organisation.pk,
-            "at": now() - timedelta(minutes=5), "lob": "customer-service", "workload": "support-intent", "endpoint": "classifications",
-            "sensitivity": "internal", "deployment": "ext-mini", "model": "v1", "policy_version": "p", "policy_hash": "h",
-            "answers": 1, "detail": {"guard": {"mode": "observe"} | guard, "task": "classification"},
+            "at": now() - timedelta(minutes=5), "lob": "customer-service", "workload": "support-intent",
+            "endpoint": "classifications", "sensitivity": "internal", "deployment": "ext-mini", "model": "v1",
+            "policy_version": "p", "policy_hash": "h", "answers": 1,
+            "detail": {"guard": {"mode": "observe"} | guard, "task": "classification"},
         }
         | values
     )  # fmt: skip

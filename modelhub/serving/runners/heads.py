@@ -132,7 +132,9 @@ class Heads:
         entry = self._manifest["heads"][name]
         if self._gated is not None:
             temperature = float(entry.get("temperature", 1.0))
-            return Head(self._gated.session(name), entry["labels"], temperature, self._gated, name, self.operator)
+            return Head(
+                self._gated.session(name), entry["labels"], temperature, self._gated, name, self.operator
+            )
         path = artifacts.file_of(self._directory, self._manifest, f"head:{name}")
         return Head(GraphSession(path, self._how), entry["labels"], float(entry.get("temperature", 1.0)))
 
@@ -163,7 +165,9 @@ class Heads:
             raise ModelRefused(self._full(name), why, code="adapter_of_another_trunk")
         workload = name.partition("@")[0]
         if list(manifest["heads"]) != [workload]:
-            raise ModelRefused(self._full(name), f"it answers {', '.join(manifest['heads'])}, not {workload}.")
+            raise ModelRefused(
+                self._full(name), f"it answers {', '.join(manifest['heads'])}, not {workload}."
+            )
         path = artifacts.file_of(folder, manifest, "body")
         check_gate(path, manifest)
         gated = GatedFile(path, [workload], self._how)
@@ -171,7 +175,9 @@ class Heads:
         entry = manifest["heads"][workload]
         operator = operator_of(manifest)
         self._how.watch("load", model=self._full(name))
-        return Head(gated.session(workload), entry["labels"], float(entry["temperature"]), gated, workload, operator)
+        return Head(
+            gated.session(workload), entry["labels"], float(entry["temperature"]), gated, workload, operator
+        )
 
     def _check_base(self, name: str, manifest: dict[str, Any]) -> None:
         """Numbers fitted on one trunk mean nothing on another, and nothing would look wrong."""

@@ -91,7 +91,12 @@ class TextClassifier:
         self.chosen = open_role(self.directory, self.manifest, "body", self.how)
         self._body = self.chosen.session
         self._heads = Heads(
-            self.directory, self.manifest, self.how, trust=trust, room=room, tokenizer=artifacts.digest(tokenizer)
+            self.directory,
+            self.manifest,
+            self.how,
+            trust=trust,
+            room=room,
+            tokenizer=artifacts.digest(tokenizer),
         )
         self._operator = self._heads.operator
         self._inside = Adapters(self._body.path, self.manifest, self.how, trust=trust, room=room)
@@ -236,7 +241,9 @@ class TextClassifier:
             if risk is None or blocked is None or operator is None:
                 answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
                 continue
-            told = {kind: round(float(value), 4) for kind, value in zip(operator.kinds, risk[at], strict=True)}
+            told = {
+                kind: round(float(value), 4) for kind, value in zip(operator.kinds, risk[at], strict=True)
+            }
             stopped = bool(blocked[at])
             label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[best], row)
             answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, told)

@@ -78,7 +78,9 @@ urlpatterns = [
     path("objectives/", objectives.objectives, name="objectives"),
     path("objectives/save/", objectives.save_objective, name="objective-save"),
     path("bias/", bias.bias, name="bias"),
-    re_path(r"^bias/evidence/(?P<audit_id>\d+)\.(?P<form>json|html)$", bias.evidence_pack, name="bias-evidence"),
+    re_path(
+        r"^bias/evidence/(?P<audit_id>\d+)\.(?P<form>json|html)$", bias.evidence_pack, name="bias-evidence"
+    ),
     path("review/<int:interception_id>/appeal/", bias.appeal_action, name="review-appeal"),
     path("review/", review.reviews, name="review"),
     path("review/<int:interception_id>/", review.review_action, name="review-action"),
@@ -94,7 +96,11 @@ urlpatterns = [
     path("experiments/", experiments.experiments, name="experiments"),
     path("experiments/new/", experiments.new_experiment, name="experiment-new"),
     path("experiments/<str:experiment_id>/", experiments.experiment, name="experiment"),
-    path("experiments/<str:experiment_id>/<slug:action>/", experiments.experiment_action, name="experiment-action"),
+    path(
+        "experiments/<str:experiment_id>/<slug:action>/",
+        experiments.experiment_action,
+        name="experiment-action",
+    ),
     path("experts/", experts.experts, name="experts"),
     path("devices/", devices.devices, name="devices"),
     path("claims/", claims.claims, name="claims"),

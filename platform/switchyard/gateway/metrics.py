@@ -27,7 +27,9 @@ STALE = Gauge(
 SPOOLED = Gauge("switchyard_spool_events", "Events that wait for the stream.", registry=REGISTRY)
 STREAMS = Gauge("switchyard_requests_in_flight", "Requests being answered.", registry=REGISTRY)
 # Pages, admin and REST as they leave this front, whichever process answers them.
-PAGES = Counter("switchyard_pages", "Answers that are not of /v1, by class of status.", ["status"], registry=REGISTRY)
+PAGES = Counter(
+    "switchyard_pages", "Answers that are not of /v1, by class of status.", ["status"], registry=REGISTRY
+)
 PAGES_WAIT = Histogram(
     "switchyard_pages_seconds", "Until such an answer began.", registry=REGISTRY,
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),

@@ -172,6 +172,7 @@ SPECTACULAR_SETTINGS = {
         "TargetKindEnum": "costs.notify.targets.KINDS",
         "JobKindEnum": "switchyard.jobs.models.Job.KINDS",
         "JobStateEnum": "switchyard.jobs.models.STATES",
+        "AutoOrBooleanEnum": "modelhub.api.compressions.CHOICES",
     },
 }
 

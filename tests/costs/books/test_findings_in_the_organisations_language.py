@@ -35,7 +35,9 @@ def test_findings_are_said_in_english_and_in_chinese(organisation: Any) -> None:
     assert len(english) == len(chinese) == 2 and "1399" in chinese[1]
 
 
-def test_the_command_speaks_the_same_language(organisation: Any, capsys: pytest.CaptureFixture[str], settings: Any) -> None:
+def test_the_command_speaks_the_same_language(
+    organisation: Any, capsys: pytest.CaptureFixture[str], settings: Any
+) -> None:
     settings.LANGUAGE_CODE = "zh-hans"
     with pytest.raises(SystemExit), translation.override("zh-hans"):
         call_command("verify_books", "--no-counters")

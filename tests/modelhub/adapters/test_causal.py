@@ -150,7 +150,9 @@ def test_two_processes_through_accelerate_learn_what_one_does(tmp_path):
     lines.write_text("\n".join(json.dumps({"messages": chat}) for chat in CHATS))
     paths = [str(ROOT), str(ROOT / "platform"), *sys.path]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    launch = "-m torch.distributed.run --standalone --nproc_per_node 2"  # accelerate's own takes MPI on processors
+    launch = (
+        "-m torch.distributed.run --standalone --nproc_per_node 2"  # accelerate's own takes MPI on processors
+    )
     ours = (
         f"-m modelhub.ml.adapters.causal --model tiny-deepseek --rows {lines} --out {tmp_path / 'two'} --cpu"
     )

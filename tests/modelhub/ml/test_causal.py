@@ -11,7 +11,13 @@ from modelhub.ml.distill.loop import LossNotFinite
 from modelhub.ml.train.checkpoint import weight_hash
 
 VOCABULARY = 24
-SHARED = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SHARED = {
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 CONFIG = CausalDistillation(steps=40, batch=8, sequence=24, rate=5e-3)
 
 
@@ -26,7 +32,13 @@ def text(length, seed):
 
 def make_student(seed=1):
     torch.manual_seed(seed)
-    shape = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32}
+    shape = {
+        "hidden_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "intermediate_size": 32,
+    }
     return AutoModelForCausalLM.from_config(LlamaConfig(**SHARED, **shape))
 
 

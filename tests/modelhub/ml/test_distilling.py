@@ -56,7 +56,9 @@ def teacher(tmp_path):
 def test_a_converged_signed_whole_teacher_may_teach(teacher):
     trust = Trust(b"key", required=True)
     trust.sign(teacher)
-    assert check_teacher(teacher, NAME, signed=lambda folder: trust.check(folder, "teacher"))["id"] == "teacher"
+    assert (
+        check_teacher(teacher, NAME, signed=lambda folder: trust.check(folder, "teacher"))["id"] == "teacher"
+    )
 
 
 def test_others_may_not_and_the_reason_is_named(teacher, tmp_path):
@@ -83,7 +85,9 @@ def test_others_may_not_and_the_reason_is_named(teacher, tmp_path):
 
 def lesson_of(part, **more):
     rng = np.random.default_rng(0)
-    teacher = (rng.standard_normal((len(part), len(part.labels))) + 3 * np.eye(len(part.labels))[part.y]).astype("f4")
+    teacher = (
+        rng.standard_normal((len(part), len(part.labels))) + 3 * np.eye(len(part.labels))[part.y]
+    ).astype("f4")
     return Lesson(part.features.ids, teacher, part.y, **more)
 
 
@@ -109,7 +113,9 @@ def run(folder=None, epochs=2, stop_after=None, **options):
 
     config = DistillConfig(epochs=epochs, batch=8, risk_rows=16, **options)
     with contextlib.suppress(Killed):
-        distill(student, {NAME: lesson_of(parts[NAME])}, config, risk=risk_of(reader), work=folder, check=check)
+        distill(
+            student, {NAME: lesson_of(parts[NAME])}, config, risk=risk_of(reader), work=folder, check=check
+        )
     return weight_hash(dict(student.state_dict())), len(seen)
 
 
@@ -179,7 +185,9 @@ def test_held_sentences_share_no_pattern_with_training_and_groups_come_alike():
 
 def test_thresholds_let_benign_texts_through_and_find_what_is_planted():
     rows, unseen = operator.planted_rows(), operator.unseen_rows()
-    assert not set(rows.texts) & set(unseen.texts) | set(rows.texts) & set(operator.training_rows(limit=4096).texts)
+    assert not set(rows.texts) & set(unseen.texts) | set(rows.texts) & set(
+        operator.training_rows(limit=4096).texts
+    )
     bad = {text for text, kinds in zip(rows.texts, rows.kinds, strict=True) if 1 in kinds}
 
     def scored(texts):
@@ -201,7 +209,9 @@ def test_risk_of_partners_comes_together_too():
     risk = risk_of(reader)
     _, parts, _ = make_student((NAME,), seed=3)
     before = (risk_logits(student, risk.ids) - risk_logits(student, risk.partners)).square().mean()
-    distill(student, {NAME: lesson_of(parts[NAME])}, DistillConfig(epochs=3, batch=24, risk_rows=48), risk=risk)
+    distill(
+        student, {NAME: lesson_of(parts[NAME])}, DistillConfig(epochs=3, batch=24, risk_rows=48), risk=risk
+    )
     with torch.no_grad():
         found = risk_logits(student, risk.ids)
         after = (found - risk_logits(student, risk.partners)).square().mean()

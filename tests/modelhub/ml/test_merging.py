@@ -44,7 +44,9 @@ def test_twins_are_clustered_by_what_they_say_and_merging_them_loses_nothing():
     np.testing.assert_allclose(merged.experts.said(x), said[[0, 1, 2, 3]], rtol=1e-3, atol=1e-3)
     wanted = (5 * experts.keys[0] + 20 * experts.keys[4]) / 25
     np.testing.assert_allclose(merged.experts.keys[0], wanted, rtol=1e-5)
-    assert reduce(experts, groups, load, x, "prune").experts.keys[0].tolist() == experts.keys[4].tolist()  # the busier
+    assert (
+        reduce(experts, groups, load, x, "prune").experts.keys[0].tolist() == experts.keys[4].tolist()
+    )  # the busier
 
 
 def test_without_alignment_the_same_merge_would_ruin_both():
@@ -75,7 +77,9 @@ def test_idle_experts_are_left_out_and_one_always_stays():
 
 
 def test_the_run_with_many_experts_finds_the_planted_pairs_and_chance_does_not():
-    found = two_hundred.run(two_hundred.TwoHundred(experts=24, width=16, hidden=12, twins=6, steps=150, batch=512))
+    found = two_hundred.run(
+        two_hundred.TwoHundred(experts=24, width=16, hidden=12, twins=6, steps=150, batch=512)
+    )
     assert found["planted_pairs_found"] >= 5 / 6
     assert found["error"] < 0.2 and found["error_merged"] < found["error_merged_by_chance"] / 2
     assert found["groups"] < 24

@@ -20,7 +20,9 @@ def network(path, *, spread=0.0, seed=0):
     x = g.input("x", "float", ["N", 16])
     gain = np.exp(spread * rng.standard_normal(16)).astype(np.float32)
     y = g.op("LayerNormalization", x, g.const(gain), g.const(np.zeros(16, np.float32)), axis=-1)
-    y = g.op("MatMul", y, g.const((rng.standard_normal((16, 24)) / gain[:, None] / 4).astype(np.float32), "first"))
+    y = g.op(
+        "MatMul", y, g.const((rng.standard_normal((16, 24)) / gain[:, None] / 4).astype(np.float32), "first")
+    )
     y = g.op("Mul", y, g.op("Sigmoid", y))
     y = g.op("MatMul", y, g.const((rng.standard_normal((24, 6)) / 5).astype(np.float32), "second"))
     g.output("y", y, "float", ["N", 6])
@@ -50,7 +52,9 @@ def test_min_max_keeps_an_outlier_that_percentile_and_entropy_give_up():
 def test_least_squares_finds_the_better_of_two_ranges_worked_out_by_hand():
     # 10,000 values over [0, 1) and one at 10. The whole range rounds by (10/255)²/12 = 1.28e-4 a value, 1.28 in all;
     # a range to 1 rounds by 1.28e-6, 0.013 in all, and clips the one by 9² = 81: keeping it is better by far.
-    kept = calibrate.equalised(Histogram.of(np.concatenate([np.linspace(0, 1, 10_000, endpoint=False), [10.0]])))
+    kept = calibrate.equalised(
+        Histogram.of(np.concatenate([np.linspace(0, 1, 10_000, endpoint=False), [10.0]]))
+    )
     assert kept[1] > 9
     # With two million small values the same clip costs 81 against 257: letting it go is better.
     many = Histogram(0.0, 10.0, np.zeros(calibrate.BINS))
@@ -111,7 +115,9 @@ def test_evening_out_channels_changes_no_answer_and_helps_eight_bits(tmp_path):
 
 
 def judge_of(source, x, y=None):
-    return choose.Judge(lambda path: ask(path, x), ask(source, x).argmax(1) if y is None else y, np.arange(len(x)) % 2 == 0)
+    return choose.Judge(
+        lambda path: ask(path, x), ask(source, x).argmax(1) if y is None else y, np.arange(len(x)) % 2 == 0
+    )
 
 
 def test_the_best_of_five_ways_is_kept_and_all_are_reported(tmp_path):
@@ -126,9 +132,13 @@ def test_the_best_of_five_ways_is_kept_and_all_are_reported(tmp_path):
     assert found.report["methods"][found.method]["chosen_by"]["agreement"] == best
     assert found.report["n"] == 200  # the rows that chose give no figures
     with pytest.raises(ValueError, match="unknown methods"):
-        choose.quantise(source, tmp_path / "q.onnx", judge_of(source, x), [], work=tmp_path, methods=("magic",))
+        choose.quantise(
+            source, tmp_path / "q.onnx", judge_of(source, x), [], work=tmp_path, methods=("magic",)
+        )
     with pytest.raises(ValueError, match="calibration needs rows"):
-        choose.quantise(source, tmp_path / "q.onnx", judge_of(source, x), [], work=tmp_path / "v", methods=("min-max",))
+        choose.quantise(
+            source, tmp_path / "q.onnx", judge_of(source, x), [], work=tmp_path / "v", methods=("min-max",)
+        )
 
 
 def test_nodes_go_back_to_float_until_the_bound_holds(tmp_path):
@@ -170,7 +180,9 @@ def test_weights_of_experts_are_found_where_sixteen_bits_are_widened(tmp_path):
     names = [product.activation for product in found]
     x = RNG.standard_normal((5, 16)).astype(np.float32)
     seen, _ = calibrate.observe(tmp_path / "experts.onnx", names, [{"x": x}])
-    static.quantise_static(tmp_path / "experts.onnx", tmp_path / "q.onnx", {n: calibrate.minmax(seen[n]) for n in names})
+    static.quantise_static(
+        tmp_path / "experts.onnx", tmp_path / "q.onnx", {n: calibrate.minmax(seen[n]) for n in names}
+    )
     kinds = [node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node]
     assert "Cast" not in kinds and kinds.count("DequantizeLinear") >= 4
     np.testing.assert_allclose(ask(tmp_path / "q.onnx", x), ask(tmp_path / "experts.onnx", x), atol=0.4)

@@ -93,7 +93,9 @@ def test_every_made_sentence_is_filled_and_pairs_differ_in_the_group_alone():
     assert len(several) > 300
     for ones in several:
         assert len({one.kind for one in ones}) == 1 and len({one.group for one in ones}) == len(ones)
-        read = {tuple(reading.tokens(one.text)) for one in ones if one.group != "men"}  # "man" is often no name
+        read = {
+            tuple(reading.tokens(one.text)) for one in ones if one.group != "men"
+        }  # "man" is often no name
         assert len(read) == 1, ones
 
 

@@ -37,7 +37,9 @@ def test_what_a_server_computes_is_what_masking_would():
     wanted = (made.said(x) * chosen[..., None]).sum(dim=1) + made.bias
     torch.testing.assert_close(made(x), wanted, rtol=1e-4, atol=1e-4)
     made.train()
-    torch.testing.assert_close(made(x), wanted, rtol=1e-4, atol=1e-4)  # the factor is one, it only carries gradients
+    torch.testing.assert_close(
+        made(x), wanted, rtol=1e-4, atol=1e-4
+    )  # the factor is one, it only carries gradients
 
 
 def test_the_router_learns_from_its_choices():

@@ -10,7 +10,9 @@ import pytest
 from modelhub.ml.sequential import WorseTest, always_bounds, no_worse_by
 
 
-def looks(rng: np.random.Generator, new: float, old: float, share: float, days: int = 90, a_day: int = 60) -> bool:
+def looks(
+    rng: np.random.Generator, new: float, old: float, share: float, days: int = 90, a_day: int = 60
+) -> bool:
     """Whether an alarm at 5 % was raised at any of the looks."""
     test = WorseTest()
     for _ in range(days):
@@ -23,7 +25,9 @@ def looks(rng: np.random.Generator, new: float, old: float, share: float, days: 
 
 
 @pytest.mark.parametrize(("rate", "share"), [(0.02, 0.1), (0.3, 0.5), (0.0, 0.1)])
-def test_two_that_are_the_same_alarm_in_at_most_five_of_a_hundred_over_ninety_looks(rate: float, share: float):
+def test_two_that_are_the_same_alarm_in_at_most_five_of_a_hundred_over_ninety_looks(
+    rate: float, share: float
+):
     rng = np.random.default_rng(7)
     false = sum(looks(rng, rate, rate, share) for _ in range(200))
     # 5 % of 200 is 10; a binomial of that mean passes 17 with chance 1 %.
@@ -75,7 +79,9 @@ def test_bounds_that_hold_at_all_times_cover_and_hold_the_exact_case():
     rng, missed = np.random.default_rng(1), 0
     for _ in range(200):
         hits = (rng.random(400) < 0.1).cumsum()
-        missed += any(not lo <= 0.1 <= hi for lo, hi in (always_bounds(int(hits[n - 1]), n) for n in range(20, 401, 20)))
+        missed += any(
+            not lo <= 0.1 <= hi for lo, hi in (always_bounds(int(hits[n - 1]), n) for n in range(20, 401, 20))
+        )
     assert missed <= 17
     with pytest.raises(ValueError):
         always_bounds(3, 2)

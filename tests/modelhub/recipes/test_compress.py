@@ -57,7 +57,12 @@ def test_a_head_becomes_a_small_gated_candidate_with_a_signed_report(company, da
     job = start_compression(
         workload=company.sentiment, deployment=company.private, user=None, dataset=dataset, **LOOSE
     )
-    assert (job.kind, job.queue, job.estimated_nusd > 0, job.params["paired"]) == ("compression", "training", True, False)
+    assert (job.kind, job.queue, job.estimated_nusd > 0, job.params["paired"]) == (
+        "compression",
+        "training",
+        True,
+        False,
+    )
     again = start_compression(
         workload=company.sentiment, deployment=company.private, user=None, dataset=dataset, **LOOSE
     )

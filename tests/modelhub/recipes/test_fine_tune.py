@@ -56,9 +56,13 @@ def test_rows_become_a_candidate_that_is_served_and_paid_for(company, dataset):
     assert "CPUExecutionProvider" in job.device
     assert not (artifacts.home() / "checkpoints" / candidate.version).exists()
     woken = ExpertActivation.objects.filter(organisation=job.organisation, source="training")
-    assert {row.lob for row in woken} == {company.sentiment.lob.slug} and sum(row.requests for row in woken) == 48
+    assert {row.lob for row in woken} == {company.sentiment.lob.slug} and sum(
+        row.requests for row in woken
+    ) == 48
     for row in woken:  # two to four experts a token in every layer
-        assert (row.counts.sum(axis=1) >= 2 * row.tokens).all() and (row.counts.sum(axis=1) <= 4 * row.tokens).all()
+        assert (row.counts.sum(axis=1) >= 2 * row.tokens).all() and (
+            row.counts.sum(axis=1) <= 4 * row.tokens
+        ).all()
 
     promote(version=candidate, user=None, force_reason="a trial of the whole way")
     evaluation = start_evaluation(workload=company.sentiment, deployment=company.private, user=None, limit=32)

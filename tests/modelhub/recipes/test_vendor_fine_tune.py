@@ -105,9 +105,11 @@ def test_a_runner_that_dies_neither_sends_nor_starts_nor_pays_twice(company, ven
         let_lease_end(job)
     run_job(job.pk)
     job.refresh_from_db()
-    assert (job.state, len(vendor.jobs), len(vendor.files) + len(set(vendor.deleted))) == ("succeeded", 1, 1), (
-        job.error
-    )
+    assert (job.state, len(vendor.jobs), len(vendor.files) + len(set(vendor.deleted))) == (
+        "succeeded",
+        1,
+        1,
+    ), job.error
     assert Attempt.objects.count() == LedgerEntry.objects.count() == 1
     assert job.cost_nusd == LedgerEntry.objects.get().amount_nusd
     assert ModelVersion.objects.count() == 1

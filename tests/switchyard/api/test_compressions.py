@@ -9,7 +9,13 @@ from tests.switchyard.api.company import Company
 from tests.switchyard.dashboards.company import make_company as make_pages
 from tests.switchyard.dashboards.test_pages import client_of
 
-BODY = {"workload": "support-intent", "deployment": "home-a", "width": "64", "paired": "true", "least_speedup": 2.0}
+BODY = {
+    "workload": "support-intent",
+    "deployment": "home-a",
+    "width": "64",
+    "paired": "true",
+    "least_speedup": 2.0,
+}
 
 
 @pytest.fixture
@@ -55,7 +61,12 @@ def test_the_form_on_the_page_of_jobs_starts_one_and_its_page_reads_a_report(db)
     client = client_of("emil", company, "model_engineer")
     page = client.get("/jobs/").content.decode()
     assert "Compress a model" in page and "/compressions/start/" in page
-    values = {"workload": "support-intent", "deployment": "private-sparse", "width": "32", "least_share": "95"}
+    values = {
+        "workload": "support-intent",
+        "deployment": "private-sparse",
+        "width": "32",
+        "least_share": "95",
+    }
     answer = client.post("/compressions/start/", values)
     assert answer.status_code == 302, answer.content
     job = Job.objects.get(kind="compression")
@@ -70,16 +81,48 @@ def test_the_form_on_the_page_of_jobs_starts_one_and_its_page_reads_a_report(db)
         },
         "operator": {"benign": rate, "planted": {"all": rate}},
     }  # fmt: skip
-    front = [{"model": "student", "accuracy": 0.9, "nusd_per_1000": 5_000_000, "p50_ms": 0.2, "p99_ms": 0.4, "per_second": 9}]
-    groups = {"groups": [{"group": "names: gender", "n": 40, "excess_gap": {"value": 0.01, "low": 0, "high": 0.03}, "verdict": "pass"}]}
-    lost = {"answers_that_changed": 3, "right_before_wrong_now": 2, "wrong_before_right_now": 1, "of": 100, "note": "Facts."}
+    front = [
+        {
+            "model": "student",
+            "accuracy": 0.9,
+            "nusd_per_1000": 5_000_000,
+            "p50_ms": 0.2,
+            "p99_ms": 0.4,
+            "per_second": 9,
+        }
+    ]
+    groups = {
+        "groups": [
+            {
+                "group": "names: gender",
+                "n": 40,
+                "excess_gap": {"value": 0.01, "low": 0, "high": 0.03},
+                "verdict": "pass",
+            }
+        ]
+    }
+    lost = {
+        "answers_that_changed": 3,
+        "right_before_wrong_now": 2,
+        "wrong_before_right_now": 1,
+        "of": 100,
+        "note": "Facts.",
+    }
     result = {"stages": stages, "front": front, "groups": groups, "did_not_survive": lost}
     Job.objects.filter(pk=job.pk).update(state="succeeded", result=result)
     text = client.get(f"/jobs/{job.pk}/").content.decode()
-    for words in ("36 experts a block merged into 30", "entropy", "names: gender", "Of 100 answers 3 changed", "Facts."):
+    for words in (
+        "36 experts a block merged into 30",
+        "entropy",
+        "names: gender",
+        "Of 100 answers 3 changed",
+        "Facts.",
+    ):
         assert words in text, words
     stopped = {"stage": "int8", "why": "8 bits cost 3 points"}
-    Job.objects.filter(pk=job.pk).update(state="failed", result={"teacher": stages["teacher"], "stopped": stopped})
+    Job.objects.filter(pk=job.pk).update(
+        state="failed", result={"teacher": stages["teacher"], "stopped": stopped}
+    )
     assert "8 bits cost 3 points" in client.get(f"/jobs/{job.pk}/").content.decode()
 
 

@@ -142,7 +142,12 @@ def test_a_bundle_leaves_only_with_the_role_and_a_wrong_one_is_refused(lab: Simp
     path = f"models/{lab.live.pk}/bundle"
     lab.company.bob.get(path, expect=404)
     lab.company.alice.get(path, expect=404)  # its files are not on this machine
-    body = {"file": SimpleUploadedFile("b.zip", b"PK"), "workload": "clauses", "deployment": "home-a", "trusted": "f" * 64}
+    body = {
+        "file": SimpleUploadedFile("b.zip", b"PK"),
+        "workload": "clauses",
+        "deployment": "home-a",
+        "trusted": "f" * 64,
+    }
     answer = lab.company.alice.client.post("/api/v1/models/import", body, format="multipart")
     assert answer.status_code == 400 and "no bundle" in answer.content.decode()
     body["file"] = SimpleUploadedFile("b.zip", b"PK")

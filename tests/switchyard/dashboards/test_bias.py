@@ -44,7 +44,8 @@ def report(name: str) -> dict[str, Any]:
         "emergence": {"verdict": "fail", "only_student": 16, "only_teacher": 0},
     }
     return {
-        "n": 1200, "limit": 0.05, "groups": [group, small], "counterfactual": swaps, "data": {"source": "validation", "digest": "d" * 64},
+        "n": 1200, "limit": 0.05, "groups": [group, small], "counterfactual": swaps,
+        "data": {"source": "validation", "digest": "d" * 64},
         "models": {"teacher": {"deployment": "private-sparse", "model": "m"},
                    "student": {"deployment": "ext-mini", "model": "<script>x</script>", "version": "c-2", "digest": "e" * 64}},
         "suites": {"BBQ": {"verdict": "not_run", "why": "it asks a chat model", "needs": "chat", "licence": "CC BY 4.0"}},
@@ -71,9 +72,9 @@ def company() -> Company:
             )  # fmt: skip
         for i in range(30):
             Interception.objects.create(
-                decision_id=f"dec_{slug}_b{i}", organisation_id=company.organisation.pk, lob=slug, workload=workload.name, at=now(),
-                kind="stereotype", score=0.9, threshold=0.8, mode="enforce", withheld=True, state="released" if i < 6 else "confirmed",
-                named=["gender"] if i < 25 else ["age"],
+                decision_id=f"dec_{slug}_b{i}", organisation_id=company.organisation.pk, lob=slug, workload=workload.name,
+                at=now(), kind="stereotype", score=0.9, threshold=0.8, mode="enforce", withheld=True,
+                state="released" if i < 6 else "confirmed", named=["gender"] if i < 25 else ["age"],
             )  # fmt: skip
     return company
 

@@ -131,7 +131,9 @@ def test_the_periods_focus_rows_are_a_download_of_ones_own(company: Company) -> 
     assert "contract-clauses" in text
 
 
-def test_a_statement_stands_beside_the_month_before_by_application_and_each_panel_has_its_own_file(company: Company) -> None:
+def test_a_statement_stands_beside_the_month_before_by_application_and_each_panel_has_its_own_file(
+    company: Company,
+) -> None:
     month, earlier = f"{now():%Y-%m}", now().replace(day=1) - timedelta(days=3)
     told = make_attempt(cost_nusd=600, legs={"input": 600})
     record_events([

@@ -225,7 +225,14 @@ def _loop(loop: dict[str, Any]) -> Panel:
     rows, note = [], ""
     if loop:
         rows = [
-            [arms[arm], places[place], change["median"], change["low"], change["high"], len(change["by_seed"])]
+            [
+                arms[arm],
+                places[place],
+                change["median"],
+                change["low"],
+                change["high"],
+                len(change["by_seed"]),
+            ]
             for arm, found in loop["changes"].items()
             for place, change in found.items()
         ]
