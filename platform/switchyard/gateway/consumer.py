@@ -17,6 +17,7 @@ import orjson
 import redis
 from django.conf import settings
 from django.db import DataError, IntegrityError, OperationalError, close_old_connections, transaction
+from django.utils.translation import gettext as _
 from redis.exceptions import RedisError, ResponseError
 
 from costs import metering, rollups, spool
@@ -236,7 +237,7 @@ def _book_alone(event: Event) -> str:
     except Exception:
         log.exception("event %s can't be booked either", event.get("event_id"))
         return ""
-    return "; its cost is booked" if booked else ""
+    return _("; its cost is booked") if booked else ""
 
 
 def _readable(event: Any) -> bool:
@@ -258,9 +259,15 @@ def _unreadable(fields: Mapping[bytes, bytes], why: str) -> Alert:
         lob = str(told.get("lob") or "")
     return Alert(
         organisation_id=organisation_id if 0 <= organisation_id < 2**63 else 0, kind="event_rejected", lob=lob[:63],
-        subject=name[:120], message=f"Usage event {name[:120]} can't be recorded: {why}; it is kept in {DEAD}."[:400],
+        subject=name[:120], message=_told(name[:120], why)[:400],
         unique_key=f"event_rejected:{name}"[:160],
     )  # fmt: skip
+
+
+def _told(name: str, why: str) -> str:
+    """In the organisation's language: nobody reads while it is written."""
+    words = _("Usage event %(name)s can't be recorded: %(why)s; it is kept in %(where)s.")
+    return words % {"name": name, "why": why, "where": DEAD}
 
 
 def stalled_s(url: str) -> float:
