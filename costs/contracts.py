@@ -47,11 +47,11 @@ class PriceSheet:
     reasoning_nusd_per_munit: int | None = None
     call_nusd_per_munit: int = 0
     second_nusd_per_munit: int = 0
-    training_nusd_per_munit: int | None = None  # of trained tokens; None: nothing may be trained there
     minimum_nusd: int = 0
     batch_ppm: int | None = None  # what batch work pays of the price, in parts per million
     tiers: tuple[PriceTier, ...] = ()  # ascending
     source: str = ""
+    training_nusd_per_munit: int | None = None  # of trained tokens; None: nothing may be trained there
 
 
 @dataclass(frozen=True, slots=True)

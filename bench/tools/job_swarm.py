@@ -135,13 +135,13 @@ def judge() -> dict[str, Any]:
         if booked[job.pk] != job.cost_nusd or job.charged_ns != job.accelerator_ns
         or abs(job.cost_nusd - private_cost(job.charged_ns, rate)) > job.attempt
     ]  # fmt: skip
-    order = sorted((job for job in rows if job.finished_at), key=lambda job: job.finished_at)
+    order = sorted((job for job in rows if job.started_at), key=lambda job: job.started_at)
     return {
         "jobs": len(rows), "states": dict(Counter(job.state for job in rows)),
         "attempts": sum(job.attempt for job in rows), "started_again": sum(job.attempt > 1 for job in rows),
         "ended_not_once": [job.pk for job in rows if ends[job.pk] != 1],
         "effect_not_once": [job.pk for job in rows if made[job.pk] != 1], "wrong_money": wrong_money,
-        "neighbours_done_as": [place + 1 for place, job in enumerate(order) if job.lob.slug != LOBS[0]],
+        "neighbours_begun_as": [place + 1 for place, job in enumerate(order) if job.lob.slug != LOBS[0]],
     }  # fmt: skip
 
 

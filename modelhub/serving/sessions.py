@@ -88,8 +88,9 @@ class ModelPool:
             raise ServingError(
                 400, "wrong_endpoint", f"{model_id} is a {model.kind} model, not a {kind} model."
             )
-        own = head.partition("@")[0] in model.manifest["heads"] or _made_here(model_id, head)
-        if kind != "causal-lm" and not own:
+        if kind == "causal-lm":
+            return model, head
+        if head.partition("@")[0] not in model.manifest["heads"] and not _made_here(model_id, head):
             heads = ", ".join(sorted(model.manifest["heads"]))
             raise ServingError(404, "model_not_found", f"{model_id} has no head {head!r}; it has {heads}.")
         return model, head

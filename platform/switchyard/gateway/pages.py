@@ -138,6 +138,7 @@ class PagesElsewhere:
         except (aiohttp.ClientError, TimeoutError) as error:
             if upload.left:
                 return
+            self._known = 0.0  # whatever broke, the next who asks how the pages are looks anew
             never_reached = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             if never_reached:
                 self._tell("away")

@@ -226,7 +226,8 @@ def test_a_call_that_nobody_waited_for_is_booked_by_estimate():
     """The executor is cancelled in the middle of a call, as when a shadow is stopped: the vendor bills it all the same."""
     recorded = []
     run = SimpleNamespace(
-        request=SimpleNamespace(task="chat", raw=b"x" * 80, body={}, request_id="r", workload=None, wish="", key=None),
+        request=SimpleNamespace(task="chat", raw=b"x" * 80, body={}, request_id="r", workload=None, wish="", key=None,
+                                version=None),
         deadline=None, attempted=lambda target, **told: recorded.append(told),
     )  # fmt: skip
 

@@ -162,8 +162,12 @@ def test_work_that_cannot_be_done_is_refused(lab: Company):
     lab.alice.post("audits", {"workload": "triage", "teacher": "nobody"}, expect=400)
     _upload(lab, ROWS)
     dataset = Dataset.objects.get()
+    # A vendor's training is decided by policy first, and there is none.
+    assert (
+        lab.alice.post("fine-tunes", {"dataset": dataset.pk, "deployment": "ext-a"}, expect=403)["code"]
+        == "policy_denied"
+    )
     for body in (
-        {"deployment": "ext-a"},
         {"deployment": "home-a", "epochs": "many"},
         {"deployment": "home-a", "seed": -1},
     ):

@@ -12,6 +12,6 @@ def test_killed_workers_leave_each_effect_once(tmp_path):
     assert found["states"] == {"succeeded": 24}, found
     assert found["ended_not_once"] == found["effect_not_once"] == found["wrong_money"] == [], found
     assert found["kills"] >= 1
-    assert max(found["neighbours_done_as"]) <= 12, (
+    assert max(found["neighbours_begun_as"]) <= 12, (
         "the neighbours' two jobs don't wait for the others' twenty-two"
     )
