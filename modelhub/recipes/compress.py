@@ -22,8 +22,9 @@ from modelhub.ml.risk.identities import kinds_named
 from modelhub.models import Dataset, Deployment, ModelVersion
 from modelhub.recipes import bias_groups
 from modelhub.services import job_costs
+from modelhub.services.candidates import keep_candidate
 from modelhub.services.datasets import read_rows
-from modelhub.services.signatures import artifact_trust, sign_artifact
+from modelhub.services.signatures import artifact_trust
 from switchyard.core.errors import Conflict, InvalidRequest, NotFound
 from switchyard.jobs.runner import Context
 from switchyard.tenancy.models import Workload
@@ -218,36 +219,29 @@ def _without_labels(stages: dict[str, Any]) -> dict[str, Any]:
 
 @transaction.atomic
 def _keep(context: Context, plan: Plan, report: dict[str, Any]) -> ModelVersion:
-    """The candidate, written only while the job is still ours; report and files are signed with it."""
+    """The candidate; report and files are signed with it. Its folder is touched only while the job is still ours."""
     context.write()
     manifest = artifacts.load_manifest(plan.out)
     files = {role: entry["name"] for role, entry in manifest["files"].items()} | {"report": REPORT}
     artifacts.write_manifest(
         plan.out, {key: value for key, value in manifest.items() if key != "files"}, files
     )
-    sign_artifact(plan.out)
     stages = report["stages"]
-    values = {
-        "upstream_model": f"{plan.deployment.model}/{plan.out.name}",
-        "artifact": str(plan.out.relative_to(plan.home)),
-        "digest": artifacts.digest(plan.out / artifacts.MANIFEST),
-        "lineage": {
+    return keep_candidate(
+        context, deployment=plan.deployment, workload=plan.workload, version=plan.version, folder=plan.out,
+        upstream_model=f"{plan.deployment.model}/{plan.out.name}",
+        lineage={
             "job": context.job.pk, "kind": "compression", "base": plan.deployment.model,
             "base_digest": artifacts.digest(plan.base / artifacts.MANIFEST),
             "teacher": plan.tuned.digest if plan.tuned else plan.deployment.model,
             "teacher_digest": plan.tuned.digest if plan.tuned else artifacts.digest(plan.base / artifacts.MANIFEST),
             **({"dataset": plan.dataset.pk, "sha256": plan.dataset.digest} if plan.dataset else {}),
         },
-        "metrics": {
+        metrics={
             "compression": {name: stages["distillation"][name] for name in FIGURES_KEPT},
             "int8": {"method": stages["int8"]["method"], "loss_points": stages["int8"]["loss_points"]},
             "speedup_b1": stages["figures"]["speedup_b1"], "cost_share": stages["figures"]["cost_share"],
             "nusd_per_1000": report["nusd_per_1000"],
             "operator": {"tau": stages["operator"]["tau"], "planted": stages["operator"]["planted"]["all"]},
         },
-    }  # fmt: skip
-    candidate, _ = ModelVersion.objects.update_or_create(
-        deployment=plan.deployment, workload=plan.workload, version=plan.version, defaults=values,
-        create_defaults=values | {"stage": "candidate"},
     )  # fmt: skip
-    return candidate

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
-from django.db import transaction
 
 from modelhub import artifacts
 from modelhub.hal.device import best_device
@@ -22,8 +21,8 @@ from modelhub.ml.tabular.metrics import macro_f1
 from modelhub.ml.trunk import ensure_trunk
 from modelhub.models import Dataset, Deployment, ExpertActivation, ModelVersion
 from modelhub.services.activation import Sum, record_training
+from modelhub.services.candidates import keep_candidate
 from modelhub.services.datasets import read_rows
-from modelhub.services.signatures import sign_artifact
 from modelhub.services.validation import has_validation_rows, validation_rows
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, NotFound
@@ -275,11 +274,7 @@ def _on_validation_rows(
     }  # fmt: skip
 
 
-@transaction.atomic
 def _keep(context: Context, plan: Plan, report: dict[str, Any]) -> ModelVersion:
-    """The candidate, written only while the job is still ours; an existing one keeps its stage."""
-    context.write()
-    sign_artifact(plan.out)
     told = (
         "judged_on",
         "before",
@@ -295,18 +290,12 @@ def _keep(context: Context, plan: Plan, report: dict[str, Any]) -> ModelVersion:
         "served",
         "cpu_s",
     )
-    values = {
-        "upstream_model": f"{plan.deployment.model}/{plan.out.name}",
-        "artifact": str(plan.out.relative_to(plan.home)),
-        "digest": artifacts.digest(plan.out / artifacts.MANIFEST),
-        "lineage": {
+    return keep_candidate(
+        context, deployment=plan.deployment, workload=plan.workload, version=plan.version, folder=plan.out,
+        upstream_model=f"{plan.deployment.model}/{plan.out.name}",
+        lineage={
             "dataset": plan.dataset.pk, "sha256": plan.dataset.digest, "job": context.job.pk,
             "base": plan.deployment.model, "base_digest": artifacts.digest(plan.base / artifacts.MANIFEST),
         },
-        "metrics": {name: report[name] for name in told if name in report},
-    }  # fmt: skip
-    candidate, _ = ModelVersion.objects.update_or_create(
-        deployment=plan.deployment, workload=plan.workload, version=plan.version, defaults=values,
-        create_defaults=values | {"stage": "candidate"},
+        metrics={name: report[name] for name in told if name in report},
     )  # fmt: skip
-    return candidate

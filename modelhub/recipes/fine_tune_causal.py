@@ -17,8 +17,8 @@ from django.db import transaction
 from modelhub import artifacts
 from modelhub.hal.device import best_device
 from modelhub.models import Dataset, Deployment, ModelVersion
+from modelhub.services.candidates import keep_candidate
 from modelhub.services.datasets import read_chats
-from modelhub.services.signatures import sign_artifact
 from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context, Stopped
 
@@ -112,7 +112,7 @@ def _train(context: Context, base: Path, chats: list[Any], place: Path, kept: Pa
 def _keep(
     context: Context, dataset: Any, deployment: Deployment, place: Path, version: str, report: dict[str, Any]
 ) -> ModelVersion:
-    """The candidate, written only while the job is still ours. Nothing judged it yet: its gates say so."""
+    """The candidate, its folder touched only while the job is still ours. Nothing judged it yet: its gates say so."""
     context.write()
     workload = dataset.workload
     manifest = {
@@ -123,23 +123,10 @@ def _keep(
     artifacts.write_manifest(
         place, manifest, {"adapter": "adapter_model.safetensors", "config": "adapter_config.json"}
     )
-    sign_artifact(place)
-    values = {
-        "upstream_model": place.name,
-        "artifact": str(place.relative_to(settings.HOME)),
-        "digest": artifacts.digest(place / artifacts.MANIFEST),
-        "lineage": {
-            "dataset": dataset.pk,
-            "sha256": dataset.digest,
-            "job": context.job.pk,
-            "base": deployment.model,
+    return keep_candidate(
+        context, deployment=deployment, workload=workload, version=version, folder=place, upstream_model=place.name,
+        lineage={
+            "dataset": dataset.pk, "sha256": dataset.digest, "job": context.job.pk, "base": deployment.model,
         },
-        "metrics": {
-            name: report[name] for name in ("loss", "trunk_hash", "weight_hash", "rows", "parameters")
-        },
-    }
-    candidate, _ = ModelVersion.objects.update_or_create(
-        deployment=deployment, workload=workload, version=version, defaults=values,
-        create_defaults=values | {"stage": "candidate"},
+        metrics={name: report[name] for name in ("loss", "trunk_hash", "weight_hash", "rows", "parameters")},
     )  # fmt: skip
-    return candidate

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
 from modelhub import artifacts
 from modelhub.ml.tabular.retrain import TooFewRows, retrain
-from modelhub.models import Dataset, Deployment, ModelVersion
+from modelhub.models import Dataset, Deployment
+from modelhub.services.candidates import keep_candidate
 from modelhub.services.records import read_records
-from modelhub.services.signatures import sign_artifact
 from switchyard.core.errors import InvalidRequest, NotFound
 from switchyard.jobs.runner import Context
 
@@ -47,21 +46,14 @@ def run(context: Context) -> dict[str, Any]:
         except (TooFewRows, ValueError) as error:
             raise InvalidRequest(f"{error}.") from None
     context.progress(0.95, "fitted, exported, compared with its ONNX form")
-    values = {
-        "upstream_model": f"{deployment.model}/{out.name}", "artifact": str(out.relative_to(home)),
-        "digest": artifacts.digest(out / artifacts.MANIFEST), "metrics": manifest["facts"],
-        "lineage": {
+    candidate = keep_candidate(
+        context, deployment=deployment, workload=workload, version=version, folder=out,
+        upstream_model=f"{deployment.model}/{out.name}", metrics=manifest["facts"],
+        lineage={
             "dataset": dataset.pk, "sha256": dataset.digest, "job": context.job.pk, "base": deployment.model,
             "base_digest": artifacts.digest(artifacts.find(deployment.model) / artifacts.MANIFEST),
         },
-    }  # fmt: skip
-    with transaction.atomic():
-        context.write()
-        sign_artifact(out)
-        candidate, _ = ModelVersion.objects.update_or_create(
-            deployment=deployment, workload=workload, version=version, defaults=values,
-            create_defaults=values | {"stage": "candidate"},
-        )  # fmt: skip
+    )  # fmt: skip
     return {
         "version": version, "candidate": candidate.pk, "deployment": deployment.name, "workload": workload.name,
         "rows": len(records), **manifest["facts"],

@@ -21,6 +21,7 @@ from costs.selectors import price_sheets
 from modelhub.models import Dataset, Deployment, ModelVersion
 from modelhub.recipes.vendor_client import Vendor
 from modelhub.services import fine_tuning
+from modelhub.services.candidates import keep_candidate
 from modelhub.services.datasets import read_chats
 from switchyard.core.clock import now_ns
 from switchyard.core.errors import Conflict, InvalidRequest, NotFound, UpstreamFailure, UpstreamRejected
@@ -244,23 +245,16 @@ def _book(context: Context, plan: Plan, ended: dict[str, Any]) -> None:
             Job.objects.filter(pk=job.pk).update(cost_nusd=F("cost_nusd") + cost)
 
 
-@transaction.atomic
 def _keep(context: Context, plan: Plan, ended: dict[str, Any]) -> ModelVersion:
-    """The candidate, written only while the job is still ours."""
-    context.write()
+    """The candidate. Raises InvalidRequest for a name that is too long to keep."""
     model = str(ended["fine_tuned_model"])
     if len(model) > 160:
         raise InvalidRequest("The vendor's name of the model is longer than 160 characters.")
-    values = {
-        "upstream_model": model,
-        "lineage": {
+    return keep_candidate(
+        context, deployment=plan.deployment, workload=plan.workload, version="ft-" + context.job.pk[-8:].lower(),
+        upstream_model=model,
+        lineage={
             "dataset": plan.dataset.pk, "sha256": plan.dataset.digest, "job": context.job.pk, "base": plan.deployment.model,
             "vendor_job": ended["id"],
         },
-    }  # fmt: skip
-    version = "ft-" + context.job.pk[-8:].lower()
-    candidate, _ = ModelVersion.objects.update_or_create(
-        deployment=plan.deployment, workload=plan.workload, version=version, defaults=values,
-        create_defaults=values | {"stage": "candidate"},
     )  # fmt: skip
-    return candidate
