@@ -19,11 +19,16 @@ print(step_back(7, Path(sys.argv[1])), os.nice(0))
 
 
 def stepped_back(group: Path, *, own_session: bool) -> list[str]:
-    """In a process of its own: niceness can't be taken back."""
+    """In a process of its own: niceness can't be taken back.
+
+    A shared session is a shell's that waits for its child: the tests' own may be a container's only one.
+    """
+    command = [sys.executable, "-c", CODE, str(group)]
+    if not own_session:
+        command = ["sh", "-c", '"$@"; exit $?', "sh", *command]
     done = subprocess.run(
-        [sys.executable, "-c", CODE, str(group)], capture_output=True, text=True, check=True,
-        start_new_session=own_session, env={"PYTHONPATH": "platform:."},
-    )  # fmt: skip
+        command, capture_output=True, text=True, check=True, start_new_session=True, env={"PYTHONPATH": "platform:."}
+    )
     return done.stdout.split()
 
 
