@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 
+from routing.approvals.models import PolicyApproval as PolicyApproval
 from switchyard.core.clock import now
 from switchyard.tenancy.querysets import TenantQuerySet
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
+from routing.approvals.services import standing
 from routing.models import Policy
 from routing.policy.document import digest, parse_document
 from routing.policy.rules import Document, Invariant
@@ -115,19 +116,31 @@ def publish(*, policy: Policy, user: User | None, percent: int = 100) -> Policy:
     policy.refresh_from_db()
     if policy.state == "live" and policy.percent == percent:
         return policy
-    if policy.organisation.four_eyes and user is not None and policy.created_by_id == user.pk:
-        raise Conflict(
-            "Four eyes are on: somebody else than the author must publish this.", code="approval_required"
-        )
+    approver = policy.approved_by if policy.state == "live" else _second_pair_of_eyes(policy, user)
     validate(policy=policy, user=user)
     if policy.lob_id is None:
         _check_lob_documents(policy)
     _go_live(policy, percent)
-    if user is not None and policy.created_by_id != user.pk:
-        policy.approved_by = user
+    if approver is not None and approver.pk != policy.created_by_id:
+        policy.approved_by = approver
         policy.save(update_fields=["approved_by"])
     _note(policy, "published", user, percent=percent)
     return policy
+
+
+def _second_pair_of_eyes(policy: Policy, user: User | None) -> User | None:
+    """Who answers for it beside its author: whoever approved it, its proof as it was shown, else whoever publishes.
+
+    Raises Conflict `approval_required` where four eyes are on and that is nobody but the author.
+    """
+    approval = standing(policy)
+    own = user is not None and policy.created_by_id == user.pk
+    if policy.organisation.four_eyes and own and approval is None:
+        raise Conflict(
+            "Four eyes are on: somebody else than the author must approve or publish this.",
+            code="approval_required",
+        )
+    return approval.decided_by if approval is not None else user
 
 
 def _check_lob_documents(policy: Policy) -> None:
