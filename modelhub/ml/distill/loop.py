@@ -70,7 +70,7 @@ class DistillConfig:
     ngram_drop: float = 0.3
     direction: Direction = "forward"
     pair_weight: float = 0.3
-    risk_rows: int = 12_000
+    risk_rows: int = 20_000
     seed: int = 1
 
 
@@ -252,14 +252,14 @@ def student_logits(
     rng: np.random.Generator | None = None,
 ) -> Tensor:
     """Logits of one head for N texts. Gives (N, L)."""
-    return student.linear(name)(_vectors(student, ids)) + student.wide(name)(make_bag(bags, drop, rng))
+    return student.linear(name)(_vectors(student, ids)[0]) + student.wide(name)(make_bag(bags, drop, rng))
 
 
 def risk_logits(student: Student, ids: list[np.ndarray]) -> Tensor:
     """Log-odds of each kind of harm for N texts. Gives (N, 3)."""
-    return student.risk(_vectors(student, ids))
+    return student.risk(*_vectors(student, ids))
 
 
-def _vectors(student: Student, ids: list[np.ndarray]) -> Tensor:
+def _vectors(student: Student, ids: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     batch, mask = tokens.pad([features.cut(row) for row in ids])
-    return student.encoder(torch.from_numpy(batch), torch.from_numpy(mask))
+    return student.encoder.both(torch.from_numpy(batch), torch.from_numpy(mask))

@@ -8,13 +8,14 @@ sentence about other groups, and the two must be judged alike: naming somebody i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from modelhub.ml import datasets
-from modelhub.ml.risk import identities, templates
+from modelhub.ml.risk import identities, operator_templates, planted, templates
 from modelhub.ml.risk.operator_templates import KINDS, make
 
 OPEN = -1
@@ -30,7 +31,8 @@ OTHER_GROUPS = (
     ("elderly people", "elderly person"), ("Poles", "Pole"), ("Nigerians", "Nigerian"), ("Buddhists", "Buddhist"),
     ("atheists", "atheist"), ("Indians", "Indian"), ("wheelchair users", "wheelchair user"), ("widows", "widow"),
 )  # fmt: skip
-SHARES = {"sentences": 0.35, "hateful": 0.2, "tweets": 0.25, "business": 0.2}
+SHARES = {"sentences": 0.15, "frames": 0.3, "hateful": 0.1, "tweets": 0.15, "business": 0.3}
+FRAMES = 60_000
 
 
 @dataclass(slots=True)
@@ -66,12 +68,17 @@ class RiskRows:
         return RiskRows(*([values[i] for i in chosen] for values in held))
 
     def shares(self) -> np.ndarray:
-        """How often each row is drawn: sources by SHARES, inside of each harmful and harmless alike. Gives (N,), sum one."""
-        harmful = [
-            source + "+" * (1 in kinds) for source, kinds in zip(self.sources, self.kinds, strict=True)
-        ]
-        which, counts = np.unique(harmful, return_inverse=True, return_counts=True)[1:]
-        weight = np.array([SHARES[source] for source in self.sources]) / counts[which]
+        """How often each row is drawn: sources by SHARES, inside of each its parts, harmful and harmless alike.
+
+        A source's parts (`business:terms-review`) weigh the same, however many rows each has. Gives (N,), sum one.
+        """
+        stacks = [(source, 1 in kinds) for source, kinds in zip(self.sources, self.kinds, strict=True)]
+        rows, sides = Counter(stacks), Counter(source for source, _ in set(stacks))
+        parts = Counter(source.partition(":")[0] for source in sides)
+        weight = np.empty(len(self))
+        for i, stack in enumerate(stacks):
+            whole = stack[0].partition(":")[0]
+            weight[i] = SHARES[whole] / (parts[whole] * sides[stack[0]] * rows[stack])
         return weight / weight.sum()
 
 
@@ -84,21 +91,37 @@ def training_rows(seed: int = 1, limit: int | None = None) -> RiskRows:
         one = KINDS.index(made.kind) if made.kind else -1
         known = [OPEN if made.kind and kind != one else int(kind == one) for kind in range(len(KINDS))]
         rows.add(made.text, tuple(known), _swapped(made.text, rng), made.group, "sentences")  # type: ignore[arg-type]
+    for told in _told_otherwise(FRAMES if limit is None else limit, seed):
+        one = KINDS.index(told.kind) if told.kind else -1
+        known = [OPEN if told.kind and kind != one else int(kind == one) for kind in range(len(KINDS))]
+        rows.add(told.text, tuple(known), _swapped(told.text, rng), told.group, "frames")  # type: ignore[arg-type]
     _add_hateful(rows, rng, limit)
     tweets = datasets.load_offensive("en", "train")
     for text, offensive in list(zip(tweets.texts, tweets.labels, strict=True))[:limit]:
         rows.add(text, (OPEN, OPEN, 1) if offensive else (0, 0, 0), _swapped(text, rng), source="tweets")
     for name in datasets.TEXT_WORKLOADS:
         for text in datasets.load(name, "train").texts[:limit]:
-            rows.add(text, (0, 0, 0), _swapped(text, rng), source="business")
+            rows.add(text, (0, 0, 0), _swapped(text, rng), source=f"business:{name}")
             if rng.random() < INTRODUCED:
                 one, other = (
                     templates.GROUPS_EN[i][1] for i in rng.integers(len(templates.GROUPS_EN), size=2)
                 )
                 form = INTRODUCTIONS[int(rng.integers(len(INTRODUCTIONS)))]
                 said = [form.format(one=group, text=text) for group in (one, other)]
-                rows.add(said[0], (0, 0, 0), said[1], one, "business")
+                rows.add(said[0], (0, 0, 0), said[1], one, f"business:{name}")
     return rows
+
+
+def _told_otherwise(n: int, seed: int) -> Iterator[planted.Planted]:
+    """English sentences from the guard's frames and grammar, none with a filling that the planted set is held out by."""
+    held = [
+        *operator_templates.held(operator_templates.TRAITS),
+        *(text for pair in operator_templates.held(operator_templates.DECISIONS) for text in pair),
+        *operator_templates.held(operator_templates.REASONS),
+    ]
+    for one in planted.Maker(seed, part="fit").sentences(n, chinese_share=0.0):
+        if not any(phrase in one.text for phrase in held):
+            yield one
 
 
 def _add_hateful(rows: RiskRows, rng: np.random.Generator, limit: int | None) -> None:
@@ -124,6 +147,16 @@ def unseen_rows(seed: int = 1, per_pattern: int = 32) -> RiskRows:
     rows = RiskRows()
     _add_made(rows, "held", seed, per_pattern)
     _add_judged(rows, _last_quarter, templates.GROUPS_EN)
+    return rows
+
+
+def framed_rows(seed: int = 1, n: int = 3000) -> RiskRows:
+    """English sentences of frames and words that the guard's examination holds back, each for eight groups."""
+    rows = RiskRows()
+    for one in planted.examination(seed + 6, n, "held"):
+        if one.language == "en":
+            kind = KINDS.index(one.kind) if one.kind else -1
+            rows.add(one.text, tuple(int(place == kind) for place in range(3)), group=one.group)  # type: ignore[arg-type]
     return rows
 
 

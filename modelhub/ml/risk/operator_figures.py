@@ -9,7 +9,7 @@ import numpy as np
 
 from modelhub.ml import datasets
 from modelhub.ml.fairness.intervals import wilson
-from modelhub.ml.risk.operator import RiskRows, benign_texts, planted_rows, unseen_rows
+from modelhub.ml.risk.operator import RiskRows, benign_texts, framed_rows, planted_rows, unseen_rows
 from modelhub.ml.risk.operator_templates import KINDS
 
 MOST_BLOCKED, LEAST_ROWS = 0.01, 20  # upper 95 % bound of benign texts blocked; smaller groups are not shown
@@ -41,9 +41,11 @@ def choose_tau(scored: Scored, seed: int = 1, limit: int | None = None) -> dict[
 
 
 def measure(scored: Scored, tau: np.ndarray, seed: int = 1, limit: int | None = None) -> dict[str, Any]:
-    """Recall by kind and harmless sentences blocked on the planted set and in unseen forms; HateCheck and tweets as they are."""
+    """Recall by kind and harmless sentences blocked: planted set, unseen forms, unseen frames of another hand; then HateCheck
+    and tweets as they are."""
     found: dict[str, Any] = {}
-    for name, rows in (("planted", planted_rows(seed)), ("unseen", unseen_rows(seed))):
+    sets = {"planted": planted_rows(seed), "unseen": unseen_rows(seed), "frames": framed_rows(seed)}
+    for name, rows in sets.items():
         rows = rows if limit is None else rows.take(np.arange(0, len(rows), max(1, len(rows) // (limit * 8))))
         blocked, kinds = ~(scored(rows.texts) < tau).all(axis=1), rows.labels()
         found[name] = {

@@ -122,5 +122,10 @@ def make(part: str, per_pattern: int, seed: int = 1) -> list[Sentence]:
     return made
 
 
+def held(values: tuple) -> list:  # type: ignore[type-arg]
+    """What of a list no row to learn from holds."""
+    return _side(values, "held")
+
+
 def _side(values: tuple, part: str) -> list:  # type: ignore[type-arg]
     return [value for index, value in enumerate(values) if (index % 4 == 3) is (part == "held")]

@@ -34,7 +34,7 @@ class EdgeTraining:
     shape: StudentShape = field(default_factory=StudentShape)
     workloads: tuple[str, ...] = datasets.TEXT_WORKLOADS
     direction: Direction = "forward"
-    risk_rows: int = 12_000
+    risk_rows: int = 20_000
     asked: dict[str, lessons.Asked] = field(default_factory=dict)
 
 

@@ -12,14 +12,14 @@ from onnx import numpy_helper
 from modelhub.ml.graph import GraphBuilder, masked_mean
 from modelhub.ml.text import wide
 from modelhub.ml.text.gate_graph import RISK, TAU, GatedBuilder, answer_names
-from modelhub.ml.text.student import MOST_TOKENS, StudentShape
+from modelhub.ml.text.student import MOST_TOKENS, NOTHING, StudentShape
 from modelhub.ml.text.wide_graph import read_table, wide_nodes
 
 FLOAT = onnx.TensorProto.FLOAT
 
 
 def write_student_body(state: dict[str, np.ndarray], shape: StudentShape, target: Path) -> None:
-    """Write `input_ids`, `attention_mask` (N, T) -> `features` (N, D), in float32, ready for quantisation."""
+    """Write `input_ids`, `attention_mask` (N, T) -> `features`, `peak` (N, D), in float32, ready for quantisation."""
     g = GraphBuilder("student-body")
     ids = g.input("input_ids", "int64", ["N", "T"])
     mask = g.input("attention_mask", "int64", ["N", "T"])
@@ -33,6 +33,11 @@ def write_student_body(state: dict[str, np.ndarray], shape: StudentShape, target
     inner = g.op("Mul", inner, g.op("Sigmoid", inner))
     x = g.op("Add", x, _linear(g, state, "down", inner))
     g.output("features", _norm(g, state, "after", masked_mean(g, x, maskf)), "float", ["N", shape.width])
+    padding = g.op("Unsqueeze", g.op("Sub", g.const(np.float32(1)), maskf), g.const(np.array([2])))
+    counted = g.op("Add", x, g.op("Mul", padding, g.const(np.float32(NOTHING))))
+    g.output(
+        "peak", g.op("ReduceMax", counted, g.const(np.array([1])), keepdims=0), "float", ["N", shape.width]
+    )
     g.save(target)
 
 
@@ -71,7 +76,7 @@ class HeadParts:
 
 @dataclass(frozen=True, slots=True)
 class RiskParts:
-    """The operator's head, in float32. Shapes: inner (32, D), inner_bias (32,), outer (K, 32), outer_bias (K,)."""
+    """The operator's head, in float32. Shapes: inner (H, 2 D), inner_bias (H,), outer (K, H), outer_bias (K,)."""
 
     inner: np.ndarray
     inner_bias: np.ndarray
@@ -101,10 +106,11 @@ def write_gated(
         "attention_mask": g.op("Slice", mask, first, last, axis),
     }
     inner = onnx.load(str(body))
-    vector = g.include(inner, "_body", short)["features"]
+    outputs = g.include(inner, "_body", short)
+    vector = outputs["features"]
     scores = limit = ""
     if risk is not None:
-        scores = _risk(g, risk, vector)
+        scores = _risk(g, risk, g.op("Concat", vector, outputs["peak"], axis=1))
         limit = g.keep(np.full((1, len(risk.outer_bias)), 1.0, np.float32) if tau is None else _row(tau), TAU)
     width = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     g.expose("features", vector, FLOAT, ["N", width])

@@ -14,7 +14,8 @@ from modelhub.ml.risk.operator_templates import KINDS
 from modelhub.ml.text import wide
 
 VOCABULARY, MOST_TOKENS = 30_522, 256
-RISK_HIDDEN, WORD_SPREAD = 32, 0.3
+RISK_HIDDEN, WORD_SPREAD = 64, 0.3
+NOTHING = -1e9  # what padding counts in a maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,11 @@ class StudentEncoder(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Shapes: ids, mask (N, T) int64, T at most 256 -> (N, D)."""
+        """The mean over tokens, which tasks read. Shapes: ids, mask (N, T) int64, T at most 256 -> (N, D)."""
+        return self.both(ids, mask)[0]
+
+    def both(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the peak over tokens, (N, D) each: one harmful clause in a long text moves its mean hardly."""
         n, t = ids.shape
         x = self.dropout(self.words(ids) + self.places.weight[:t])
         y = self.before(x)
@@ -56,19 +61,20 @@ class StudentEncoder(nn.Module):
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(n, t, -1)))
         x = x + self.dropout(self.down(F.silu(self.up(self.middle(x)))))
         weight = mask.to(x.dtype)[..., None]
-        return self.after((x * weight).sum(dim=1) / weight.sum(dim=1))
+        mean = self.after((x * weight).sum(dim=1) / weight.sum(dim=1))
+        return mean, (x + (1 - weight) * NOTHING).amax(dim=1)
 
 
 class RiskHead(nn.Module):
-    """What the operator judges by: log-odds of each kind of harm, from the same vector that the tasks read."""
+    """What the operator judges by: log-odds of each kind of harm, from the vector that the tasks read and the peaks."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner, self.outer = nn.Linear(width, RISK_HIDDEN), nn.Linear(RISK_HIDDEN, len(KINDS))
+        self.inner, self.outer = nn.Linear(2 * width, RISK_HIDDEN), nn.Linear(RISK_HIDDEN, len(KINDS))
 
-    def forward(self, vector: Tensor) -> Tensor:
-        """Shapes: (N, D) -> (N, 3), in the order of KINDS."""
-        return self.outer(F.relu(self.inner(vector)))
+    def forward(self, vector: Tensor, peak: Tensor) -> Tensor:
+        """Shapes: (N, D), (N, D) -> (N, 3), in the order of KINDS."""
+        return self.outer(F.relu(self.inner(torch.cat([vector, peak], dim=1))))
 
 
 def shrink_words(words: np.ndarray, width: int) -> np.ndarray:
