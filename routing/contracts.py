@@ -179,6 +179,7 @@ class CandidateView:
     eligible: bool
     reasons: tuple[str, ...]
     cost_nusd: int | None  # worst case
+    chance: float | None = None  # of a right answer to this prompt, where a learned choice was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,18 @@ class PlannedHop:
     hop: Hop
     worst_case_nusd: int
     until_confidence: float | None = None  # cascade: accept the answer at or above this
+    masked: bool = False  # only text whose personal data was replaced by placeholders may go there
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRule:
+    """What a rule lets be kept for the same question again, and for how long; a route without one keeps nothing."""
+
+    exact: bool = True
+    semantic: float | None = (
+        None  # cosine similarity in (0, 1] from which on another question's answer is given
+    )
+    ttl_s: int = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +216,8 @@ class Decision:
     refusal: str = ""  # "" | denied | no_deployment | residency
     max_cost_nusd: int | None = None
     guards: tuple[str, ...] = ()
+    cache: CacheRule | None = None  # None: neither read nor written
+    mask: bool = False  # whatever leaves under this decision leaves masked, shadows too
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +252,22 @@ class Policies(Protocol):
         lob: str,
         worst_case: Mapping[str, int],
         sticky: str = "",
+        scores: Mapping[str, float] | None = None,
     ) -> Decision:
         """Organisation's invariants, then the LOB's rules, then the organisation's. Pure; never raises on a rule's error:
-        in a residency rule an error excludes the candidate, in a preference rule the rule is skipped and counted."""
+        in a residency rule an error excludes whoever is outside, in a preference rule the rule is skipped and counted.
+
+        `scores`: deployment → calibrated chance in [0, 1] of a right answer to this prompt, for `learned` choices; whoever
+        has none counts by its evaluated quality.
+        """
         ...
 
-    def permits(self, facts: Facts, target: DeploymentInfo, hop: Hop) -> bool:
-        """Whether no invariant forbids this hop: asked again at each one."""
+    def permits(self, facts: Facts, target: DeploymentInfo, hop: Hop, *, masked: bool = False) -> bool:
+        """Whether no invariant forbids this hop: asked again at each one. `masked`: what would go there was masked."""
+        ...
+
+    def keeps(self, facts: Facts, hop: Hop) -> bool:
+        """Whether we ourselves may keep what belongs to a request (`cache`, `log` or `training`), at home."""
         ...
 
 

@@ -27,6 +27,7 @@ class Run:
     guard: RiskGuard | None = None
     attempts: list[Answered] = field(default_factory=list)
     outcomes: list[tuple[str, bool]] = field(default_factory=list)
+    masked: GatewayRequest | None = None  # what a hop that must not see personal data is sent
     upstream_s: float = 0.0
     answered_by: DeploymentInfo | None = None
     answers: list[Any] = field(default_factory=list)

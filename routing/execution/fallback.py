@@ -39,7 +39,9 @@ class Executor:
             target = run.target(hop)
             if run.deadline.passed:
                 return
-            if not run.world.policies.permits(run.facts, target, hop.hop):
+            if hop.masked and run.masked is None:
+                continue  # it may only see masked text, and nobody masked it
+            if not run.world.policies.permits(run.facts, target, hop.hop, masked=hop.masked):
                 continue
             if self.load.full(target.name, target.max_concurrency) and i + 1 < len(plan):
                 continue
@@ -52,7 +54,7 @@ class Executor:
         unsure: tuple[DeploymentInfo, Completion] | None = None
         async for hop, target, last in self.hops(run):
             try:
-                completion = await self._with_retry(run, target, last)
+                completion = await self._with_retry(run, hop, target, last)
             except AttemptFailed as error:
                 failure = error
                 if error.kind not in AttemptFailed.FALLBACK:
@@ -70,20 +72,16 @@ class Executor:
             return unsure[1]
         raise nobody(run, failure)
 
-    async def _with_retry(self, run: Run, target: DeploymentInfo, last: bool) -> Completion:
+    async def _with_retry(self, run: Run, hop: PlannedHop, target: DeploymentInfo, last: bool) -> Completion:
         try:
             return await self._attempt(run, target)
         except AttemptFailed as error:
             # A version on trial costs its callers a moment, never the answer: the live one is asked in its place.
             steady = without_canary(run.request, target)
-            if (
-                steady is not None
-                and run.facts is not None
-                and run.world.policies.permits(run.facts, steady, "retry")
-            ):
+            if steady is not None and may_retry(run, steady, hop):
                 return await self._attempt(run, steady)
             again = last and error.kind in AttemptFailed.RETRY and self.retries.take()
-            if not again or run.facts is None or not run.world.policies.permits(run.facts, target, "retry"):
+            if not again or not may_retry(run, target, hop):
                 raise
         await asyncio.sleep(run.deadline.within(random.uniform(*JITTER_S)))
         return await self._attempt(run, target)
@@ -126,6 +124,12 @@ class Executor:
         completion.usage = timed(completion.usage, target, reply.headers.get("x-accelerator-ns"), began)
         run.attempted(target, began=began, began_ns=began_ns, usage=completion.usage, model=model)
         return completion
+
+
+def may_retry(run: Run, target: DeploymentInfo, hop: PlannedHop) -> bool:
+    """Asking again is a hop of its own to the policy."""
+    facts = run.facts
+    return facts is not None and run.world.policies.permits(facts, target, "retry", masked=hop.masked)
 
 
 def timed(usage: Usage, target: DeploymentInfo, header: str | None, began: float) -> Usage:

@@ -43,7 +43,8 @@ class Shadows:
             target = run.world.deployments.get(name)
             if target is None or run.facts is None or len(self._tasks) >= AT_ONCE:
                 continue
-            if run.world.policies.permits(run.facts, target, "shadow"):
+            masked = run.decision.mask and target.side == "external"
+            if run.world.policies.permits(run.facts, target, "shadow", masked=masked):
                 task = asyncio.get_running_loop().create_task(self._ask(run, run.decision, name))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -87,7 +88,8 @@ def _shadow_of(run: Run, decision: Decision, name: str) -> Run:
         include_usage=False, received_ns=now_ns(),
     )  # fmt: skip
     shadow = Run(request, run.world, Deadline(DEADLINE_S), facts=run.facts, candidates=run.candidates)
-    hop = PlannedHop(name, "shadow", worst or 0)
+    masked = decision.mask and run.world.deployments[name].side == "external"
+    hop = PlannedHop(name, "shadow", worst or 0, masked=masked)
     shadow.decision = replace(decision, hops=(hop,), shadows=(), rule=f"{decision.rule} (shadow)")
     shadow.shadow = {"of": run.request.decision_id, "agrees": None}
     return shadow

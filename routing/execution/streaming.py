@@ -13,7 +13,7 @@ from routing import shapes
 from routing.contracts import DeploymentInfo
 from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage
 from routing.execution.base import AttemptFailed, upstream_model, without_canary
-from routing.execution.fallback import Executor, nobody, timed
+from routing.execution.fallback import Executor, may_retry, nobody, timed
 from routing.execution.openai_http import broken
 from routing.execution.sse import Frame, FrameReader
 from routing.execution.usage import read_usage
@@ -63,10 +63,12 @@ async def relay(run: Run, executor: Executor, meter: Meter) -> AsyncGenerator[by
     """The client's bytes. Raises SwitchyardError before the first byte only."""
     executor.retries.request()
     failure: AttemptFailed | None = None
-    async for _, target, _ in executor.hops(run):
+    async for hop, target, _ in executor.hops(run):
         steady = without_canary(
             run.request, target
         )  # asked when the version on trial fails before its first byte
+        if steady is not None and not may_retry(run, steady, hop):
+            steady = None
         for chosen in (target, *([steady] if steady else [])):
             stream = _one(run, executor, meter, chosen)
             async with aclosing(stream):

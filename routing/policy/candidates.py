@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from routing.contracts import DeploymentInfo, Facts, Hop
 from routing.policy.cel import Literal
+from routing.policy.facts import KEEPER
 from routing.policy.rules import Invariant
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Candidates:
     worst_case: Mapping[str, int]
     by_name: Mapping[str, DeploymentInfo]
     invariants: Sequence[Invariant]
+    mask: bool = False  # of the route: what leaves under it leaves masked
+    scores: Mapping[str, float] = field(default_factory=dict)  # chance of a right answer to this prompt
     unfit: dict[str, tuple[str, ...]] = field(default_factory=dict)  # whatever the hop
     under_floor: dict[str, str] = field(default_factory=dict)
     broken: dict[tuple[str, str], str | None] = field(default_factory=dict)
@@ -45,7 +48,8 @@ class Candidates:
             return unfit
         key = (name, hop)
         if key not in self.broken:
-            self.broken[key] = broken_invariant(self.invariants, self.facts, target, hop)
+            masked = self.mask and target.side == "external"
+            self.broken[key] = broken_invariant(self.invariants, self.facts, target, hop, masked=masked)
         broken = self.broken[key]
         return (*unfit, f"invariant: {broken}") if broken else unfit
 
@@ -84,14 +88,18 @@ def can_do(target: DeploymentInfo, task: str) -> bool:
 
 
 def broken_invariant(
-    invariants: Sequence[Invariant], facts: Facts, target: DeploymentInfo, hop: Hop
+    invariants: Sequence[Invariant],
+    facts: Facts,
+    target: DeploymentInfo | None,
+    hop: Hop,
+    *,
+    masked: bool = False,
 ) -> str | None:
-    """The name of an invariant that forbids this hop. An error in evaluating one forbids it too."""
-    values = {
-        **facts.values,
-        "target": {"name": target.name, "side": target.side, "model": target.model, "region": target.region},
-        "hop": hop,
-    }
+    """The name of an invariant that forbids this hop; no target = we ourselves would keep it. An error forbids it too."""
+    seen = KEEPER if target is None else {
+        "name": target.name, "side": target.side, "model": target.model, "region": target.region
+    }  # fmt: skip
+    values = {**facts.values, "target": seen, "hop": hop, "masked": masked}
     for invariant in invariants:
         try:
             if invariant.forbids(values):

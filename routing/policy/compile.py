@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from routing.policy.cel import Compare, Has, Items, Literal, Logic, Method, Node, Not, Path
-from routing.policy.facts import CLASSES, FACTS
+from routing.policy.facts import CLASSES, FACTS, MASKED
 
 Values = Mapping[str, Any]
 Closure = Callable[[Values], Any]
@@ -84,6 +84,8 @@ def _path(name: str) -> Closure:
     if name in CLASSES:
         rank = CLASSES[name]
         return lambda values: rank
+    if name == MASKED:
+        return lambda values: values["masked"]  # told beside the facts, with the target: it differs by hop
     group, _, field = name.partition(".")
     if not field:
         return lambda values: values[group]

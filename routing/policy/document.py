@@ -7,16 +7,20 @@ from typing import Any
 
 import jsonschema
 
+from routing.contracts import CacheRule
 from routing.guards.base import GUARDS
 from routing.policy.cel import INT64, CelError, Literal, Node, parse
 from routing.policy.check import check
 from routing.policy.compile import compile_tree
+from routing.policy.facts import FACTS
 from routing.policy.reach import unreachable
-from routing.policy.rules import Document, Invariant, Route, Rule
+from routing.policy.rules import CALLER, Document, Invariant, Route, Rule
 from routing.policy.source import Faults, finite, load
 from switchyard.core.money import usd_to_nusd
 
 MAX_RULES = 2_000
+MAX_TTL_S = 86_400
+STICKY_FACTS = tuple(name for name, fact in FACTS.items() if fact.kind == "string")
 _NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
 _USD = {"type": ["number", "string"]}
 _ROUTE = {
@@ -36,6 +40,17 @@ _ROUTE = {
         "max_cost_usd": _USD,
         "guards": {"type": "array", "items": {"enum": sorted(GUARDS)}, "uniqueItems": True},
         "deny": {"const": True},
+        "learned": {"type": "boolean", "description": "choose by each prompt's own chances"},
+        "sticky": {"enum": [CALLER, *STICKY_FACTS], "description": "what a split sticks to"},
+        "mask": {"type": "boolean", "description": "replace personal data in whatever leaves"},
+        "cache": {
+            "type": "object", "additionalProperties": False, "required": ["ttl_s"],
+            "properties": {
+                "exact": {"type": "boolean"},
+                "semantic": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                "ttl_s": {"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
+            },
+        },
     },
 }  # fmt: skip
 _NAME = {"type": "string", "minLength": 1, "maxLength": 120}
@@ -170,10 +185,8 @@ def _route(item: dict[str, Any], path: str, faults: Faults) -> Route | None:
         )
         return None
     kind = kinds[0]
-    for name, owner in (("among", "choose"), ("quality_floor", "choose"), ("until", "cascade")):
-        if name in item and owner != kind:
-            faults.add(f"{path}.{name}", f"`{name}` belongs to `{owner}`.")
-            return None
+    if not _belongs(item, kind, path, faults):
+        return None
     needs = {"choose": "among", "cascade": "until"}.get(kind)
     if needs and needs not in item:
         faults.add(path, f"`{kind}` needs `{needs}`.")
@@ -193,7 +206,39 @@ def _route(item: dict[str, Any], path: str, faults: Faults) -> Route | None:
         choose=item.get("choose", "cheapest"), quality_floor=floor, floor_is_absolute=absolute,
         weights=tuple((item.get("split") or {}).items()), until_confidence=until,
         max_cost_nusd=_usd(item.get("max_cost_usd"), path, faults), guards=tuple(item.get("guards") or ()),
+        learned=bool(item.get("learned")), sticky=item.get("sticky", CALLER), mask=bool(item.get("mask")),
+        cache=_cache(item.get("cache"), path, faults),
     )  # type: ignore[arg-type]  # fmt: skip
+
+
+_OWNERS = (
+    ("among", ("choose",)), ("quality_floor", ("choose",)), ("learned", ("choose",)), ("until", ("cascade",)),
+    ("sticky", ("split",)), ("cache", KINDS[:-1]), ("mask", KINDS[:-1]),
+)  # fmt: skip
+
+
+def _belongs(item: dict[str, Any], kind: str, path: str, faults: Faults) -> bool:
+    for name, owners in _OWNERS:
+        if name in item and kind not in owners:
+            faults.add(f"{path}.{name}", f"`{name}` belongs to {' or '.join(f'`{o}`' for o in owners)}.")
+            return False
+    return True
+
+
+def _cache(item: dict[str, Any] | None, path: str, faults: Faults) -> CacheRule | None:
+    if item is None:
+        return None
+    semantic = item.get("semantic")
+    if semantic is not None and not finite(semantic):
+        faults.add(f"{path}.cache.semantic", "A number is expected here, not infinity or `.nan`.")
+        return None
+    rule = CacheRule(item.get("exact", True), None if semantic is None else float(semantic), item["ttl_s"])
+    if not rule.exact and rule.semantic is None:
+        faults.add(
+            f"{path}.cache",
+            "This keeps nothing: let `exact` be true, name a `semantic` similarity, or leave it out.",
+        )
+    return rule
 
 
 def _floor(value: Any) -> tuple[float | None, bool]:

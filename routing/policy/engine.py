@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from routing.contracts import CandidateView, Decision, DeploymentInfo, Facts, Hop, PlannedHop, RuleTrace
 from routing.policy.candidates import CLOSED, Candidates, broken_invariant, can_do
-from routing.policy.rules import Document, Invariant, Route
+from routing.policy.rules import CALLER, Document, Invariant, Route
 
 __all__ = ["CompiledPolicies", "Rollout", "can_do", "decision_as_json"]
 MIN_ROWS_UNDER_FLOOR = 30
@@ -52,8 +52,14 @@ class CompiledPolicies:
         invariants = self.organisation.invariants if self.organisation is not None else (CLOSED,)
         object.__setattr__(self, "invariants", invariants)
 
-    def permits(self, facts: Facts, target: DeploymentInfo, hop: Hop) -> bool:
-        return broken_invariant(self.invariants, facts, target, hop) is None
+    def permits(self, facts: Facts, target: DeploymentInfo, hop: Hop, *, masked: bool = False) -> bool:
+        return broken_invariant(self.invariants, facts, target, hop, masked=masked) is None
+
+    def keeps(self, facts: Facts, hop: Hop) -> bool:
+        """Restricted data is kept by nobody (docs/decisions/0057), whatever an invariant says."""
+        return (
+            facts.sensitivity != "restricted" and broken_invariant(self.invariants, facts, None, hop) is None
+        )
 
     def decide(
         self,
@@ -63,29 +69,31 @@ class CompiledPolicies:
         lob: str,
         worst_case: Mapping[str, int],
         sticky: str = "",
+        scores: Mapping[str, float] | None = None,
     ) -> Decision:
         """See the protocol. `worst_case`: nano-dollars by deployment."""
         own = self.lobs[lob].pick(sticky) if lob in self.lobs else None
         base = self.organisation.pick(sticky) if self.organisation else None
         documents = [document for document in (own, base) if document is not None]
         workload = facts.values["workload"]
-        view = Candidates(
-            facts=facts, lob=lob, task=workload["task"], workload=workload["name"], worst_case=worst_case,
-            by_name={c.name: c for c in candidates}, invariants=self.invariants,
-        )  # fmt: skip
         trace: list[RuleTrace] = []
         route, name = self._first_match(documents, facts, trace)
         if route is None:
             route = (base.default if base else None) or _DENY
             name = "default"
             trace.append(RuleTrace("default", True, "no rule matched"))
+        view = Candidates(
+            facts=facts, lob=lob, task=workload["task"], workload=workload["name"], worst_case=worst_case,
+            by_name={c.name: c for c in candidates}, invariants=self.invariants, mask=route.mask, scores=scores or {},
+        )  # fmt: skip
         hops = _hops(route, view, sticky, facts.values["request"]["wish"])
         shadows = tuple(s for s in route.shadow if hops and view.allows(s, "shadow"))
         return Decision(
             hops=hops, shadows=shadows, trace=tuple(trace), candidates=_views(route, name, hops, view), rule=name,
             policy_version="+".join(d.label for d in reversed(documents)) or "none",
             policy_hash="+".join(d.hash[:12] for d in reversed(documents)), refusal="" if hops else _refusal(route, view),
-            max_cost_nusd=route.max_cost_nusd, guards=route.guards,
+            max_cost_nusd=route.max_cost_nusd, guards=route.guards, mask=route.mask,
+            cache=route.cache if hops and route.cache is not None and self.keeps(facts, "cache") else None,
         )  # fmt: skip
 
     def _first_match(
@@ -131,7 +139,8 @@ def _hops(route: Route, view: Candidates, sticky: str, wish: str) -> tuple[Plann
     for i, (name, hop) in enumerate(planned):
         # The last of a cascade's own targets is taken as it comes: there is nobody better to ask.
         until = route.until_confidence if i < own - 1 else None
-        hops.append(PlannedHop(name, hop, view.worst_case.get(name, 0), until))
+        masked = view.mask and view.by_name[name].side == "external"
+        hops.append(PlannedHop(name, hop, view.worst_case.get(name, 0), until, masked))
     return tuple(hops)
 
 
@@ -139,7 +148,7 @@ def _ordered(route: Route, view: Candidates, sticky: str) -> list[str]:
     if route.kind == "choose":
         return _chosen(route, view)
     if route.kind == "split":
-        return _split(route.weights, sticky)
+        return _split(route.weights, _split_key(route, view.facts, sticky))
     return list(route.targets)
 
 
@@ -150,7 +159,7 @@ def _chosen(route: Route, view: Candidates) -> list[str]:
         _apply_floor(route, view, names)
         names = [name for name in names if name not in view.under_floor]
     if route.choose == "best":
-        return sorted(names, key=lambda n: -view.quality(n)[0])
+        return sorted(names, key=lambda n: -_quality(route, view, n)[0])
     if route.choose == "fastest":
         return sorted(names, key=lambda n: view.by_name[n].usual_accelerator_ns.get(view.workload, _LAST))
     return sorted(names, key=lambda n: view.worst_case.get(n, _LAST))
@@ -160,14 +169,21 @@ def _apply_floor(route: Route, view: Candidates, names: Sequence[str]) -> None:
     """Relative to the best evaluated of all candidates, also those that may not see this data."""
     floor = route.quality_floor or 0.0
     if not route.floor_is_absolute:
-        evaluated = (view.quality(n) for n in view.by_name)
+        evaluated = (_quality(route, view, n) for n in view.by_name)
         floor *= max((q for q, rows in evaluated if rows >= MIN_ROWS_UNDER_FLOOR), default=0.0)
     for name in names:
-        accuracy, rows = view.quality(name)
+        accuracy, rows = _quality(route, view, name)
         if rows < MIN_ROWS_UNDER_FLOOR:
             view.under_floor[name] = f"quality floor: {rows} evaluated rows, {MIN_ROWS_UNDER_FLOOR} needed"
         elif accuracy < floor:
             view.under_floor[name] = f"quality floor: {accuracy:.3f} is under {floor:.3f}"
+
+
+def _quality(route: Route, view: Candidates, name: str) -> tuple[float, int]:
+    """(accuracy, evaluated rows); a learned choice goes by the chance of a right answer to this prompt where it is known."""
+    if route.learned and name in view.scores:
+        return view.scores[name], MIN_ROWS_UNDER_FLOOR
+    return view.quality(name)
 
 
 def _views(
@@ -188,7 +204,8 @@ def _views(
         elif name not in planned and not reasons:
             reasons.extend(view.reasons(name, "fallback"))
         cost = view.worst_case.get(name)
-        rows.append(CandidateView(name, target.side, name in planned, tuple(reasons), cost))
+        chance = view.scores.get(name) if route.learned else None
+        rows.append(CandidateView(name, target.side, name in planned, tuple(reasons), cost, chance))
     return tuple(rows)
 
 
@@ -203,6 +220,14 @@ def _refusal(route: Route, view: Candidates) -> str:
         if reasons and name not in view.under_floor and all(r.startswith("invariant") for r in reasons):
             return "residency"
     return "no_deployment"
+
+
+def _split_key(route: Route, facts: Facts, sticky: str) -> str:
+    """A fact's value where the route names one, so that all who share it are drawn alike; else the caller's."""
+    if route.sticky == CALLER:
+        return sticky
+    group, _, name = route.sticky.partition(".")
+    return f"{route.sticky}:{facts.values[group][name]}"
 
 
 def _split(weights: Sequence[tuple[str, float]], sticky: str) -> list[str]:
@@ -230,6 +255,7 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
                 "hop": h.hop,
                 "worst_case_nusd": h.worst_case_nusd,
                 "until": h.until_confidence,
+                "masked": h.masked,
             }
             for h in decision.hops
         ],
@@ -242,8 +268,10 @@ def decision_as_json(decision: Decision) -> dict[str, Any]:
                 "eligible": c.eligible,
                 "reasons": list(c.reasons),
                 "cost_nusd": c.cost_nusd,
+                **({"chance": c.chance} if c.chance is not None else {}),
             }
             for c in decision.candidates
         ],
+        "cache": asdict(decision.cache) if decision.cache is not None else None,
         "policy": {"version": decision.policy_version, "hash": decision.policy_hash},
     }

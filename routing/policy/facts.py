@@ -20,6 +20,8 @@ CLASSES: Mapping[str, int] = {"public": 0, "internal": 1, "confidential": 2, "re
 CLASS_NAMES = tuple(CLASSES)
 SIDES = ("private", "external")
 HOPS = ("first", "fallback", "retry", "shadow", "judge", "cache", "log", "training")
+KEEPING_HOPS = ("cache", "log", "training")
+MASKED = "data.masked"
 TIERS = ("core", "edge", "experiment")
 LANGUAGES = ("en", "zh", "other")
 ENTITIES = (
@@ -74,7 +76,12 @@ TARGET_FACTS: Mapping[str, FactType] = {
     "target.model": FactType("string", "Its model."),
     "target.region": FactType("string", "Its region."),
     "hop": FactType("string", "The step of execution.", HOPS),
+    MASKED: FactType(
+        "bool", "Whether personal data is replaced by placeholders in what the target sees.", (False, True)
+    ),
 }
+# What we ourselves keep (`cache`, `log`, `training`) is kept at home, by no deployment.
+KEEPER: Mapping[str, str] = {"name": "", "side": "private", "model": "", "region": ""}
 
 
 def empty_facts() -> dict[str, dict[str, Any]]:

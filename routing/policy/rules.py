@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from routing.contracts import RuleTrace
+from routing.contracts import CacheRule, RuleTrace
 from routing.policy.cel import Node
 from routing.policy.compile import Closure
 from routing.policy.source import Source
 
 Kind = Literal["prefer", "choose", "split", "cascade", "deny"]
 Choice = Literal["cheapest", "fastest", "best"]
+CALLER = "caller"  # the end user an application names, else each request draws for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class Route:
     until_confidence: float | None = None
     max_cost_nusd: int | None = None
     guards: tuple[str, ...] = ()
+    learned: bool = False  # choose by each prompt's own chances where they are known
+    sticky: str = CALLER  # what a split sticks to: the caller, or a fact
+    cache: CacheRule | None = None
+    mask: bool = False  # personal data is replaced by placeholders in whatever leaves
 
     @property
     def named(self) -> tuple[str, ...]:
