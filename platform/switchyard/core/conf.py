@@ -40,6 +40,9 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "PAGES_URL": os.environ.get("SWITCHYARD_PAGES_URL", ""),
     # Admission.
     "RESERVATION_LEASE_S": 180,
+    # Answers kept under an Idempotency-Key, and how long a second caller of a key waits for the first one's answer.
+    "IDEMPOTENCY_TTL_S": 600,
+    "IDEMPOTENCY_WAIT_S": 60.0,
     # Guard: how long a verdict may take before the guard counts as unavailable.
     "GUARD_TIMEOUT_MS": 50,
     # Graceful stop: less than the server's own patience (the supervisor gives it 4 s), or it cuts streams first.

@@ -24,6 +24,7 @@ from routing.pipeline import Desk, Live
 from switchyard.core.addresses import check_address
 from switchyard.core.conf import conf
 from switchyard.core.crypto import seal_for_lob
+from switchyard.gateway.idempotency import Idempotency
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Office:
             processes=conf("PROCESSES"), decision_ttl_s=3600,
         )  # fmt: skip
         self.fresh = redis.from_url(settings.REDIS_URL, socket_timeout=1)  # decisions of the last hour
+        self.once = Idempotency(settings.REDIS_URL)
         self.risk = load_risk()
         self.load = Load()
         self.desk = Desk(
@@ -63,6 +65,7 @@ class Office:
         await self.upstream.close()
         await self.admission.close()
         await self.fresh.aclose()
+        self.once.close()
 
     def guard_for(self, lob: LobInfo) -> RiskGuard:
         return RiskGuard(

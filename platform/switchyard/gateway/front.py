@@ -23,7 +23,7 @@ from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError, Unavailable
 from switchyard.core.ids import new_id
-from switchyard.gateway import metrics, uploads
+from switchyard.gateway import idempotency, metrics, uploads
 from switchyard.gateway.bodies import ClientGone, decode, read_body
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
@@ -164,7 +164,7 @@ class GatewayFront:
             snapshot = world.organisations[key.organisation_id]
             if path in ANSWERING:
                 _method(scope, "POST")
-                await self._answer(path, request_id, headers, key, snapshot, receive, send)
+                await self._answer_once(path, request_id, headers, key, snapshot, receive, send)
             else:
                 await self._look_up(scope, path, headers, key, snapshot, receive, send)
         except SwitchyardError as error:
@@ -178,6 +178,27 @@ class GatewayFront:
         finally:
             metrics.STREAMS.dec()
 
+    async def _answer_once(
+        self,
+        endpoint: str,
+        request_id: str,
+        headers: dict[bytes, bytes],
+        key: KeyInfo,
+        world: Snapshot,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Under an Idempotency-Key what was answered before is given again."""
+        assert self.office is not None
+        if idempotency.HEADER not in headers:
+            await self._answer(endpoint, request_id, headers, key, world, receive, send)
+            return
+
+        async def inner(receive: Receive, send: Send, watched: idempotency.Watched) -> None:
+            await self._answer(endpoint, request_id, headers, key, world, receive, send, watched)
+
+        await self.office.once.answer(endpoint, headers, key, receive, send, inner)
+
     async def _answer(
         self,
         endpoint: str,
@@ -187,6 +208,7 @@ class GatewayFront:
         world: Snapshot,
         receive: Receive,
         send: Send,
+        watched: idempotency.Watched | None = None,
     ) -> None:
         assert self.office is not None
         received = now_ns()
@@ -199,6 +221,8 @@ class GatewayFront:
         run: Run | None = None
         try:
             run = await open_run(request, world, self.office.desk)
+            if watched is not None:
+                watched.run = run
             if request.stream:
                 await self._stream(run, receive, send)
             else:
