@@ -4,6 +4,10 @@ from django.conf import settings
 from django.db import models
 
 from routing.approvals.models import PolicyApproval as PolicyApproval
+from routing.rollout.models import RolloutWatch as RolloutWatch
+from routing.rollout.models import ShadowMark as ShadowMark
+from routing.rollout.models import ShadowTally as ShadowTally
+from routing.whatif.models import WhatIf as WhatIf
 from switchyard.core.clock import now
 from switchyard.tenancy.querysets import TenantQuerySet
 
