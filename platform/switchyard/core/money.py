@@ -21,9 +21,9 @@ def nusd_to_usd(nusd: int) -> Decimal:
 
 def format_usd(nusd: int) -> str:
     """For headers and JSON: plain decimal notation, at least two places, no trailing noise."""
-    text = f"{nusd_to_usd(nusd):f}".rstrip("0")
-    whole, _, places = text.partition(".")
-    return f"{whole}.{places:0<2}"
+    whole, rest = divmod(abs(nusd), NUSD_PER_USD)
+    places = f"{rest:09d}".rstrip("0")
+    return f"{'-' if nusd < 0 else ''}{whole}.{places:0<2}"
 
 
 def leg_nusd(quantity: int, price_nusd_per_munit: int) -> int:

@@ -155,7 +155,7 @@ class GatewayFront:
     async def _v1(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         request_id = new_id("req")
         headers = dict(scope["headers"])
-        metrics.STREAMS.inc()
+        metrics.IN_FLIGHT.count += 1
         try:
             if self.draining:
                 raise ShuttingDown("This process is stopping. Ask again: another one answers.")
@@ -176,7 +176,7 @@ class GatewayFront:
             await send_error(send, SwitchyardError("Something went wrong here. It was logged under the request id."),
                              {"x-request-id": request_id})  # fmt: skip
         finally:
-            metrics.STREAMS.dec()
+            metrics.IN_FLIGHT.count -= 1
 
     async def _answer_once(
         self,
