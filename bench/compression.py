@@ -1,8 +1,9 @@
 """Compression measured again: three students, each stage's cost, separation with its controls, the operator's time.
 
 Students of three seeds are trained into `$SWITCHYARD_HOME/bench/compression` and kept there: the first run takes about ten
-minutes a seed on one quiet core, a later one finds them. `COMPRESSION_TRIAL=1` tries everything at a small size and
-writes nothing.
+minutes a seed on one quiet core, a later one finds them. So are the figures that no clock takes part in: `NO_TIMES=1` makes
+these beside other work, `BENCH_RESUME=1` takes them over. `COMPRESSION_TRIAL=1` tries everything at a small size and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.common import Results
+from bench.tools.parts import part
 from modelhub import artifacts
 from modelhub.ml import datasets, tokens, trunk
 from modelhub.ml.compress import figures, two_hundred
@@ -29,7 +33,7 @@ from modelhub.ml.text.lessons import Reader
 from modelhub.serving.gated import GatedFile
 from modelhub.serving.runners.text import TextClassifier
 
-TRIAL = bool(os.environ.get("COMPRESSION_TRIAL"))
+TRIAL, NO_TIMES = bool(os.environ.get("COMPRESSION_TRIAL")), bool(os.environ.get("NO_TIMES"))
 SEEDS = (1, 2, 3)
 LEAST_ROWS = 1000
 ROUNDS = 7
@@ -44,15 +48,32 @@ def main() -> None:
     teacher_dir = artifacts.find("txt-base")
     seeds = [student_of(seed, teacher_dir) for seed in SEEDS[: 1 if TRIAL else None]]
     teacher = TextClassifier(teacher_dir)
+    made = ",".join(artifacts.digest(paths["folder"] / artifacts.MANIFEST)[:12] for paths in seeds)
+
+    def kept(name: str, measure: Callable[[Results], None]) -> None:
+        if TRIAL:
+            measure(results)
+        else:
+            part(results, artifacts.home() / SEED_FOLDER / "parts", name, made, measure)
+
     for workload in datasets.TEXT_WORKLOADS:
-        quality_rows(results, workload, seeds, teacher_dir)
-        speed_rows(results, workload, seeds, teacher)
+        kept(
+            f"quality-{workload}",
+            partial(quality_rows, workload=workload, seeds=seeds, teacher_dir=teacher_dir),
+        )
     int8_ways(results, seeds)
     operator_rows(results, seeds)
+    kept("separation", separation_rows)
+    kept("redundancy", redundancy_rows)
+    kept("knowledge", knowledge_rows)
+    if NO_TIMES:
+        print(
+            "  NO_TIMES: every part without a clock is kept; run again with BENCH_RESUME=1 on a quiet machine"
+        )
+        return
+    for workload in datasets.TEXT_WORKLOADS:
+        speed_rows(results, workload, seeds, teacher)
     overhead_rows(results, seeds)
-    separation_rows(results)
-    redundancy_rows(results)
-    knowledge_rows(results)
     if not TRIAL:
         results.write()
 
