@@ -6,7 +6,7 @@
 --
 -- sy:b:<budget>:<start>  hash spent, reserved, limit      sy:r:<request>  hash w worst, b counters, e event, c its cost
 -- sy:leases              zset request → ends (ms)         sy:rl:<scope>   hash w window, rc rp requests, tc tp tokens
--- sy:cc:<scope>          zset request → ends (ms)         sy:cb:<deployment>  hash: breaker, below
+-- sy:cc:<scope>          zset request → ends (ms)         sy:cb:<org>:<deployment>  hash: breaker
 local call = redis.call
 local turn = cjson.decode(ARGV[1])
 local clock = call('TIME')
@@ -16,7 +16,7 @@ local FAILURES_IN_A_ROW, MIN_CALLS, OPEN_MS, OPEN_MAX_MS, PROBE_MS = 5, 20, 1000
 local THROTTLE_RPM = 60
 
 -- Breakers: st 0 closed, 1 open, 2 half-open · cf failures in a row · ou open until · pu probe until · pr its request ·
--- dl how long it opens · s0…s5 slot stamps, n0… calls, f0… failures: six slots of 5 s make the 30 s window.
+-- dl how long it opens · ru asked to be left alone until · s0…s5 slot stamps, n0… calls, f0… failures: six slots of 5 s make the 30 s window.
 local function open_breaker(key, delay)
   call('HSET', key, 'st', 1, 'ou', now + delay, 'pu', 0, 'pr', '', 'dl', delay, 'cf', 0)
   for slot = 0, SLOTS - 1 do call('HDEL', key, 's' .. slot, 'n' .. slot, 'f' .. slot) end
@@ -33,8 +33,7 @@ local function failing_share(key, stamp)
   return calls, failures
 end
 
-local function outcome(deployment, well, request)
-  local key = 'sy:cb:' .. deployment
+local function outcome(key, well, request)
   local stamp = math.floor(now / SLOT)
   local slot = stamp % SLOTS
   local v = call('HMGET', key, 'st', 'cf', 'pr', 'dl', 's' .. slot)
@@ -96,11 +95,16 @@ local function settle(q)
   end
   local probed = q.g == ''
   for _, o in ipairs(q.o) do
-    outcome(o[1], o[2] == 1, q.id)
+    local key = 'sy:cb:' .. q.n .. o[1]
+    outcome(key, o[2] == 1, q.id)
+    if o[3] > 0 then -- it named a time (Retry-After): nobody of any process asks it before
+      call('HSET', key, 'ru', now + o[3])
+      call('EXPIRE', key, 3600)
+    end
     probed = probed or o[1] == q.g
   end
   if not probed then -- the probe never called: the next caller may
-    local key = 'sy:cb:' .. q.g
+    local key = 'sy:cb:' .. q.n .. q.g
     if call('HGET', key, 'pr') == q.id then call('HSET', key, 'pu', 0, 'pr', '', 'st', 1) end
   end
   if q.e > 0 then emit(q.e, q.d) end
@@ -188,17 +192,21 @@ local function budgets(q)
 end
 
 local function breakers(q)
-  local chosen, probe, open = '', false, {}
+  local chosen, probe, open, busy = '', false, {}, 0
   for _, deployment in ipairs(q.d) do
-    local v = call('HMGET', 'sy:cb:' .. deployment, 'st', 'ou', 'pu')
+    local v = call('HMGET', 'sy:cb:' .. q.n .. deployment, 'st', 'ou', 'pu', 'ru')
     local state = v[1] or '0'
-    if state == '0' then
+    local rest = v[4] and tonumber(v[4]) - now or 0
+    if rest > 0 then
+      open[#open + 1] = deployment
+      busy = busy > 0 and math.min(busy, rest) or rest
+    elseif state == '0' then
       if chosen == '' then chosen = deployment end
     elseif chosen == '' and now >= tonumber(v[2]) and now >= tonumber(v[3]) then
       chosen, probe = deployment, true
     else open[#open + 1] = deployment end
   end
-  return chosen, probe, open
+  return chosen, probe, open, busy
 end
 
 local function reserve(q)
@@ -213,8 +221,8 @@ local function reserve(q)
   local seen
   seen, refused = rates(q, limits, money.factor)
   if refused then return refused end
-  local chosen, probe, open = breakers(q)
-  if #q.d > 0 and chosen == '' then return {'none', open} end
+  local chosen, probe, open, busy = breakers(q)
+  if #q.d > 0 and chosen == '' then return {'none', open, busy} end
   local ends = now + turn.lease
   for _, b in ipairs(q.b) do call('HINCRBY', b[1], 'reserved', q.w) end
   local shown = {}
@@ -229,7 +237,7 @@ local function reserve(q)
     shown[i] = {s.rc + 1 + s.rp * (1 - gone), s.tc + q.t + s.tp * (1 - gone)}
   end
   if probe then
-    call('HSET', 'sy:cb:' .. chosen, 'st', 2, 'pu', now + PROBE_MS, 'pr', q.id)
+    call('HSET', 'sy:cb:' .. q.n .. chosen, 'st', 2, 'pu', now + PROBE_MS, 'pr', q.id)
   end
   if q.p == 1 then
     local key, names = 'sy:r:' .. q.id, {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from costs.contracts import AdmissionAsk, BudgetLimit, Grant, Settlement
+from costs.contracts import AdmissionAsk, BudgetLimit, Grant, Outcome, Settlement
 from costs.courier import Courier
 from costs.link import LinkDown
 from costs.outage import LocalLimits
@@ -114,6 +114,13 @@ class RedisAdmission:
         if request_id in self._open:
             await self.settle(Settlement(request_id, 0, 0, {}))
 
+    async def tell(self, organisation_id: int, outcomes: Sequence[Outcome]) -> None:
+        """What a health probe found, for the breakers: nothing is settled by it."""
+        event: dict[str, Any] = {"organisation_id": organisation_id}
+        turn = self._courier.turn
+        turn.settlements.append(_settlement_json(Settlement("", 0, 0, event, tuple(outcomes)), None, 0))
+        await self._courier.sent()
+
     async def publish(self, event: Mapping[str, Any]) -> None:
         """An event that settles nothing (feedback): spool and stream."""
         body = encode(event)
@@ -183,6 +190,7 @@ class RedisAdmission:
                 "b": wired.budgets_json,
                 "l": wired.limits_json,
                 "d": ask.breakers,
+                "n": owner(ask.organisation_id),
                 "p": 1 if keep else 0,
                 "e": turn.add_event(encode(checkpoint)) if checkpoint else 0,
                 "c": str(checkpoint.get("cost_nusd", 0)),
@@ -211,7 +219,7 @@ class RedisAdmission:
         if kind == "rate":
             raise rate_refused(wired, reply)
         if kind == "none":
-            return Grant(ask.request_id, 0, None, frozenset(reply[1] or ()))
+            return Grant(ask.request_id, 0, None, frozenset(reply[1] or ()), busy_s=reply[2] / 1000)
         grant = granted(ask, wired, reply)
         for budget in ask.budgets:
             self.used_ppm[budget.id] = grant.budget_used_ppm[budget.scope]
@@ -256,6 +264,11 @@ class RedisAdmission:
         await self._courier.sent()
 
 
+def owner(organisation_id: int) -> str:
+    """What the names of an organisation's breakers begin with."""
+    return f"{organisation_id}:" if organisation_id else ""
+
+
 def _settlement_json(settlement: Settlement, opened: _Open | None, index: int) -> dict[str, Any]:
     return {
         "id": settlement.request_id,
@@ -267,7 +280,8 @@ def _settlement_json(settlement: Settlement, opened: _Open | None, index: int) -
         "t": settlement.tokens - opened.ask.tokens if opened else 0,
         "m": opened.minute if opened else -1,
         "g": opened.probe if opened else "",
-        "o": [(deployment, 1 if well else 0) for deployment, well in settlement.outcomes],
+        "n": owner(opened.ask.organisation_id if opened else settlement.event.get("organisation_id", 0)),
+        "o": [(o[0], 1 if o[1] else 0, o[2] if len(o) > 2 else 0) for o in settlement.outcomes],
         "e": index,
         "d": settlement.event.get("decision_id", "") if index else "",
     }

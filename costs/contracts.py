@@ -121,6 +121,7 @@ class AdmissionAsk:
     limits: tuple[RateLimit, ...] = ()
     breakers: tuple[str, ...] = ()  # deployments in the order wished; the first whose breaker admits is named
     checkpoint: Mapping[str, Any] | None = None  # the estimated usage event, should nobody live to settle
+    organisation_id: int = 0  # whose breakers: deployments of two organisations may bear one name
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Grant:
     """What admission gave. `degraded` is true when the counters could not be reached and the request goes on.
 
     When breakers were asked for and none admits, `deployment` is None, `open_breakers` names them all and nothing is
-    reserved.
+    reserved; `busy_s` says how long the first of them asked to be left alone, 0 when none did.
     """
 
     request_id: str
@@ -138,6 +139,11 @@ class Grant:
     budget_used_ppm: Mapping[str, int] = field(default_factory=dict)  # scope → spent + reserved, of its limit
     rate_headers: Mapping[str, str] = field(default_factory=dict)
     degraded: bool = False
+    busy_s: float = 0.0
+
+
+# (deployment, went well), or with the milliseconds for which it asked to be left alone
+Outcome = tuple[str, bool] | tuple[str, bool, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +154,4 @@ class Settlement:
     cost_nusd: int
     tokens: int
     event: Mapping[str, Any]
-    outcomes: tuple[tuple[str, bool], ...] = ()  # (deployment, went well) for the breakers
+    outcomes: tuple[Outcome, ...] = ()  # for the breakers

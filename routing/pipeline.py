@@ -11,6 +11,7 @@ from typing import Any
 from costs.contracts import AdmissionAsk
 from routing import quote, shapes
 from routing.contracts import Admission, Facts, GatewayRequest, LobInfo, Snapshot
+from routing.execution.balance import balance
 from routing.execution.base import Completion
 from routing.execution.deadlines import Deadline
 from routing.execution.fallback import Executor
@@ -61,6 +62,7 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
         desk.live.private_queue_s = quote.private_queue_s(request, world, desk.executor.load.in_flight)
         run.facts = desk.inspect(request, world, desk.live)
         decide(run)
+        balance(run, desk.executor.load.in_flight)
         if run.decision is not None and run.decision.guards:
             run.guard.obey(run.decision.guards)
         await admit(run, desk)
@@ -125,7 +127,7 @@ async def admit(run: Run, desk: Desk) -> None:
     ask = AdmissionAsk(
         request_id=request.request_id, worst_case_nusd=_dearest(run), tokens=max(1, len(request.raw) // 4),
         budgets=request.key.budgets, limits=request.key.limits, breakers=tuple(h.deployment for h in decision.hops),
-        checkpoint=desk.meter.checkpoint(run),
+        checkpoint=desk.meter.checkpoint(run), organisation_id=request.key.organisation_id,
     )  # fmt: skip
     run.grant = await desk.admission.reserve(ask)
     if run.grant.budget_used_ppm:

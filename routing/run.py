@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from costs.contracts import Charge, Grant, Usage
+from costs.contracts import Charge, Grant, Outcome, Usage
 from routing.contracts import Answered, Decision, DeploymentInfo, Facts, GatewayRequest, PlannedHop, Snapshot
 from routing.execution.base import AttemptFailed, Completion
 from routing.execution.deadlines import Deadline
@@ -26,7 +26,7 @@ class Run:
     grant: Grant | None = None
     guard: RiskGuard | None = None
     attempts: list[Answered] = field(default_factory=list)
-    outcomes: list[tuple[str, bool]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
     masked: GatewayRequest | None = None  # what a hop that must not see personal data is sent
     upstream_s: float = 0.0
     answered_by: DeploymentInfo | None = None
@@ -83,7 +83,9 @@ class Run:
             upstream_id=upstream_id,
         )  # fmt: skip
         self.attempts.append(attempt)
-        self.outcomes.append((target.name, failure is None or failure.kind not in AttemptFailed.BREAKER))
+        well = failure is None or failure.kind not in AttemptFailed.BREAKER
+        rest_s = failure.retry_after_s if failure is not None else None
+        self.outcomes.append((target.name, well, round(1000 * rest_s)) if rest_s else (target.name, well))
         return attempt
 
     @staticmethod

@@ -39,10 +39,18 @@ class AttemptFailed(Exception):
     BREAKER = frozenset({"connect", "timeout", "status", "garbage"})  # 429 is not a failure
 
     def __init__(
-        self, kind: str, error: SwitchyardError, *, http_status: int = 0, usage: Usage | None = None
+        self,
+        kind: str,
+        error: SwitchyardError,
+        *,
+        http_status: int = 0,
+        usage: Usage | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
+        """`retry_after_s`: how long the server itself asked to be left alone."""
         super().__init__(error.message)
         self.kind, self.error, self.http_status, self.usage = kind, error, http_status, usage
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)

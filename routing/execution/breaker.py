@@ -1,10 +1,11 @@
-"""What the process itself knows of its upstreams: calls in flight, and a budget for retries."""
+"""What the process itself knows of its upstreams: calls in flight."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-RETRY_SHARE = 0.2
+from routing.contracts import DeploymentInfo
+from routing.execution.balance import overflows
 
 
 class Load:
@@ -13,21 +14,6 @@ class Load:
     def __init__(self) -> None:
         self.in_flight: Counter[str] = Counter()
 
-    def full(self, deployment: str, limit: int) -> bool:
-        return self.in_flight[deployment] >= limit
-
-
-class RetryBudget:
-    """At most a fifth of live requests may be retries, so that a broken upstream isn't hit twice as hard."""
-
-    def __init__(self, share: float = RETRY_SHARE, burst: float = 5.0) -> None:
-        self.share, self.burst, self.tokens = share, burst, burst
-
-    def request(self) -> None:
-        self.tokens = min(self.burst, self.tokens + self.share)
-
-    def take(self) -> bool:
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
+    def turns_away(self, target: DeploymentInfo, *, others: bool) -> bool:
+        """Whether nothing more goes there now; `others`: somebody else may still answer."""
+        return overflows(self.in_flight[target.name], target, others=others)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -11,15 +10,14 @@ from dataclasses import dataclass, replace
 from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, PlannedHop
 from routing.execution.adapters import adapter_for
-from routing.execution.base import AttemptFailed, Completion, upstream_model, without_canary
-from routing.execution.breaker import Load, RetryBudget
+from routing.execution.base import AttemptFailed, Completion, upstream_model
+from routing.execution.breaker import Load
 from routing.execution.openai_http import Upstream, decode
+from routing.execution.retries import RetryBudget, Tries
 from routing.execution.usage import guessed, read_usage
 from routing.run import Run
 from switchyard.core.clock import now_ns
-from switchyard.core.errors import ResidencyUnavailable, SwitchyardError, Unavailable
-
-JITTER_S = (0.05, 0.25)
+from switchyard.core.errors import ResidencyUnavailable, SwitchyardError, Unavailable, UpstreamBusy
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class Executor:
                 continue  # it may only see masked text, and nobody masked it
             if not run.world.policies.permits(run.facts, target, hop.hop, masked=hop.masked):
                 continue
-            if self.load.full(target.name, target.max_concurrency) and i + 1 < len(plan):
+            if self.load.turns_away(target, others=i + 1 < len(plan)):
                 continue
             yield hop, target, i + 1 == len(plan)
 
@@ -73,18 +71,15 @@ class Executor:
         raise nobody(run, failure)
 
     async def _with_retry(self, run: Run, hop: PlannedHop, target: DeploymentInfo, last: bool) -> Completion:
-        try:
-            return await self._attempt(run, target)
-        except AttemptFailed as error:
-            # A version on trial costs its callers a moment, never the answer: the live one is asked in its place.
-            steady = without_canary(run.request, target)
-            if steady is not None and may_retry(run, steady, hop):
-                return await self._attempt(run, steady)
-            again = last and error.kind in AttemptFailed.RETRY and self.retries.take()
-            if not again or not may_retry(run, target, hop):
-                raise
-        await asyncio.sleep(run.deadline.within(random.uniform(*JITTER_S)))
-        return await self._attempt(run, target)
+        tries, asked = Tries(run, hop, target, self.retries, last=last), target
+        while True:
+            try:
+                return await self._attempt(run, asked)
+            except AttemptFailed as error:
+                again = await tries.after(error)
+                if again is None:
+                    raise
+                asked = again
 
     async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
         request = run.request
@@ -126,12 +121,6 @@ class Executor:
         return completion
 
 
-def may_retry(run: Run, target: DeploymentInfo, hop: PlannedHop) -> bool:
-    """Asking again is a hop of its own to the policy."""
-    facts = run.facts
-    return facts is not None and run.world.policies.permits(facts, target, "retry", masked=hop.masked)
-
-
 def timed(usage: Usage, target: DeploymentInfo, header: str | None, began: float) -> Usage:
     """Private answers need accelerator time: the server's own figure, else the wall clock, marked estimated."""
     if target.side == "external" or usage.accelerator_ns:
@@ -148,11 +137,14 @@ def nobody(run: Run, failure: AttemptFailed | None) -> SwitchyardError:
     """The error when nobody is left: residency first, since that is what the caller must know."""
     assert run.decision is not None
     bound = any(any(r.startswith("invariant") for r in c.reasons) for c in run.decision.candidates)
+    rest_s = run.grant.busy_s if run.grant is not None else 0.0
     if bound and (failure is None or failure.kind in ("connect", "timeout", "status", "busy")):
         return ResidencyUnavailable(
             "Nobody who may see this data can answer now. It is not sent to anybody else; try again later.",
-            retry_after_s=5,
+            retry_after_s=max(5.0, rest_s),
         )
     if failure is not None:
         return failure.error
+    if rest_s:
+        return UpstreamBusy("Whoever may answer asked to be left alone for a while.", retry_after_s=rest_s)
     return Unavailable("No deployment that the policy allows can take the request now.", retry_after_s=2)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -226,11 +228,11 @@ async def _failure(target: DeploymentInfo, response: aiohttp.ClientResponse) -> 
     if status in (401, 403, 404):
         error: Any = UpstreamMisconfigured(f"{target.name} is misconfigured: its server answered {status}.")
         return AttemptFailed("misconfigured", error, http_status=status)
-    if status == 429:
-        wait = _seconds(response.headers.get("retry-after"))
-        return AttemptFailed(
-            "busy", UpstreamBusy(f"{target.name} is busy.", retry_after_s=wait), http_status=status
-        )
+    wait = _seconds(response.headers.get("retry-after"))
+    if status == 429 or (status == 503 and wait is not None):
+        # Told how long, nobody asks it before: the rest is known to every process.
+        busy = UpstreamBusy(f"{target.name} is busy.", retry_after_s=wait or 2.0)
+        return AttemptFailed("busy", busy, http_status=status, retry_after_s=wait)
     if status in (408, 504):
         return AttemptFailed(
             "timeout", UpstreamTimeout(f"{target.name} did not answer in time."), http_status=status
@@ -248,11 +250,18 @@ def _message(text: bytes) -> str:
         return ""
 
 
-def _seconds(raw: str | None) -> float:
+def _seconds(raw: str | None) -> float | None:
+    """Retry-After in seconds, 1 to 60; None where the server said nothing that can be read."""
+    if not raw:
+        return None
     try:
-        return min(60.0, max(1.0, float(raw or 2)))
+        wait = float(raw)
     except ValueError:
-        return 2.0
+        try:
+            wait = parsedate_to_datetime(raw).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return None
+    return min(60.0, max(1.0, wait)) if wait == wait else None
 
 
 def decode(target: DeploymentInfo, reply: Reply) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Shadows:
             ask = AdmissionAsk(
                 request_id=request.request_id, worst_case_nusd=hops[0].worst_case_nusd, tokens=1,
                 budgets=request.key.budgets, breakers=(name,), checkpoint=meter.checkpoint(shadow),
+                organisation_id=request.key.organisation_id,
             )  # fmt: skip
             shadow.grant = await admission.reserve(ask)
             completion = await executor.whole(shadow)

@@ -12,9 +12,10 @@ from costs.contracts import Usage
 from routing import shapes
 from routing.contracts import DeploymentInfo
 from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage
-from routing.execution.base import AttemptFailed, upstream_model, without_canary
-from routing.execution.fallback import Executor, may_retry, nobody, timed
+from routing.execution.base import AttemptFailed, upstream_model
+from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
+from routing.execution.retries import Tries
 from routing.execution.sse import Frame, FrameReader
 from routing.execution.usage import read_usage
 from routing.guards.stream import StreamGuard
@@ -63,25 +64,20 @@ async def relay(run: Run, executor: Executor, meter: Meter) -> AsyncGenerator[by
     """The client's bytes. Raises SwitchyardError before the first byte only."""
     executor.retries.request()
     failure: AttemptFailed | None = None
-    async for hop, target, _ in executor.hops(run):
-        steady = without_canary(
-            run.request, target
-        )  # asked when the version on trial fails before its first byte
-        if steady is not None and not may_retry(run, steady, hop):
-            steady = None
-        for chosen in (target, *([steady] if steady else [])):
-            stream = _one(run, executor, meter, chosen)
-            async with aclosing(stream):
+    async for hop, target, last in executor.hops(run):
+        tries = Tries(run, hop, target, executor.retries, last=last)
+        asked: DeploymentInfo | None = target
+        while asked is not None:
+            async with aclosing(_one(run, executor, meter, asked)) as stream:
                 try:
                     first = await anext(stream)
                 except StopAsyncIteration:
                     return
                 except AttemptFailed as error:
                     failure = error
-                    if chosen is steady or steady is None:
-                        if error.kind not in AttemptFailed.FALLBACK:
-                            raise error.error from None
-                        break
+                    asked = await tries.after(error)
+                    if asked is None and error.kind not in AttemptFailed.FALLBACK:
+                        raise error.error from None
                     continue
                 yield first
                 async for part in stream:

@@ -1,5 +1,7 @@
 """Circuit breakers: closed → open → half-open, shared by every process through Valkey."""
 
+import asyncio
+
 import pytest
 
 from tests.costs.asks import admission_on, make_ask, make_settlement
@@ -102,3 +104,36 @@ async def test_when_none_admits_nothing_is_reserved(valkey):
         ask = make_ask(breakers=("ext-mini",))
         grant = await admission.reserve(ask)
         assert grant.deployment is None and grant.open_breakers == {"ext-mini"} and grant.reserved_nusd == 0
+
+
+async def test_whoever_asked_to_be_left_alone_is_for_that_long_by_every_process(valkey):
+    async with admission_on(valkey.url) as one, admission_on(valkey.url) as other:
+        ask = make_ask(breakers=TWO)
+        await one.reserve(ask)
+        await one.settle(make_settlement(ask, outcomes=(("ext-mini", True, 300),)))
+        grant = await other.reserve(make_ask(breakers=TWO))
+        assert grant.deployment == "private-sparse" and grant.open_breakers == {"ext-mini"}
+        alone = await other.reserve(make_ask(breakers=("ext-mini",)))
+        assert alone.deployment is None and 0 < alone.busy_s <= 0.3
+        await asyncio.sleep(0.35)
+        assert (await other.reserve(make_ask(breakers=TWO))).deployment == "ext-mini"
+
+
+async def test_two_organisations_with_one_name_have_two_breakers(valkey):
+    async with admission_on(valkey.url) as admission:
+        for _ in range(5):
+            ask = make_ask(breakers=TWO, organisation_id=1)
+            await admission.reserve(ask)
+            await admission.settle(make_settlement(ask, outcomes=(("ext-mini", False),)))
+        assert (
+            await admission.reserve(make_ask(breakers=TWO, organisation_id=1))
+        ).deployment == "private-sparse"
+        assert (await admission.reserve(make_ask(breakers=TWO, organisation_id=2))).deployment == "ext-mini"
+
+
+async def test_what_a_health_probe_found_opens_the_breaker(valkey):
+    async with admission_on(valkey.url) as admission:
+        await admission.tell(7, [("ext-mini", False)] * 5)
+        assert (
+            await admission.reserve(make_ask(breakers=TWO, organisation_id=7))
+        ).deployment == "private-sparse"

@@ -13,7 +13,8 @@ from asgiref.sync import sync_to_async
 from costs.contracts import AdmissionAsk, Grant, Settlement
 from routing import pipeline
 from routing.contracts import GatewayRequest, KeyInfo, LobInfo, Snapshot
-from routing.execution.breaker import Load, RetryBudget
+from routing.execution.breaker import Load
+from routing.execution.retries import RetryBudget
 from routing.execution.openai_http import Upstream
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect

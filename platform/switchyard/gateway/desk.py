@@ -14,9 +14,10 @@ from costs.spool import Spool
 from modelhub import artifacts
 from modelhub.serving.runners.risk import RiskModel
 from routing.contracts import LobInfo
-from routing.execution.breaker import Load, RetryBudget
+from routing.execution.breaker import Load
 from routing.execution.fallback import Executor
 from routing.execution.openai_http import Upstream
+from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
 from routing.meter import Meter
