@@ -14,8 +14,8 @@ from costs.contracts import AdmissionAsk, Grant, Settlement
 from routing import pipeline
 from routing.contracts import GatewayRequest, KeyInfo, LobInfo, Snapshot
 from routing.execution.breaker import Load
-from routing.execution.retries import RetryBudget
 from routing.execution.openai_http import Upstream
+from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
 from routing.meter import Meter
