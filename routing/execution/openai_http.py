@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -17,16 +15,11 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from routing.contracts import DeploymentInfo
-from routing.execution.base import AttemptFailed, Reply
+from routing.execution.base import Reply
 from routing.execution.deadlines import Deadline
-from switchyard.core.errors import (
-    UpstreamBusy,
-    UpstreamFailure,
-    UpstreamMisconfigured,
-    UpstreamRejected,
-    UpstreamTimeout,
-)
+from routing.execution.refusals import REFUSAL_MAX_BYTES, broken, decode, failure, refused, slow, too_large
 
+__all__ = ["CheckedResolver", "Upstream", "broken", "decode"]
 ANSWER_MAX_BYTES = 32 * 1024 * 1024
 CONNECTIONS = 512
 KEEP_ALIVE_S = (
@@ -112,7 +105,8 @@ class Upstream:
             return response
         with _closing(response), _named(target):
             async with asyncio.timeout(deadline.within(self.idle_s)):
-                raise await _failure(target, response)
+                text = await response.content.read(REFUSAL_MAX_BYTES)
+                raise failure(target, response.status, response.headers, text)
 
     async def whole(
         self,
@@ -190,7 +184,7 @@ async def _bounded(target: DeploymentInfo, response: aiohttp.ClientResponse) -> 
         parts.append(part)
         size += len(part)
         if size > ANSWER_MAX_BYTES:
-            raise AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with more than 32 MiB."))
+            raise too_large(target)
     return b"".join(parts)
 
 
@@ -200,78 +194,3 @@ def _limit_idle(response: aiohttp.ClientResponse, seconds: float) -> None:
     if protocol is not None:
         protocol.read_timeout = seconds
         protocol.start_timeout()
-
-
-def slow(target: DeploymentInfo) -> AttemptFailed:
-    return AttemptFailed("timeout", UpstreamTimeout(f"{target.name} did not answer in time."))
-
-
-def refused(target: DeploymentInfo, error: Exception) -> AttemptFailed:
-    return AttemptFailed(
-        "connect", UpstreamFailure(f"{target.name} can't be reached ({type(error).__name__}).")
-    )
-
-
-def broken(target: DeploymentInfo, error: Exception) -> AttemptFailed:
-    return AttemptFailed(
-        "status", UpstreamFailure(f"{target.name} broke off its answer ({type(error).__name__}).")
-    )
-
-
-async def _failure(target: DeploymentInfo, response: aiohttp.ClientResponse) -> AttemptFailed:
-    """The server's refusal in our words; its own message only where the caller can mend something by it."""
-    status = response.status
-    text = await response.content.read(20_000)
-    if status in (400, 413, 422):
-        message = _message(text) or f"{target.name} refused the request."
-        return AttemptFailed("rejected", UpstreamRejected(message, status=status), http_status=status)
-    if status in (401, 403, 404):
-        error: Any = UpstreamMisconfigured(f"{target.name} is misconfigured: its server answered {status}.")
-        return AttemptFailed("misconfigured", error, http_status=status)
-    wait = _seconds(response.headers.get("retry-after"))
-    if status == 429 or (status == 503 and wait is not None):
-        # Told how long, nobody asks it before: the rest is known to every process.
-        busy = UpstreamBusy(f"{target.name} is busy.", retry_after_s=wait or 2.0)
-        return AttemptFailed("busy", busy, http_status=status, retry_after_s=wait)
-    if status in (408, 504):
-        return AttemptFailed(
-            "timeout", UpstreamTimeout(f"{target.name} did not answer in time."), http_status=status
-        )
-    return AttemptFailed(
-        "status", UpstreamFailure(f"{target.name} failed with {status}."), http_status=status
-    )
-
-
-def _message(text: bytes) -> str:
-    try:
-        error = orjson.loads(text)["error"]
-        return str(error["message"])[:500] if isinstance(error, dict) else str(error)[:500]
-    except (KeyError, TypeError, orjson.JSONDecodeError):
-        return ""
-
-
-def _seconds(raw: str | None) -> float | None:
-    """Retry-After in seconds, 1 to 60; None where the server said nothing that can be read."""
-    if not raw:
-        return None
-    try:
-        wait = float(raw)
-    except ValueError:
-        try:
-            wait = parsedate_to_datetime(raw).timestamp() - time.time()
-        except (TypeError, ValueError):
-            return None
-    return min(60.0, max(1.0, wait)) if wait == wait else None
-
-
-def decode(target: DeploymentInfo, reply: Reply) -> dict[str, Any]:
-    """The server's JSON object, or AttemptFailed `garbage`."""
-    try:
-        value = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise AttemptFailed(
-            "garbage", UpstreamFailure(f"{target.name} answered with something that is not JSON.")
-        )
-    return value
