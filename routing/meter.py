@@ -97,7 +97,7 @@ class Meter:
             "status": run.status, "error_code": run.error_code, "cost_nusd": run.cost_nusd,
             "other_side_cost_nusd": other[1] if other else None, "other_side_deployment": other[0] if other else None,
             "latency_ms": round((now_ns() - request.received_ns) / 1e6, 3), "overhead_ms": round(run.overhead_ms, 3),
-            "answers": run.answer_count, "cache": "", "facts": run.facts.values if run.facts else {},
+            "answers": run.answer_count, "cache": run.cache, "facts": run.facts.values if run.facts else {},
             "trace": decision["trace"], "candidates": decision["candidates"],
             "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
             "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
@@ -105,8 +105,8 @@ class Meter:
         }  # fmt: skip
 
     def _other_side(self, run: Run) -> tuple[str, int] | None:
-        if run.answered_by is None or run.facts is None:
-            return None
+        if run.answered_by is None or run.facts is None or run.hit is not None:
+            return None  # what was kept costs nothing on any side
         last = next((a for a in reversed(run.attempts) if a.deployment == run.answered_by.name), None)
         return quote.other_side(
             run.request, run.facts, run.world.policies, side=run.answered_by.side,

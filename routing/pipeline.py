@@ -10,6 +10,8 @@ from typing import Any
 
 from costs.contracts import AdmissionAsk
 from routing import quote, shapes
+from routing.caching.exact import AnswerCache, serve
+from routing.caching.streams import Tape, replay
 from routing.contracts import Admission, Facts, GatewayRequest, LobInfo, Snapshot
 from routing.execution.balance import balance
 from routing.execution.base import Completion
@@ -50,6 +52,7 @@ class Desk:
     deadline_s: float
     named: Callable[[str], Sequence[str]] = lambda text: ()
     shadows: Shadows = field(default_factory=Shadows)
+    cache: AnswerCache | None = None
 
 
 async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
@@ -65,6 +68,8 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
         balance(run, desk.executor.load.in_flight)
         if run.decision is not None and run.decision.guards:
             run.guard.obey(run.decision.guards)
+        if desk.cache is not None and run.decision is not None and run.decision.cache is not None:
+            run.hit = await desk.cache.find(run)
         await admit(run, desk)
     except SwitchyardError as error:
         await refuse(run, desk, error)
@@ -121,9 +126,15 @@ def _refusal(run: Run) -> SwitchyardError:
 
 
 async def admit(run: Run, desk: Desk) -> None:
-    """One call: limits, breakers, and the dearest hop reserved in every budget on the path."""
+    """One call: limits, breakers, and the dearest hop reserved in every budget on the path. A kept answer needs no budget
+    and no breaker, but it is a request like any other to the limits."""
     request, decision = run.request, run.decision
     assert decision is not None
+    if run.hit is not None:
+        run.grant = await desk.admission.reserve(
+            AdmissionAsk(request.request_id, 0, 0, limits=request.key.limits)
+        )
+        return
     ask = AdmissionAsk(
         request_id=request.request_id, worst_case_nusd=_dearest(run), tokens=max(1, len(request.raw) // 4),
         budgets=request.key.budgets, limits=request.key.limits, breakers=tuple(h.deployment for h in decision.hops),
@@ -149,8 +160,12 @@ async def refuse(run: Run, desk: Desk, error: SwitchyardError) -> None:
 async def answer(run: Run, desk: Desk) -> dict[str, Any]:
     """The whole answer in the client's shape: executed, guarded, metered."""
     try:
-        completion = await _execute_probed(run, desk)
-        payload = _guarded(run, completion)
+        if run.hit is not None and run.hit.payload is not None:
+            serve(run, run.hit)
+            payload = run.hit.payload
+        else:
+            completion = await _execute_probed(run, desk)
+            payload = _guarded(run, completion)
     except SwitchyardError as error:
         await refuse(run, desk, error)
         raise
@@ -159,7 +174,10 @@ async def answer(run: Run, desk: Desk) -> dict[str, Any]:
         await desk.meter.finish(run)
         raise
     await desk.meter.finish(run)
-    desk.shadows.follow(run)
+    if desk.cache is not None and run.cache_key:
+        desk.cache.keep(run, payload=payload)
+    if run.hit is None:
+        desk.shadows.follow(run)
     return payload
 
 
@@ -167,10 +185,17 @@ async def answer_stream(run: Run, desk: Desk) -> AsyncGenerator[bytes, None]:
     """The same as frames. Errors before the first byte are raised, later ones end the stream in words."""
     try:
         if run.request.task in ("chat", "completion"):
-            async with aclosing(relay(run, desk.executor, desk.meter)) as frames:
+            source = replay(run, desk.meter) if run.hit is not None else relay(run, desk.executor, desk.meter)
+            tape = Tape(run, desk.cache) if desk.cache is not None and run.cache == "miss" else None
+            async with aclosing(source) as frames:
                 async for frame in frames:
+                    if tape is not None:
+                        tape.add(frame)
                     yield frame
-            desk.shadows.follow(run)
+            if tape is not None:
+                tape.keep()
+            if run.hit is None:
+                desk.shadows.follow(run)
             return
         whole = await answer(run, desk)
         for frame in shapes.chat_as_frames(whole):

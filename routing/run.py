@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from costs.contracts import Charge, Grant, Outcome, Usage
 from routing.contracts import Answered, Decision, DeploymentInfo, Facts, GatewayRequest, PlannedHop, Snapshot
@@ -12,6 +12,9 @@ from routing.execution.base import AttemptFailed, Completion
 from routing.execution.deadlines import Deadline
 from routing.guards.base import RiskGuard
 from routing.quote import attempt_charge
+
+if TYPE_CHECKING:
+    from routing.caching.exact import Hit
 
 
 @dataclass(slots=True)
@@ -36,6 +39,9 @@ class Run:
     status: int = 200
     error_code: str = ""
     settled: bool = False
+    cache: str = "bypass"  # hit | miss | bypass
+    cache_key: str = ""  # where its answer may be kept
+    hit: Hit | None = None
     shadow: dict[str, Any] | None = (
         None  # {"of": decision, "agrees": bool | None} when nobody waits for the answer
     )

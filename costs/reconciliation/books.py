@@ -26,9 +26,11 @@ FIELDS = (
 
 
 def attempts_of(organisation_id: int, deployments: Sequence[str]) -> QuerySet[Attempt]:
-    return Attempt.objects.filter(
+    """What the vendor may bill. Answers that were kept and given again (price version `cache`) were no calls."""
+    rows = Attempt.objects.filter(
         organisation_id=organisation_id, deployment__in=deployments, side="external", superseded=False
     )
+    return rows.exclude(price_version="cache")
 
 
 def booked_calls(

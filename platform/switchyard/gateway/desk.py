@@ -13,6 +13,7 @@ from costs.admission import RedisAdmission
 from costs.spool import Spool
 from modelhub import artifacts
 from modelhub.serving.runners.risk import RiskModel
+from routing.caching.exact import AnswerCache
 from routing.contracts import LobInfo
 from routing.execution.breaker import Load
 from routing.execution.fallback import Executor
@@ -24,7 +25,7 @@ from routing.meter import Meter
 from routing.pipeline import Desk, Live
 from switchyard.core.addresses import check_address
 from switchyard.core.conf import conf
-from switchyard.core.crypto import seal_for_lob
+from switchyard.core.crypto import keyed_digest, open_for_lob, seal_for_lob
 from switchyard.gateway.idempotency import Idempotency
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,15 @@ class Office:
         )  # fmt: skip
         self.fresh = redis.from_url(settings.REDIS_URL, socket_timeout=1)  # decisions of the last hour
         self.once = Idempotency(settings.REDIS_URL)
+        self.cache = AnswerCache(
+            settings.REDIS_URL, digest=keyed_digest, seal=seal_for_lob, unseal=open_for_lob
+        )
         self.risk = load_risk()
         self.load = Load()
         self.desk = Desk(
             inspect=inspect, admission=self.admission, executor=Executor(self.upstream, self.load, RetryBudget()),
             meter=Meter(self.admission, seal_for_lob), guard_for=self.guard_for, swaps=self.swaps, live=Live(),
-            deadline_s=conf("REQUEST_DEADLINE_S"), named=self.named,
+            deadline_s=conf("REQUEST_DEADLINE_S"), named=self.named, cache=self.cache,
         )  # fmt: skip
 
         self.desk.shadows.bind(self.admission, self.desk.executor, self.desk.meter)
@@ -64,6 +68,7 @@ class Office:
     async def close(self) -> None:
         await self.desk.shadows.close()
         await self.upstream.close()
+        await self.cache.close()
         await self.admission.close()
         await self.fresh.aclose()
         self.once.close()

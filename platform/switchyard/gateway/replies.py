@@ -29,7 +29,7 @@ def run_headers(run: Run, *, with_cost: bool) -> dict[str, str]:
     headers = {
         "x-request-id": request.request_id, "x-switchyard-decision-id": request.decision_id,
         "x-switchyard-policy-version": run.policy_version, "x-switchyard-overhead-ms": f"{run.overhead_ms:.3f}",
-        "x-switchyard-cache": "miss",
+        "x-switchyard-cache": run.cache,
     }  # fmt: skip
     if answered is not None:
         headers["x-switchyard-route"] = answered.side
