@@ -24,7 +24,7 @@ COPIES = {  # of each training text
     "support-sentiment": 6,
     "contract-clauses": 1,
     "terms-review": 1,
-    "clinical-notes": 1,
+    "clinical-notes": 3,
 }
 Told = Callable[[str, int, int], None]
 
