@@ -16,14 +16,16 @@ from routing.intake.parsing import parse
 from routing.intake.resolve import TASKS
 from routing.models import Policy
 from routing.pipeline import Live
+from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout, decision_as_json
 from routing.policy.facts import FactError, whole
+from routing.policy.rules import Document
 from routing.selectors.policies import document_of
 from routing.selectors.world import snapshot_of
 from switchyard.core.clock import now_ns
 from switchyard.core.errors import InvalidRequest, NotFound, ValidationFailed
 from switchyard.core.money import format_usd
-from switchyard.tenancy.models import Workload
+from switchyard.tenancy.models import LineOfBusiness, Organisation, Workload
 from switchyard.tenancy.querysets import Scope
 
 USUAL_BYTES = 400  # facts carry no text: worst cases are those of a message of this size
@@ -31,16 +33,32 @@ USUAL_BYTES = 400  # facts carry no text: worst cases are those of a message of 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
+    """`live`: what the versions now live decide for the same."""
+
     facts: Facts
     decision: Decision
+    live: Decision
+    world: Snapshot
+
+    def as_json(self) -> dict[str, Any]:
+        """As REST answers; costs in dollars."""
+        shown = _shown(self.decision, self.facts, self.world)
+        return shown | {"live": _shown(self.live, self.facts, self.world)}
 
 
 def try_text(
-    *, workload: Workload, text: str = "", sensitivity: str = "", wish: str = "", draft: Policy | None = None
+    *,
+    workload: Workload,
+    text: str = "",
+    sensitivity: str = "",
+    wish: str = "",
+    draft: Policy | None = None,
+    unsaved: Document | None = None,
 ) -> Trial:
     """The decision for one text of a workload, by the live policies or with `draft` in place of its scope's.
 
-    `sensitivity` is what a caller would declare; it can only raise the class. Raises InvalidRequest for an unknown one.
+    `sensitivity` is what a caller would declare; it can only raise the class. `unsaved`: a document to try as the draft's.
+    Raises InvalidRequest for an unknown class.
     """
     world = snapshot_of(workload.organisation)
     info, lob = world.workloads[workload.name], workload.lob.slug
@@ -49,11 +67,24 @@ def try_text(
         request_id="trial", decision_id="trial", key=_key(world, lob), endpoint="", task=info.task, body=body,
         raw=orjson.dumps(body), received_ns=now_ns(), workload=info, wish=wish, declared_sensitivity=sensitivity,
     )  # fmt: skip
-    compiled = _with(draft, world.policies, lob) if draft else world.policies
+    live: Any = world.policies
+    compiled = _with(draft, live, lob, unsaved) if draft else live
     facts = inspect(request, world, Live())
     candidates = quote.candidates_for(request, world.deployments.values())
-    worst = quote.worst_cases(request, candidates)
-    return Trial(facts, compiled.decide(facts, candidates, lob=lob, worst_case=worst))
+    return _decided(compiled, live, facts, candidates, lob, quote.worst_cases(request, candidates), world)
+
+
+def _decided(
+    compiled: CompiledPolicies,
+    live: CompiledPolicies,
+    facts: Facts,
+    candidates: list[DeploymentInfo],
+    lob: str,
+    worst: Mapping[str, int],
+    world: Snapshot,
+) -> Trial:
+    tried, now_live = (c.decide(facts, candidates, lob=lob, worst_case=worst) for c in (compiled, live))
+    return Trial(facts, tried, now_live, world)
 
 
 def _key(world: Snapshot, lob: str) -> KeyInfo:
@@ -64,11 +95,13 @@ def _key(world: Snapshot, lob: str) -> KeyInfo:
     )  # fmt: skip
 
 
-def try_policy(policy: Policy, data: Any, scope: Scope) -> dict[str, Any]:
+def try_policy(policy: Policy, data: Any, scope: Scope, *, unsaved: Document | None = None) -> dict[str, Any]:
     """The decision of this version, with the other scope's live one, on the deployments as they are now.
 
     `data`: {"facts": some of the facts, nested} or {"request": {"endpoint", "body", "lob"}}. Facts that move by
-    themselves (queue, budget) count as quiet unless they are given. Raises ValidationFailed, InvalidRequest, NotFound.
+    themselves (queue, budget) count as quiet unless they are given. `live` in the answer: what the versions now live
+    would decide for the same. `unsaved`: a document to try in place of the version's. Nothing of the request is kept.
+    Raises ValidationFailed, InvalidRequest, NotFound.
     """
     if not isinstance(data, Mapping) or len(data) != 1 or not set(data) <= {"facts", "request"}:
         raise _fault("", 'Send exactly one of {"facts": …} or {"request": {"endpoint", "body", "lob"}}.')
@@ -82,9 +115,9 @@ def try_policy(policy: Policy, data: Any, scope: Scope) -> dict[str, Any]:
         facts, lob = inspect(request, world, Live()), request.key.lob
         candidates = quote.candidates_for(request, world.deployments.values())
         worst = quote.worst_cases(request, candidates)
-    compiled = _with(policy, world.policies, lob)
-    decision = compiled.decide(facts, candidates, lob=lob, worst_case=worst)
-    return _shown(decision, facts, world)
+    live: Any = world.policies
+    compiled = _with(policy, live, lob, unsaved)
+    return _decided(compiled, live, facts, candidates, lob, worst, world).as_json()
 
 
 def _fault(path: str, message: str) -> ValidationFailed:
@@ -170,13 +203,22 @@ def _request_given(policy: Policy, given: Any, world: Snapshot, scope: Scope) ->
     )  # fmt: skip
 
 
-def _with(policy: Policy, live: Any, lob: str) -> CompiledPolicies:
+def _with(policy: Policy, live: Any, lob: str, unsaved: Document | None = None) -> CompiledPolicies:
     """The live policies with this version in its place, for all of the traffic."""
     compiled: CompiledPolicies = live
-    rollout = Rollout(document_of(policy))
-    if policy.lob is None:
+    rollout = Rollout(unsaved or document_of(policy))
+    if policy.lob_id is None:
         return replace(compiled, organisation=rollout)
     return replace(compiled, lobs={**compiled.lobs, lob: rollout})
+
+
+def unsaved_version(
+    organisation: Organisation, lob: LineOfBusiness | None, document: str
+) -> tuple[Policy, Document]:
+    """A document as a version that nobody saved, read but not proven. Raises ValidationFailed for what can't be read."""
+    label = f"{lob.slug if lob else 'org'}@draft"
+    parsed = parse_document(document, organisation=lob is None, label=label)
+    return Policy(id="", organisation=organisation, lob=lob, version=0, document=document), parsed
 
 
 def _shown(decision: Decision, facts: Facts, world: Snapshot) -> dict[str, Any]:
@@ -188,5 +230,8 @@ def _shown(decision: Decision, facts: Facts, world: Snapshot) -> dict[str, Any]:
     for candidate in out["candidates"]:
         cost = candidate.pop("cost_nusd")
         candidate["cost_usd"] = None if cost is None else format_usd(cost)
+    cap = decision.max_cost_nusd
+    out["max_cost_usd"] = None if cap is None else format_usd(cap)
+    out["guards"], out["mask"] = list(decision.guards), decision.mask
     first = out["hops"][0] if out["hops"] else {"deployment": "", "side": ""}
     return out | {"deployment": first["deployment"], "route": first["side"], "facts": facts.values}

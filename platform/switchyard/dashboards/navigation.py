@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from django.urls import reverse
@@ -15,6 +17,7 @@ class Entry:
     url: str
     icon: str
     current: bool
+    count: int = 0  # what waits there for this reader
 
 
 GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
@@ -64,13 +67,13 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
 )  # fmt: skip
 
 
-def entries(path: str) -> list[tuple[Any, list[Entry]]]:
+def entries(path: str, counts: Mapping[str, int] = MappingProxyType({})) -> list[tuple[Any, list[Entry]]]:
     groups = []
     for title, pages in GROUPS:
         group = []
         for name, view, icon in pages:
             url = reverse(f"dashboards:{view}")
             current = path == url if url == "/" else path.startswith(url)
-            group.append(Entry(name, url, icon, current))
+            group.append(Entry(name, url, icon, current, counts.get(view, 0)))
         groups.append((title, group))
     return groups

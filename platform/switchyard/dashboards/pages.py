@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from costs.reading import one_reading
+from routing.approvals.selectors import APPROVERS, waiting_for
 from switchyard.core.money import format_usd
 from switchyard.dashboards import navigation
 from switchyard.dashboards.period import NAMES, ZONES, Period, period_from
@@ -148,10 +149,18 @@ def require_role(request: Any, *roles: str) -> Scope:
 def show(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     ask: Ask = request.ask  # type: ignore[attr-defined]
     shared = {
-        "ask": ask, "scope": ask.scope, "periods": NAMES.items(), "navigation": navigation.entries(request.path),
+        "ask": ask, "scope": ask.scope, "periods": NAMES.items(),
+        "navigation": navigation.entries(request.path, _counts(request, ask)),
         "keep": _query(request, "period", "lob", "from", "to", "tz"), "zones": ZONES,
     }  # fmt: skip
     return render(request, template, shared | context, status=status)
+
+
+def _counts(request: HttpRequest, ask: Ask) -> dict[str, int]:
+    """What waits for this reader, by page; asked for those alone whom it can wait for."""
+    if ask.scope.narrowed(*APPROVERS).organisation_id is None:
+        return {}
+    return {"policies": waiting_for(request.user, ask.scope).count()}  # type: ignore[arg-type]
 
 
 def _query(request: HttpRequest, *names: str) -> str:

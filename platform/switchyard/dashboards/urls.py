@@ -1,6 +1,6 @@
 """Addresses of the pages; the language switch and the way in and out beside them."""
 
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 
 from switchyard.dashboards.views import (
     accuracy,
@@ -27,7 +27,6 @@ from switchyard.dashboards.views import (
     objectives,
     overview,
     planning,
-    policies,
     prices,
     reconciliation,
     review,
@@ -35,7 +34,6 @@ from switchyard.dashboards.views import (
     spend,
     spend_requests,
     statements,
-    trials,
     versions,
 )
 
@@ -86,11 +84,7 @@ urlpatterns = [
     path("review/<int:interception_id>/", review.review_action, name="review-action"),
     path("decisions/", decisions.decisions, name="decisions"),
     path("decisions/<str:decision_id>/", decisions.decision, name="decision"),
-    path("policies/", policies.policies, name="policies"),
-    path("policies/new/", policies.new_policy, name="policy-new"),
-    path("policies/try/", trials.trial, name="policy-try"),
-    path("policies/<str:policy_id>/", policies.policy, name="policy"),
-    path("policies/<str:policy_id>/<slug:action>/", policies.policy_action, name="policy-action"),
+    path("policies/", include("switchyard.dashboards.policy_urls")),
     path("models/", models.models, name="models"),
     path("models/launch/<str:name>/", launch.launch, name="launch"),
     path("experiments/", experiments.experiments, name="experiments"),

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from switchyard.core.money import NUSD_PER_USD
+from switchyard.core.money import NUSD_PER_USD, usd_to_nusd
 from switchyard.dashboards.highlight import highlight_policy
 
 register = template.Library()
@@ -32,6 +32,12 @@ def usd(nusd: Any, places: int | None = None) -> str:
     if places is None:
         places = 2 if size >= 1 else min(9, 2 - math.floor(math.log10(size)))
     return f"{sign}${size:,.{places}f}"
+
+
+@register.filter
+def dollars(value: Any) -> str:
+    """An amount in decimal dollars, as REST gives it, for people."""
+    return DASH if value in (None, "") else usd(usd_to_nusd(str(value)))
 
 
 @register.filter

@@ -1,0 +1,1 @@
+"""Pages of policies: versions, editor, trial, differences, what-ifs, approvals, history, proof."""

@@ -1,0 +1,71 @@
+"""What happened to a scope's versions: who did what, when and why; every watched rollout with its evidence; shadows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Sum
+
+from routing.models import Policy, RolloutWatch, ShadowTally
+from switchyard.audit.models import AuditEvent
+
+MOST = 500
+_SAID_APART = ("version", "hash", "approval")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`detail`: what the action said besides its version, such as {"percent": 10} or {"from_version": 4}."""
+
+    at: datetime
+    actor: str
+    action: str  # without "policy."
+    policy: str  # its id
+    version: int | None
+    detail: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(), "actor": self.actor, "action": self.action, "policy": self.policy,
+            "version": self.version, "detail": self.detail,
+        }  # fmt: skip
+
+
+def history(organisation_id: int, lob_slug: str, *, limit: int = MOST) -> list[Entry]:
+    """Newest first. `lob_slug`: "" for the organisation's documents."""
+    rows = AuditEvent.objects.filter(
+        organisation_id=organisation_id,
+        lob=lob_slug,
+        action__startswith="policy.",
+        target__startswith="policy:",
+    )
+    return [
+        Entry(
+            row.at, row.actor, row.action.removeprefix("policy."), row.target.removeprefix("policy:"),
+            row.detail.get("version"),
+            {name: value for name, value in row.detail.items() if name not in _SAID_APART and value not in ("", None)},
+        )
+        for row in rows.order_by("-sequence")[:limit]
+    ]  # fmt: skip
+
+
+def watches(policies: Iterable[Policy]) -> list[RolloutWatch]:
+    """Rollouts that were watched, newest first: still watching, ended well, or rolled back by a sequential test."""
+    rows = RolloutWatch.objects.filter(policy__in=list(policies)).select_related("policy", "previous")
+    return list(rows[:100])
+
+
+def shadow_results(policies: Iterable[Policy]) -> list[dict[str, Any]]:
+    """By version and by where a request went and would have gone: requests, crossings, worst cases in nano-dollars."""
+    rows = ShadowTally.objects.filter(policy__in=list(policies))
+    return list(
+        rows.values("policy_id", "policy__version", "workload", "live", "shadow")
+        .annotate(
+            total=Sum("requests"), crossed=Sum("crossings"), live_nusd=Sum("live_worst_nusd"),
+            shadow_nusd=Sum("shadow_worst_nusd"),
+        )
+        .order_by("-policy__version", "-total")[:100]
+    )  # fmt: skip
