@@ -1,5 +1,8 @@
 """Deployments (a model somewhere) and the versions that answer each workload there."""
 
+import json
+from collections.abc import Mapping
+
 from django.db import models
 from simple_history.models import HistoricalRecords
 
@@ -49,10 +52,14 @@ class Deployment(models.Model):
     max_concurrency = models.PositiveIntegerField(default=64)
     enabled = models.BooleanField(default=True)
     note = models.CharField(max_length=300, blank=True)
+    sealed_headers = models.TextField(blank=True, editable=False)
+    capabilities = models.JSONField(
+        default=dict, editable=False, blank=True, help_text="What a probe found its server to support."
+    )
     created_at = models.DateTimeField(default=now)
 
     objects = DeploymentQuerySet.as_manager()
-    history = HistoricalRecords(excluded_fields=["sealed_api_key"])
+    history = HistoricalRecords(excluded_fields=["sealed_api_key", "sealed_headers", "capabilities"])
 
     class Meta:
         constraints = [
@@ -70,6 +77,15 @@ class Deployment(models.Model):
     @api_key.setter
     def api_key(self, plain: str) -> None:
         self.sealed_api_key = seal_secret(plain) if plain else ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What its server wants beside the key, or in its place: `api-key` (Azure), a project, a tenant."""
+        return json.loads(open_secret(self.sealed_headers)) if self.sealed_headers else {}
+
+    @headers.setter
+    def headers(self, plain: Mapping[str, str]) -> None:
+        self.sealed_headers = seal_secret(json.dumps(dict(plain))) if plain else ""
 
 
 class ModelVersion(models.Model):
