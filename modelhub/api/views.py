@@ -17,9 +17,11 @@ from costs.sheets.dated import create_price, opening
 from costs.sheets.in_force import prices_in_force
 from modelhub.api.bundles import BundleActions
 from modelhub.api.fine_tunes import FineTuneSerializer, StartFineTune
+from modelhub.api.folder_imports import ImportActions
 from modelhub.api.promotion import PromotionActions
 from modelhub.api.serializers import (
     AuditSerializer,
+    CapabilitiesSerializer,
     DatasetSerializer,
     DeploymentSerializer,
     EvaluationSerializer,
@@ -36,6 +38,7 @@ from modelhub.services import datasets, jobs, promotion
 from modelhub.services.datasets import upload
 from modelhub.services.launching import Hardware, launch_spec
 from modelhub.services.migration import start_migration
+from modelhub.services.probing import probe_deployment
 from modelhub.services.retirement import retire_version
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
@@ -43,7 +46,7 @@ from switchyard.tenancy.api.base import ReadViewSet, filters, narrowed_by
 from switchyard.tenancy.api.views import ConfigViewSet
 
 
-class DeploymentViewSet(ConfigViewSet):
+class DeploymentViewSet(ImportActions, ConfigViewSet):
     """A model somewhere. `api_key` is written and never read; `prices` opens a sheet of an external one."""
 
     queryset = Deployment.objects.select_related("node").prefetch_related("lobs")
@@ -111,6 +114,15 @@ class DeploymentViewSet(ConfigViewSet):
         plans = placement_of(self.scope, row.model, devices, redundant)
         versions = ModelVersion.objects.for_tenant(self.scope).filter(deployment=row)
         return Response(launch_spec(row, engine, hardware, plans, versions=versions).as_dict())
+
+    @extend_schema(request=None, responses={200: CapabilitiesSerializer})
+    @action(detail=True, methods=["post"])
+    def probe(self, request: Any, pk: str = "") -> Response:
+        """Ask its server what it supports, and keep the answer with a warning for each thing that doesn't fit the row. Costs
+        a few dozen tokens there."""
+        row = self.get_object()
+        self._refuse_shared(row)
+        return Response(probe_deployment(row))
 
     def _refuse_shared(self, row: Deployment) -> None:
         """What others use too isn't changed by somebody who is limited to some lines of business."""

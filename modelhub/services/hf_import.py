@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,9 +213,11 @@ def import_folder(
     name: str,
     user: User | None,
     base_url: str = "http://127.0.0.1:8001/v1",
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Deployment:
     """Register a folder under a name: files copied by hash, signed, with a card; its deployment is off until a server answers.
 
+    `progress` hears of bytes copied and of how many before each file; what it raises ends the import and leaves nothing.
     Raises ValidationFailed with everything that is wrong, Conflict for a name that is taken.
     """
     slug_validator(name)
@@ -228,7 +231,7 @@ def import_folder(
         raise Conflict(f"The name {name} is taken: choose another.", code="name_taken")
     draft = target.with_name(f".{name}.{os.getpid()}")
     try:
-        manifest = _copy(seen, draft, name)
+        manifest = _copy(seen, draft, name, progress)
         with transaction.atomic():
             row = Deployment.objects.create(
                 organisation=organisation, name=name, side="private", base_url=checked_base_url(base_url), model=name,
@@ -245,10 +248,12 @@ def import_folder(
     return row
 
 
-def _copy(seen: Looked, draft: Path, name: str) -> dict[str, Any]:
+def _copy(seen: Looked, draft: Path, name: str, progress: Callable[[int, int], None]) -> dict[str, Any]:
     draft.mkdir(parents=True)
-    roles = {}
+    roles, done = {}, 0
     for path in seen.files:
+        progress(done, seen.bytes)
+        done += path.stat().st_size
         if path.suffix in KEPT:
             shutil.copyfile(path, draft / path.name, follow_symlinks=False)
             roles[path.name] = path.name

@@ -11,6 +11,7 @@ from modelhub.models import BiasAudit, Deployment, Evaluation, ModelVersion
 from modelhub.services import promotion
 from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.selectors import latest_evaluations, workloads
+from switchyard.dashboards.views.imports import imports_for
 from switchyard.dashboards.views.launch import launchable
 
 ENGINEERS = ("model_engineer",)
@@ -34,6 +35,7 @@ def models(request: PageRequest) -> HttpResponse:
             "deployments": shown,
             "launchable": {row.pk for row in shown if launchable(row)},
             "cards": _cards({d.model for d in shown}, {w.name for w in workloads(request.ask)}),
+            "waiting": imports_for(scope),
             "may_promote": scope.has_role(*ENGINEERS),
             "versions": [
                 (
