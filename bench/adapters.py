@@ -1,21 +1,30 @@
 """Adapters on the shared trunk: what a new line of business costs against retraining, and what serving many of them costs.
 
-Each module of `bench.tools` named here adds its rows. `BENCH=full` trains on more rows and with three seeds everywhere.
+Each module of `bench.tools` named here adds its rows. `BENCH=full` trains on more rows and with three seeds everywhere. What is
+measured in processor seconds and labels is kept: `NO_TIMES=1` makes it beside other work, `BENCH_RESUME=1` takes it over.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import os
 
 from bench.common import Results
+from bench.tools.parts import part
+from modelhub import artifacts
 
-TOOLS = ("adapters_serving", "adapters_lob", "adapters_medical", "labels")
+KEPT, TIMED = ("adapters_lob", "adapters_medical", "labels"), ("adapters_serving",)
 
 
 def main() -> None:
     results = Results("adapters")
-    for name in TOOLS:
+    trunk = artifacts.digest(artifacts.find("txt-base") / artifacts.MANIFEST)
+    for name in KEPT:
+        rows = importlib.import_module(f"bench.tools.{name}").rows
+        part(results, artifacts.home() / "bench/adapters/parts", name, trunk, rows)
+    if os.environ.get("NO_TIMES"):
+        return
+    for name in TIMED:
         importlib.import_module(f"bench.tools.{name}").rows(results)
     results.write()
 
