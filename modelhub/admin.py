@@ -12,6 +12,7 @@ from simple_history.admin import SimpleHistoryAdmin
 from costs.selectors import price_sheets
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
 from modelhub.services.promotion import promote
+from modelhub.services.upstream_headers import checked_headers
 from switchyard.core.addresses import AddressRefused, check_url
 from switchyard.core.conf import conf
 from switchyard.core.errors import SwitchyardError
@@ -24,13 +25,18 @@ class DeploymentForm(forms.ModelForm):
         label=_("API key"), required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text=_("Kept encrypted and never shown again. Leave empty to keep the one there is."),
     )  # fmt: skip
+    new_headers = forms.JSONField(
+        label=_("Headers"), required=False, widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off"}),
+        help_text=_('Beside the key or in its place, as JSON: {"api-key": "…"}. Kept encrypted and never shown again. Leave '
+                    "empty to keep what there is; {} takes it away."),
+    )  # fmt: skip
     tasks = forms.MultipleChoiceField(
         choices=[(t, t) for t in Workload.TASKS], widget=forms.CheckboxSelectMultiple
     )
 
     class Meta:
         model = Deployment
-        fields = ["name", "side", "base_url", "new_api_key", "model", "tasks", "heads", "region", "lobs", "node",
+        fields = ["name", "side", "base_url", "new_api_key", "new_headers", "model", "tasks", "heads", "region", "lobs", "node",
                   "max_output_tokens", "max_concurrency", "enabled", "note"]  # fmt: skip
 
     def clean_base_url(self) -> str:
@@ -41,9 +47,22 @@ class DeploymentForm(forms.ModelForm):
             raise forms.ValidationError(str(error)) from None
         return url
 
+    def clean_new_headers(self) -> dict[str, str] | None:
+        told = self.cleaned_data["new_headers"]
+        if told is None or self["new_headers"].value() in (None, ""):
+            return None
+        if not isinstance(told, dict):
+            raise forms.ValidationError(_("Write an object of names and values."))
+        try:
+            return checked_headers(told)
+        except SwitchyardError as error:
+            raise forms.ValidationError(error.message) from None
+
     def save(self, commit: bool = True) -> Deployment:
         if self.cleaned_data.get("new_api_key"):
             self.instance.api_key = self.cleaned_data["new_api_key"]
+        if self.cleaned_data.get("new_headers") is not None:
+            self.instance.headers = self.cleaned_data["new_headers"]
         return super().save(commit)
 
 

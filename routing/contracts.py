@@ -117,6 +117,7 @@ class DeploymentInfo:
     usual_accelerator_ns: Mapping[str, int] = field(
         default_factory=dict
     )  # workload → per answer, for worst cases
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # beside the key; names in small letters
 
     @property
     def billable(self) -> bool:

@@ -9,8 +9,10 @@ from rest_framework import serializers
 from costs.api.price_fields import TermsForm
 from costs.models import Node
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
+from modelhub.services.upstream_headers import checked_headers
 from switchyard.core.addresses import check_url
 from switchyard.core.conf import conf
+from switchyard.core.errors import InvalidRequest
 from switchyard.tenancy.api.base import ScopedSlugField, StrictForm, StrictSerializer, request_scope
 from switchyard.tenancy.models import LineOfBusiness, Workload
 
@@ -36,6 +38,14 @@ class DeploymentSerializer(StrictSerializer):
 
     prices = PricesSerializer(required=False, allow_null=True)
     api_key = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=500)
+    headers = serializers.DictField(
+        child=serializers.CharField(max_length=4000), write_only=True, required=False,
+        help_text="Beside the key, or in its place: kept encrypted, never read. {} takes them away.",
+    )  # fmt: skip
+    header_names = serializers.SerializerMethodField(help_text="Names of the headers that are kept.")
+    capabilities = serializers.JSONField(
+        read_only=True, help_text="What the last probe found, with warnings."
+    )
     tasks = serializers.ListField(child=serializers.ChoiceField(Workload.TASKS), allow_empty=False)
     lobs = ScopedSlugField(
         slug_field="slug", queryset=LineOfBusiness.objects.all(), many=True, required=False
@@ -45,10 +55,11 @@ class DeploymentSerializer(StrictSerializer):
     class Meta:
         model = Deployment
         fields = [
-            "id", "name", "side", "base_url", "api_key", "model", "tasks", "heads", "region", "lobs", "node",
-            "max_output_tokens", "max_concurrency", "enabled", "note", "prices", "created_at",
+            "id", "name", "side", "base_url", "api_key", "headers", "header_names", "model", "tasks", "heads", "region",
+            "lobs", "node", "max_output_tokens", "max_concurrency", "enabled", "note", "prices", "capabilities",
+            "created_at",
         ]  # fmt: skip
-        read_only_fields = ["id", "created_at"]
+        read_only_fields = ["id", "capabilities", "created_at"]
         fixed = ["name", "side"]
         extra_kwargs = {
             "max_output_tokens": {"min_value": 1, "max_value": 1_000_000},
@@ -61,6 +72,15 @@ class DeploymentSerializer(StrictSerializer):
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
         return url.rstrip("/")
+
+    def validate_headers(self, headers: dict[str, str]) -> dict[str, str]:
+        try:
+            return checked_headers(headers)
+        except InvalidRequest as error:
+            raise serializers.ValidationError(error.message) from None
+
+    def get_header_names(self, row: Deployment) -> list[str]:
+        return sorted(row.headers)
 
     def validate_lobs(self, lobs: list[LineOfBusiness]) -> list[LineOfBusiness]:
         if not lobs and request_scope(self.context["request"]).lob_ids is not None:
@@ -81,6 +101,16 @@ class DeploymentSerializer(StrictSerializer):
         out = super().to_representation(row)
         scope = request_scope(self.context["request"])
         return out | {"lobs": [slug for slug in out["lobs"] if scope.allows_lob(slug)]}
+
+
+class CapabilitiesSerializer(serializers.Serializer):
+    """found: name → {support: yes | no | ignored | unknown, why, …}; used: what asking used there."""
+
+    at = serializers.DateTimeField()
+    model = serializers.CharField()
+    found = serializers.DictField(child=serializers.DictField())
+    used = serializers.DictField(child=serializers.IntegerField())
+    warnings = serializers.ListField(child=serializers.CharField())
 
 
 class VersionSerializer(serializers.ModelSerializer):

@@ -79,7 +79,7 @@ class Upstream:
     def _url(self, target: DeploymentInfo, path: str) -> URL:
         key = (target.base_url, path)
         if key not in self._urls:
-            self._urls[key] = URL(target.base_url.rstrip("/") + path)
+            self._urls[key] = URL(address_of(target.base_url, path))
         return self._urls[key]
 
     async def _post(
@@ -91,6 +91,10 @@ class Upstream:
             "authorization": f"Bearer {target.api_key}", "content-type": "application/json", "x-request-id": request_id,
             "x-switchyard-deadline-ms": str(int(1000 * deadline.left())),
         }  # fmt: skip
+        if target.headers:
+            headers.update(target.headers)
+        if not target.api_key and "authorization" not in target.headers:
+            del headers["authorization"]
         try:
             async with asyncio.timeout(deadline.within(self.first_byte_s)):
                 response = await self._session.post(
@@ -140,6 +144,12 @@ class Upstream:
         response = await self._post(target, path, body, request_id, deadline)
         with _closing(response), _named(target):
             yield response.content.iter_any()
+
+
+def address_of(base_url: str, path: str) -> str:
+    """Where `path` is at a server; what its base URL says after `?` (Azure's api-version) stays at the end."""
+    base, mark, query = base_url.partition("?")
+    return base.rstrip("/") + path + mark + query
 
 
 class _closing:

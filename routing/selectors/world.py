@@ -116,7 +116,7 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
             continue
         found[row.name] = DeploymentInfo(
             name=row.name, organisation_id=organisation_id, side=row.side, base_url=row.base_url,  # type: ignore[arg-type]
-            api_key=row.api_key, model=row.model, tasks=frozenset(row.tasks),
+            api_key=row.api_key, headers=row.headers, model=row.model, tasks=frozenset(row.tasks),
             lobs=frozenset(lob.slug for lob in row.lobs.all()), region=row.region,
             max_output_tokens=row.max_output_tokens, max_concurrency=row.max_concurrency, heads=row.heads,
             prices=sheets.get(row.name) if row.side == "external" else None,

@@ -1,4 +1,4 @@
-"""One GET to a configured server: to checked addresses only, bounded in size, no redirects."""
+"""One call of a configured server: to checked addresses only, bounded in size, no redirects."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ def fetch(
     Raises InvalidRequest for an address that may not be called and UpstreamFailure when nothing answers. A redirect is
     not followed: it could lead anywhere.
     """
+    status, _, body = call(base_url, path, headers=headers, timeout_s=timeout_s, max_bytes=max_bytes)
+    return status, body
+
+
+def call(
+    base_url: str,
+    path: str,
+    *,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    max_bytes: int,
+    method: str = "GET",
+    body: bytes | None = None,
+) -> tuple[int, Mapping[str, str], bytes]:
+    """As `fetch`, by any method and with the answer's headers (names in small letters)."""
     cidrs = conf("UPSTREAM_CIDRS")
     try:
         check_url(base_url, cidrs)
@@ -31,9 +46,10 @@ def fetch(
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     connection._create_connection = _checked(cidrs, parts.hostname or "")  # type: ignore[attr-defined]
     try:
-        connection.request("GET", path, headers=dict(headers))
+        connection.request(method, path, body=body, headers=dict(headers))
         response = connection.getresponse()
-        return response.status, response.read(max_bytes + 1)
+        told = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, told, response.read(max_bytes + 1)
     except AddressRefused as error:
         raise InvalidRequest(str(error), param="base_url") from None
     except (OSError, http.client.HTTPException) as error:
