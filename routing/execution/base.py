@@ -106,3 +106,15 @@ def without_canary(request: GatewayRequest, target: DeploymentInfo) -> Deploymen
     if canary is None or not canary.takes(request.sticky):
         return None
     return replace(target, canaries={})
+
+
+def address_of(base_url: str, path: str) -> str:
+    """Where `path` is at a server; what its base URL says after `?` (Azure's api-version) stays at the end."""
+    base, mark, query = base_url.partition("?")
+    return base.rstrip("/") + path + mark + query
+
+
+def own_headers(target: DeploymentInfo) -> dict[str, str]:
+    """How a server knows us: the key as a bearer, unless there is none, and whatever it wants beside it or in its place."""
+    bearer = {"authorization": f"Bearer {target.api_key}"} if target.api_key else {}
+    return bearer | dict(target.headers) if target.headers else bearer

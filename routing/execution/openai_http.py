@@ -15,7 +15,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from routing.contracts import DeploymentInfo
-from routing.execution.base import Reply
+from routing.execution.base import Reply, address_of, own_headers
 from routing.execution.deadlines import Deadline
 from routing.execution.refusals import REFUSAL_MAX_BYTES, broken, decode, failure, refused, slow, too_large
 
@@ -87,14 +87,9 @@ class Upstream:
     ) -> aiohttp.ClientResponse:
         """The open response of status 200; every failure leaves as AttemptFailed. The caller closes it."""
         assert self._session is not None, "Upstream.open() was not called"
-        headers = {
-            "authorization": f"Bearer {target.api_key}", "content-type": "application/json", "x-request-id": request_id,
-            "x-switchyard-deadline-ms": str(int(1000 * deadline.left())),
-        }  # fmt: skip
-        if target.headers:
-            headers.update(target.headers)
-        if not target.api_key and "authorization" not in target.headers:
-            del headers["authorization"]
+        headers = own_headers(target)
+        headers["content-type"], headers["x-request-id"] = "application/json", request_id
+        headers["x-switchyard-deadline-ms"] = str(int(1000 * deadline.left()))
         try:
             async with asyncio.timeout(deadline.within(self.first_byte_s)):
                 response = await self._session.post(
@@ -144,12 +139,6 @@ class Upstream:
         response = await self._post(target, path, body, request_id, deadline)
         with _closing(response), _named(target):
             yield response.content.iter_any()
-
-
-def address_of(base_url: str, path: str) -> str:
-    """Where `path` is at a server; what its base URL says after `?` (Azure's api-version) stays at the end."""
-    base, mark, query = base_url.partition("?")
-    return base.rstrip("/") + path + mark + query
 
 
 class _closing:
