@@ -12,7 +12,8 @@ from routing.contracts import DeploymentInfo, PlannedHop
 from routing.execution.adapters import adapter_for
 from routing.execution.base import AttemptFailed, Completion, upstream_model
 from routing.execution.breaker import Load
-from routing.execution.openai_http import Upstream, decode
+from routing.execution.clients import Client
+from routing.execution.openai_http import decode
 from routing.execution.retries import RetryBudget, Tries
 from routing.execution.usage import guessed, read_usage
 from routing.run import Run
@@ -24,7 +25,7 @@ from switchyard.core.errors import ResidencyUnavailable, SwitchyardError, Unavai
 class Executor:
     """What execution needs of its process."""
 
-    upstream: Upstream
+    upstream: Client
     load: Load
     retries: RetryBudget
 

@@ -26,10 +26,14 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "FIRST_TOKEN_TIMEOUT_S": 30.0,
     "IDLE_TIMEOUT_S": 20.0,
     "REQUEST_DEADLINE_S": 120.0,
+    # Who carries calls to upstreams: `lean` (HTTP/1.1 on httptools, a fifth of the work), or `aiohttp`.
+    "UPSTREAM_CLIENT": os.environ.get("SWITCHYARD_UPSTREAM_CLIENT", "lean"),
     # Limits of a request body.
     "BODY_MAX_BYTES": 10 * 1024 * 1024,
     "BODY_MAX_DEPTH": 64,
     "BATCH_MAX_ITEMS": 2048,
+    # Lines of a batch that one worker has in flight: a waiting machine is used, a neighbour's live call still gets through.
+    "BATCH_LINES_AT_ONCE": 8,
     # Files of /v1 that one line of business may keep at a time.
     "FILES_LOB_BYTES": 20 * 1024**3,
     # Larger uploads are examined in a process of their own: a minute of regular expressions is no neighbour for requests.

@@ -16,8 +16,8 @@ from modelhub.serving.runners.risk import RiskModel
 from routing.caching.exact import AnswerCache
 from routing.contracts import LobInfo
 from routing.execution.breaker import Load
+from routing.execution.clients import make_client
 from routing.execution.fallback import Executor
-from routing.execution.openai_http import Upstream
 from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
@@ -35,7 +35,8 @@ class Office:
     """Owns the desk: opens connections, gives them back."""
 
     def __init__(self) -> None:
-        self.upstream = Upstream(
+        self.upstream = make_client(
+            conf("UPSTREAM_CLIENT"),
             connect_s=conf("CONNECT_TIMEOUT_S"),
             first_byte_s=conf("FIRST_TOKEN_TIMEOUT_S"),
             idle_s=conf("IDLE_TIMEOUT_S"),
