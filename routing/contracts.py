@@ -145,6 +145,8 @@ class GatewayRequest:
     max_cost_nusd: int | None = None
     origin: str = "live"
     version: VersionInfo | None = None  # `wish` names its deployment then
+    surface: str = ""  # the endpoint as its caller knows it, where it was translated to this one
+    batch: bool = False  # a line of a batch: nobody waits, so it is asked for at the batch price where there is one
 
     @property
     def sticky(self) -> str:
@@ -158,6 +160,7 @@ class Facts:
     """Everything a rule may test. Always whole: what is unknown is empty, zero or false."""
 
     values: Mapping[str, Any]  # {"request": {...}, "workload": {...}, "lob": {...}, "data": {...}, …}
+    found: Mapping[str, int] = field(default_factory=dict)  # kind → how many, as inspection counted; never text
 
     @property
     def sensitivity(self) -> str:
@@ -210,7 +213,7 @@ class Decision:
     hops: tuple[PlannedHop, ...]
     shadows: tuple[str, ...]
     trace: tuple[RuleTrace, ...]
-    candidates: tuple[CandidateView, ...]
+    candidates: Sequence[CandidateView]
     policy_version: str
     policy_hash: str
     rule: str = ""
@@ -294,3 +297,7 @@ class Snapshot:
     versions: Mapping[str, VersionInfo] = field(default_factory=dict)  # by name
     organisation: str = ""
     organisation_id: int = 0
+    dictionaries: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # LOB → its own terms (routing.inspection.dictionaries)
+    wants_names: bool = True  # whether a policy in force speaks of names: else nobody looks for them by the model

@@ -42,15 +42,51 @@ def compile_tree(tree: Node) -> Closure:
 
 
 def _logic(op: str, parts: list[Closure]) -> Closure:
-    """Pairs are spelt out: a generator for each evaluation costs more than the comparison inside."""
+    """Pairs are spelt out: a loop for each evaluation costs more than the comparison inside.
+
+    As in CEL the order of the parts decides nothing: an error beside a decisive part (a false of &&, a true of ||) is
+    that part, whichever stands first; only an error that nothing decides is raised.
+    """
     if len(parts) > 8:
-        decide = all if op == "&&" else any
-        return lambda values: decide(part(values) for part in parts)
+        return _long_logic(op, parts)
     first = parts[0]
     rest = parts[1] if len(parts) == 2 else _logic(op, parts[1:])
-    if op == "&&":
-        return lambda values: first(values) and rest(values)
-    return lambda values: first(values) or rest(values)
+
+    def both(values: Values) -> Any:
+        try:
+            return first(values) and rest(values)
+        except Exception:
+            if not rest(values):
+                return False
+            raise
+
+    def either(values: Values) -> Any:
+        try:
+            return first(values) or rest(values)
+        except Exception:
+            if rest(values):
+                return True
+            raise
+
+    return both if op == "&&" else either
+
+
+def _long_logic(op: str, parts: list[Closure]) -> Closure:
+    decisive = op == "||"
+
+    def decide(values: Values) -> bool:
+        failed: Exception | None = None
+        for part in parts:
+            try:
+                if bool(part(values)) is decisive:
+                    return decisive
+            except Exception as error:
+                failed = error
+        if failed is not None:
+            raise failed
+        return not decisive
+
+    return decide
 
 
 def _compare(tree: Compare) -> Closure:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from routing.contracts import CacheRule, RuleTrace
 from routing.policy.cel import Node
 from routing.policy.compile import Closure
+from routing.policy.outcomes import mentioned
 from routing.policy.source import Source
 
 Kind = Literal["prefer", "choose", "split", "cascade", "deny"]
 Choice = Literal["cheapest", "fastest", "best"]
+MAX_REASON = 240  # characters of a condition in a trace
+RESIDENCY_FACTS = frozenset(["data.sensitivity", "data.entities", "workload.sensitivity"])
 CALLER = "caller"  # the end user an application names, else each request draws for itself
 
 
@@ -59,10 +62,15 @@ class Rule:
     route: Route
     line: int = 0
     traces: tuple[RuleTrace, RuleTrace] = field(init=False, compare=False, repr=False)  # [matched]
+    tests_class: bool = field(
+        init=False, compare=False, repr=False
+    )  # a residency rule: it tests what the data is
 
     def __post_init__(self) -> None:
-        traces = tuple(RuleTrace(self.name, matched, self.source) for matched in (False, True))
+        shown = self.source if len(self.source) <= MAX_REASON else self.source[: MAX_REASON - 1] + "…"
+        traces = tuple(RuleTrace(self.name, matched, shown) for matched in (False, True))
         object.__setattr__(self, "traces", traces)
+        object.__setattr__(self, "tests_class", not RESIDENCY_FACTS.isdisjoint(mentioned(self.tree)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +83,5 @@ class Document:
     hash: str = ""
     label: str = ""  # org@3
     source: Source = field(default_factory=Source, compare=False, repr=False)  # where each part stands
+    # What was worked out from it once, such as its index.
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)

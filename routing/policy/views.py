@@ -1,0 +1,102 @@
+"""What a decision tells of every candidate, put into words only when somebody reads it, and a decision as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, overload
+
+from routing.contracts import CandidateView, Decision
+from routing.policy.candidates import Row, Standing
+
+_NONE: Mapping[str, float] = {}
+
+
+class CandidateViews(Sequence[CandidateView]):
+    """The candidates of one decision. Cheap to make: nine requests in ten are never asked why."""
+
+    __slots__ = ("_chances", "_costs", "_notes", "_planned", "_standing")
+
+    def __init__(
+        self,
+        standing: Standing,
+        planned: tuple[str, ...],
+        costs: Mapping[str, int],
+        notes: Mapping[str, str],
+        chances: Mapping[str, float] = _NONE,
+    ) -> None:
+        self._standing, self._planned, self._costs = standing, planned, costs
+        self._notes, self._chances = notes, chances
+
+    def _rows(self) -> tuple[Row, ...]:
+        return self._standing.rows(self._planned, self._notes)
+
+    def __iter__(self) -> Iterator[CandidateView]:
+        for name, side, eligible, reasons in self._rows():
+            yield CandidateView(
+                name, side, eligible, reasons, self._costs.get(name), self._chances.get(name)  # type: ignore[arg-type]
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self._rows())
+
+    @overload
+    def __getitem__(self, at: int) -> CandidateView: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[CandidateView, ...]: ...
+    def __getitem__(self, at: int | slice) -> CandidateView | tuple[CandidateView, ...]:
+        return tuple(self)[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Costs stay nano-dollars; `chance` only where a learned choice knew one."""
+        costs, chances = self._costs, self._chances
+        told: list[dict[str, Any]] = [
+            {"deployment": name, "side": side, "eligible": eligible, "reasons": list(reasons), "cost_nusd": costs.get(name)}
+            for name, side, eligible, reasons in self._rows()
+        ]  # fmt: skip
+        if chances:
+            for row in told:
+                if row["deployment"] in chances:
+                    row["chance"] = chances[row["deployment"]]
+        return told
+
+
+def candidates_as_json(candidates: Sequence[CandidateView]) -> list[dict[str, Any]]:
+    if isinstance(candidates, CandidateViews):
+        return candidates.as_json()
+    return [
+        {
+            "deployment": c.deployment, "side": c.side, "eligible": c.eligible, "reasons": list(c.reasons),
+            "cost_nusd": c.cost_nusd, **({"chance": c.chance} if c.chance is not None else {}),
+        }
+        for c in candidates
+    ]  # fmt: skip
+
+
+def decision_as_json(decision: Decision) -> dict[str, Any]:
+    """For events, `try` and pages; costs stay nano-dollars."""
+    return {
+        "rule": decision.rule,
+        "refusal": decision.refusal,
+        "hops": [
+            {
+                "deployment": h.deployment, "hop": h.hop, "worst_case_nusd": h.worst_case_nusd,
+                "until": h.until_confidence, "masked": h.masked,
+            }
+            for h in decision.hops
+        ],
+        "shadows": list(decision.shadows),
+        "trace": [{"rule": t.rule, "matched": t.matched, "reason": t.reason} for t in decision.trace],
+        "candidates": candidates_as_json(decision.candidates),
+        "cache": asdict(decision.cache) if decision.cache is not None else None,
+        "policy": {"version": decision.policy_version, "hash": decision.policy_hash},
+    }  # fmt: skip
