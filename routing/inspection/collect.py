@@ -1,27 +1,31 @@
-"""Facts of one request from its whole conversation, tool results included. Finds, never decides."""
+"""Facts of one request from its whole conversation, tool results included. Finds, never decides.
+
+Whatever goes wrong here makes the class stricter: what could not be read counts as restricted (`uninspected`).
+"""
 
 from __future__ import annotations
 
-import re
+import logging
 import time
-import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from routing.contracts import Facts, GatewayRequest, Snapshot
-from routing.inspection import pii, secrets
+from modelhub.ml.inspect.look import Look
+from routing.contracts import Facts, GatewayRequest, Snapshot, strictest
+from routing.inspection import scan
+from routing.inspection.dictionaries import Dictionaries
 from routing.inspection.difficulty import difficulty, language
+from routing.inspection.gather import Gathered, gather, texts_of
+from routing.inspection.learned import classifier
 from routing.inspection.sensitivity import classify, declared
 from routing.policy.facts import empty_facts
 
-LONG_NUMBER = 10**8  # a number as long as this may be a card's or an ID's
-_INVISIBLE, _DASHES = "\u200b\u200c\u200d\u2060\ufeff\u00ad", "\u2010\u2011\u2012\u2013\u2014\u2212"
-_DISGUISES = dict.fromkeys(map(ord, _INVISIBLE)) | dict.fromkeys(map(ord, _DASHES), "-")
-_ODD = re.compile(
-    f"[{_INVISIBLE}{_DASHES}\uff0e\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
-)
-_ESCAPED = re.compile(r"\\u(00[0-9a-fA-F]{2})")
+__all__ = ["Findings", "LiveFacts", "entities_in", "inspect", "inspect_text", "look_into", "texts_of"]
+log = logging.getLogger(__name__)
+MAX_CHARS = 2_000_000  # some 100 ms of one core; what is longer isn't read and counts as restricted
+NOTHING = Dictionaries()
 
 
 class LiveFacts(Protocol):
@@ -31,50 +35,99 @@ class LiveFacts(Protocol):
     private_queue_s: float
 
 
-def texts_of(body: Mapping[str, Any]) -> Iterator[str]:
-    """Everything a caller can put into a request and an upstream would see: all of the body but the model's name."""
-    return _strings([value for name, value in body.items() if name != "model"])
+@dataclass(slots=True)
+class Findings:
+    """Kinds and how many of each; `floor`: the class that the customer's own terms ask for, or empty."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    floor: str = ""
+
+    def add(self, kind: str, count: int = 1) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + count
+
+    @property
+    def kinds(self) -> list[str]:
+        return sorted(self.counts)
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """All strings inside, names of columns and long numbers too; without recursion, a name that repeats once."""
-    stack: list[Any] = [value]
-    names: set[Any] = set()
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, Mapping):
-            names.update(item)
-            stack.extend(list(item.values())[::-1])
-        elif isinstance(item, list | tuple):
-            stack.extend(item[::-1])
-        elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
-            yield str(item)
-    yield from (name for name in names if isinstance(name, str))
+def look_into(
+    texts: Sequence[str],
+    *,
+    documents: Sequence[str] = (),
+    media: bool = False,
+    dictionaries: Dictionaries = NOTHING,
+    names: bool = True,
+) -> Findings:
+    """What is found in some texts. `documents`: those of them that are only to be read; `names`: whether the learned finder of
+    names is asked as well. Never raises."""
+    findings = Findings()
+    if media:
+        findings.add("media")
+    text = "\n".join(texts)
+    if len(text) > MAX_CHARS:
+        findings.add("uninspected")
+        return findings
+    try:
+        plain = scan.plain(text)
+        look = Look(plain)
+        _patterns(look, dictionaries, findings)
+        _learned(look, documents, findings, names)
+    except Exception:
+        log.exception("inspection failed: the request counts as restricted")
+        findings.add("uninspected")
+    return findings
+
+
+def _patterns(look: Look, dictionaries: Dictionaries, findings: Findings) -> None:
+    for kind, _, _ in scan.find(look.text, None, look):
+        findings.add(kind)
+    if dictionaries:
+        for _, _, sensitivity in dictionaries.find(look):
+            findings.add("customer_term")
+            findings.floor = strictest(findings.floor or sensitivity, sensitivity)
+
+
+def _learned(look: Look, documents: Sequence[str], findings: Findings, names: bool) -> None:
+    model = classifier()
+    if model.is_injection(look) or (
+        documents and model.is_injection(scan.plain("\n".join(documents)), document=True)
+    ):
+        findings.add("injection")
+    if names:
+        count = sum(1 for _ in model.names_in(look))
+        if count > findings.counts.get("person_name", 0):
+            findings.counts["person_name"] = count
+
+
+def inspect_text(text: str, *, document: bool = False, dictionaries: Dictionaries = NOTHING) -> Findings:
+    """One text (a line of a batch, a row of a file): kinds with counts. `document`: it is only to be read. Never raises."""
+    return look_into([text], documents=[text] if document else (), dictionaries=dictionaries)
 
 
 def entities_in(text: str) -> set[str]:
-    """Kinds of personal data and credentials, however their characters are written."""
-    if not text.isascii() and _ODD.search(text):
-        text = unicodedata.normalize("NFKC", text.translate(_DISGUISES))
-    if "\\u00" in text:  # JSON inside a string, as the arguments of tools are
-        text = _ESCAPED.sub(lambda match: chr(int(match.group(1), 16)), text)
-    return {kind for kind, _, _ in pii.find(text)} | {kind for kind, _, _ in secrets.find(text)}
+    """Kinds of personal data, credentials and markers in one text."""
+    return set(inspect_text(text).counts)
 
 
 def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     """Whole facts. Raises InvalidRequest for an unknown class in the header."""
     workload, lob = request.workload, world.lobs[request.key.lob]
-    text = "\n".join(texts_of(request.body))
-    entities = entities_in(text)
+    read = gather(request.body)
+    dictionaries = world.dictionaries.get(lob.slug, NOTHING)
+    findings = look_into(
+        read.texts,
+        documents=read.documents,
+        media=read.media,
+        dictionaries=dictionaries,
+        names=world.wants_names,
+    )
     base = workload.sensitivity if workload else lob.highest_sensitivity
     facts = empty_facts()
     body = request.body
     facts["request"].update(
-        model=str(body.get("model") or ""), wish=request.wish, stream=request.stream, tokens_in=len(text.encode()) // 4,
+        model=str(body.get("model") or ""), wish=request.wish, stream=request.stream, tokens_in=_tokens(read),
         max_tokens=_whole(body.get("max_completion_tokens")) or _whole(body.get("max_tokens")),
-        has_tools=bool(body.get("tools")), language=language(text), difficulty=difficulty(text),
+        has_tools=bool(body.get("tools")), **_guesses(read.texts),
     )  # fmt: skip
     facts["workload"].update(
         name=workload.name if workload else "", task=request.task, tier=workload.tier if workload else "core",
@@ -82,8 +135,7 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     )  # fmt: skip
     facts["lob"].update(slug=request.key.lob, application=request.key.application)
     facts["data"].update(
-        sensitivity=classify(base, declared(request.declared_sensitivity), entities),
-        entities=sorted(entities),
+        sensitivity=_class(base, request.declared_sensitivity, findings), entities=findings.kinds
     )
     facts["budget"]["used_pct"] = live.budget_used_ppm.get(request.key.id, 0) / 10_000
     facts["private"]["queue_s"] = live.private_queue_s
@@ -94,7 +146,24 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
         else datetime.fromtimestamp(time.time(), UTC)
     )
     facts["time"].update(hour=at.hour, weekday=at.weekday())
-    return Facts(facts)
+    return Facts(facts, findings.counts)
+
+
+def _class(base: str, header: str, findings: Findings) -> str:
+    found = classify(base, declared(header), findings.counts)
+    return strictest(found, findings.floor) if findings.floor else found
+
+
+def _tokens(read: Gathered) -> int:
+    """Bytes / 4, those of the names and of what can't be read aside."""
+    return (
+        sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in read.texts) // 4
+    )
+
+
+def _guesses(texts: Iterable[str]) -> Mapping[str, Any]:
+    text = "\n".join(texts)
+    return {"language": language(text), "difficulty": difficulty(text)}
 
 
 def _whole(value: Any) -> int:

@@ -11,12 +11,17 @@ _SIGNS = (
     "{", "=", "<", "\n- ",
 )  # fmt: skip
 SAMPLE = 2_000  # characters looked at
+FEW = 400  # of which the language is guessed from so many
 
 
 def language(text: str) -> str:
     """zh, en or other; a Chinese character weighs as much as a word."""
-    sample = text[:SAMPLE]
-    if _CJK.search(sample) and len(_CJK.findall(sample)) >= len(_WORD.findall(sample)):
+    sample = text[:FEW]
+    if (
+        not sample.isascii()
+        and _CJK.search(sample)
+        and len(_CJK.findall(sample)) >= len(_WORD.findall(sample))
+    ):
         return "zh"
     return "en" if _WORD.search(sample) else "other"
 

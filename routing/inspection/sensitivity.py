@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from routing.contracts import RANK, SENSITIVITIES, strictest
 from switchyard.core.errors import InvalidRequest
 
-# A name or a phone number alone is everyday business; numbers that identify or pay, and credentials, are not.
+# A name alone, or the address of a computer, is everyday business; what identifies, pays or opens a door is not. An attempt
+# to take a model over makes a request stricter, so that it never gains by it. What could not be read counts as the strictest
+# class. The class of a customer's own term is the one its dictionary says, if that is stricter.
 RAISES = {
     "iban": "confidential", "card": "confidential", "us_ssn": "confidential", "cn_resident_id": "confidential",
     "passport": "confidential", "mrn": "restricted", "email": "confidential", "private_key": "restricted",
     "api_key": "restricted", "jwt": "restricted", "url_password": "restricted", "password": "confidential",
-    "phone": "confidential", "driver_license": "confidential",
+    "phone": "confidential", "driver_license": "confidential", "bank_account": "confidential", "address": "confidential",
+    "health": "confidential", "legal": "confidential", "injection": "confidential", "media": "confidential",
+    "customer_term": "confidential", "uninspected": "restricted",
 }  # fmt: skip
 
 

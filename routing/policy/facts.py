@@ -25,8 +25,9 @@ MASKED = "data.masked"
 TIERS = ("core", "edge", "experiment")
 LANGUAGES = ("en", "zh", "other")
 ENTITIES = (
-    "email", "phone", "iban", "card", "us_ssn", "cn_resident_id", "passport", "driver_license", "mrn", "person_name",
-    "ip_address", "private_key", "api_key", "jwt", "url_password", "password",
+    "email", "phone", "iban", "card", "us_ssn", "cn_resident_id", "passport", "driver_license", "mrn", "bank_account",
+    "person_name", "address", "ip_address", "private_key", "api_key", "jwt", "url_password", "password", "health", "legal",
+    "customer_term", "injection", "media", "uninspected",
 )  # fmt: skip
 TASKS = ("chat", "completion", "embedding", "classification", "prediction", "moderation")
 
@@ -62,7 +63,7 @@ FACTS: Mapping[str, FactType] = {
     "lob.slug": FactType("string", "Slug of the line of business."),
     "lob.application": FactType("string", "Slug of the application."),
     "data.sensitivity": FactType("class", "The highest of workload, header and inspection.", CLASS_NAMES),
-    "data.entities": FactType("list", "Kinds of personal data and credentials found.", ENTITIES),
+    "data.entities": FactType("list", "Kinds found: personal data, credentials, markers, attempts, what can't be read.", ENTITIES),
     "budget.used_pct": FactType("double", "The fullest budget on the path, in per cent."),
     "private.queue_s": FactType("double", "Wait at the private side, seconds."),
     "quality.accuracy": FactType("double", "Best evaluated accuracy of the workload."),

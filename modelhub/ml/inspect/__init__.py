@@ -1,0 +1,1 @@
+"""The inspection classifier: names of people and attempts to take a model over, where patterns see nothing."""

@@ -1,0 +1,54 @@
+"""One cheap look at a text before anything else: its words, and its longest run of digits.
+
+Both come from `bytes.translate`, which takes about a microsecond for 1 kB. A pattern is tried only where a word of its own is
+there, and only at that word's places; the classifier looks its weights up by the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_SMALL = {ord(c): c.lower() for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"}
+_WORDS = bytes(ord(_SMALL.get(i, " ")) for i in range(256))
+_DIGITS = bytes(i if 48 <= i <= 57 else 32 for i in range(256))
+_HAN = re.compile(r"[\u4e00-\u9fff]")
+_MIXED = re.compile(r"[\u4e00-\u9fff]|[a-z0-9]+")
+BETWEEN_DIGITS = b" ()./-+"  # what people write between the digits of one number
+
+
+class Look:
+    """A text with its bytes, its words in order (lower-cased ASCII letters and digits; everything else parts them; Chinese by the
+    character), the set of them, the length of its longest number, and itself in small letters of the same length."""
+
+    __slots__ = ("data", "longest", "lower", "sequence", "text", "words")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        lower = text.lower()
+        self.lower = lower if len(lower) == len(text) else "".join(map(_small, text))
+        self.data = text.encode("utf-8", "replace")
+        if len(self.data) > len(text) and _HAN.search(text):
+            self.sequence: list[str] = _MIXED.findall(self.lower)
+        else:
+            self.sequence = self.data.translate(_WORDS).decode("ascii").split()
+        self.words = set(self.sequence)
+        runs = self.data.translate(_DIGITS, BETWEEN_DIGITS).split()
+        self.longest = max(map(len, runs), default=0)
+
+    @property
+    def is_ascii(self) -> bool:
+        return len(self.data) == len(self.text)
+
+
+def _small(char: str) -> str:
+    lower = char.lower()
+    return lower if len(lower) == 1 else char
+
+
+def places(text: str, literal: str) -> Iterator[int]:
+    """Where a literal stands."""
+    at = text.find(literal)
+    while at >= 0:
+        yield at
+        at = text.find(literal, at + 1)

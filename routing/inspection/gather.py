@@ -1,0 +1,78 @@
+"""What of a request can be read: all of its strings, which of them are only documents, and whether something can't be read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+LONG_NUMBER = 10**6  # a number as long as this may be a phone's, a card's or an ID's
+READ_ROLES = frozenset(
+    {"tool", "function"}
+)  # their messages are documents: nobody who may command wrote them
+READ_BLOCKS = frozenset(
+    {"tool_result", "document", "search_result", "file", "input_file", "function_call_output"}
+)
+_MEDIA = frozenset({"input_audio", "b64_json", "file_data", "image_data"})
+
+
+@dataclass(slots=True)
+class Gathered:
+    texts: list[str] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)  # those of `texts` that are only to be read
+    media: bool = False  # pictures, sound, files: no text that could be looked at
+
+
+def gather(body: Mapping[str, Any]) -> Gathered:
+    """Everything a caller can put into a request and an upstream would see: all of the body but the model's name.
+
+    Names of columns and long numbers too; without recursion; in the order of the conversation, names at the end.
+    """
+    found = Gathered()
+    names: dict[str, None] = {}
+    stack: list[tuple[Any, bool]] = [(value, False) for name, value in body.items() if name != "model"][::-1]
+    while stack:
+        item, document = stack.pop()
+        if isinstance(item, str):
+            _take(item, document, found)
+        elif isinstance(item, Mapping):
+            inside = document or item.get("role") in READ_ROLES or item.get("type") in READ_BLOCKS
+            for name in item:
+                names[name] = None
+            for name, value in reversed(item.items()):
+                if name in _MEDIA:
+                    found.media = True
+                    if isinstance(value, str) and not value.startswith("data:"):
+                        continue
+                stack.append((value, inside))
+        elif isinstance(item, list | tuple):
+            stack.extend((value, document) for value in reversed(item))
+        elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
+            found.texts.append(str(item))
+        elif isinstance(item, float) and abs(item) >= LONG_NUMBER:
+            found.texts.append(repr(item).removesuffix(".0"))
+    found.texts += [name for name in names if isinstance(name, str)]
+    return found
+
+
+def texts_of(body: Mapping[str, Any]) -> Iterator[str]:
+    """Its strings alone."""
+    return iter(gather(body).texts)
+
+
+def _take(text: str, document: bool, found: Gathered) -> None:
+    if text.startswith("data:") and ";base64," in text[:200]:
+        head, _, payload = text.partition(";base64,")
+        if not head.startswith("data:text/") and not head.startswith("data:application/json"):
+            found.media = True
+            return
+        try:
+            text, document = base64.b64decode(payload, validate=False).decode("utf-8"), True
+        except (binascii.Error, ValueError):
+            found.media = True
+            return
+    found.texts.append(text)
+    if document:
+        found.documents.append(text)
