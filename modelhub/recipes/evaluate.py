@@ -5,6 +5,8 @@ read rows → ask → measure → keep
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from modelhub.ml.fairness.intervals import wilson
 from modelhub.models import Dataset, Deployment, Evaluation, GoldenSet, ModelVersion
 from modelhub.recipes import measures
 from modelhub.recipes.asking import ask_all, time_singles
-from modelhub.recipes.endpoints import Source
+from modelhub.recipes.endpoints import Call, Source
 from modelhub.recipes.local import open_source
 from modelhub.recipes.measures import Measured
 from modelhub.sandbox import humaneval
@@ -32,12 +34,15 @@ def run(context: Context) -> dict[str, Any]:
     workload, deployment, version = _named(context)
     rows = _rows(context, workload)
     source = open_source(deployment, workload, version)
+    calls: list[Call] = []
     if workload.metric in CODE_METRICS:
-        measured, p50 = _code(context, source, rows, workload.metric)
+        measured, p50 = _code(context, source, rows, workload.metric, calls)
     else:
         answers = ask_all(context, source, rows.inputs, until=0.85)
+        calls += answers.calls
         p50 = time_singles(context, source, rows.inputs)
         measured = measures.measure(workload.name, workload.task, answers.items, rows.truth, rows.inputs)
+    measured.detail["usage"] = used_by(calls, rows.inputs)
     # asked afterwards: a server that loads models when they are used can't say before what they run on
     context.device(source.device())
     return _keep(context, workload, deployment, version, measured, p50, rows.source)
@@ -76,8 +81,22 @@ def _rows(context: Context, workload: Workload) -> ValidationRows:
     return rows
 
 
+def used_by(calls: Sequence[Call], inputs: Sequence[Any]) -> dict[str, int]:
+    """What the rows took, summed: what a policy that sends such work here would pay for. `size` counts as requests do."""
+    return {
+        "rows": len(inputs),
+        "size": sum(len(text_of(item).encode()) // 4 for item in inputs),
+        "tokens_in": sum(call.tokens_in for call in calls),
+        "tokens_out": sum(call.tokens_out for call in calls),
+    }
+
+
+def text_of(item: Any) -> str:
+    return item if isinstance(item, str) else json.dumps(item, ensure_ascii=False, default=str)
+
+
 def _code(
-    context: Context, source: Source, rows: ValidationRows, metric: str
+    context: Context, source: Source, rows: ValidationRows, metric: str, calls: list[Call]
 ) -> tuple[Measured, float | None]:
     """Ask for one function a problem, run it in the sandbox against its test."""
     times: list[float] = []
@@ -85,6 +104,7 @@ def _code(
     def complete(prompt: str) -> str:
         answers = ask_all(context, source, [prompt])
         times.extend(answers.single_ms)
+        calls.extend(answers.calls)
         return answers.items[0]
 
     def report(done: int, total: int, message: str) -> None:
