@@ -53,7 +53,7 @@ def _intervals(
     }  # fmt: skip
     figure_layout = layout(
         max(190, 90 + 30 * len(names)), xaxis=axis | {"zeroline": True},
-        yaxis={"type": "category", "autorange": "reversed", "automargin": True}, showlegend=False,
+        yaxis={"type": "category", "range": [len(names) - 0.4, -0.6], "automargin": True}, showlegend=False,
     )  # fmt: skip
     return {"data": [trace], "layout": figure_layout}
 

@@ -16,6 +16,7 @@ from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
 from modelhub.api.adapters import AdapterViewSet
 from modelhub.api.compressions import CompressionViewSet
+from modelhub.api.catalogue import CatalogueViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
@@ -30,8 +31,10 @@ from modelhub.api.views import (
     FineTuneViewSet,
     VersionViewSet,
 )
+from routing.api.approvals import ApprovalViewSet
 from routing.api.bias import BiasEvidenceViewSet, BiasMonitorViewSet
-from routing.api.views import DecisionViewSet, InterceptionViewSet, PolicyViewSet
+from routing.api.policies import PolicyViewSet
+from routing.api.views import DecisionViewSet, InterceptionViewSet
 from switchyard.jobs.views import JobViewSet
 from switchyard.tenancy.api.base import ApiRouter, NothingHere
 from switchyard.tenancy.api.views import (
@@ -51,8 +54,9 @@ RESOURCES = {
     "deployments": DeploymentViewSet, "models": VersionViewSet, "datasets": DatasetViewSet,
     "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet, "adapters": AdapterViewSet,
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
-    "compressions": CompressionViewSet,
-    "policies": PolicyViewSet, "decisions": DecisionViewSet, "interceptions": InterceptionViewSet,
+    "compressions": CompressionViewSet, "catalogue": CatalogueViewSet,
+    "policies": PolicyViewSet, "policy-approvals": ApprovalViewSet, "decisions": DecisionViewSet,
+    "interceptions": InterceptionViewSet,
     "bias-monitors": BiasMonitorViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from routing.models import DecisionRecord, WhatIf
+from routing.selectors.what_ifs import report_for
 from routing.whatif.services import what_if as ask
 from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show, show_panels
@@ -48,30 +48,9 @@ def what_if(request: PageRequest, policy_id: str) -> HttpResponse:
         if "csv" in request.GET:
             raise Http404
         return show(request, "routing/policy_what_if.html", context | {"panel": {}, "report": None})
-    report = _for_reader(request, row)
+    report = report_for(row, request.ask.scope)
     context |= {"report": report, "truth": row.truth}
     return show_panels(request, "routing/policy_what_if.html", panels_of(report, row.truth), context)
-
-
-def _for_reader(request: PageRequest, row: WhatIf) -> dict[str, Any]:
-    """An organisation's report covers everybody; a reader of some lines of business gets their rows, without the totals,
-    and sample decisions that they may open."""
-    scope = request.ask.scope
-    report = dict(row.report)
-    if scope.lob_slugs is not None:
-        for name in ("lobs", "workloads", "movers", "not_enough"):
-            report[name] = [r for r in report.get(name, []) if scope.allows_lob(r.get("lob", ""))]
-        if row.policy.lob_id is None:
-            report |= {"totals": None, "by_day": []}
-    ids = [i for mover in report.get("movers", []) for i in mover.get("sample_ids", [])]
-    ids += (report.get("crossings") or {}).get("ids", [])
-    seen = set(DecisionRecord.objects.for_tenant(scope).filter(pk__in=ids[:500]).values_list("pk", flat=True))
-    report["movers"] = [
-        m | {"samples": [i for i in m.get("sample_ids", []) if i in seen]} for m in report.get("movers", [])
-    ]
-    crossings = report.get("crossings") or {}
-    report["crossings"] = crossings | {"samples": [i for i in crossings.get("ids", []) if i in seen]}
-    return report
 
 
 @require_POST
