@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from routing.approvals.models import PolicyApproval as PolicyApproval
+from routing.learning.models import RoutingFit as RoutingFit
 from routing.rollout.models import RolloutWatch as RolloutWatch
 from routing.rollout.models import ShadowMark as ShadowMark
 from routing.rollout.models import ShadowTally as ShadowTally

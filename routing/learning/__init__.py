@@ -1,0 +1,1 @@
+"""What production taught the router: rows of versions."""
