@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from modelhub.models import Deployment
 from switchyard.core.clock import now
-from switchyard.core.errors import SwitchyardError
+from switchyard.core.errors import SwitchyardError, UpstreamFailure
 from switchyard.core.fetching import call
 
 TIMEOUT_S, MOST_BYTES, CAP = 20.0, 2 * 1024 * 1024, 16
@@ -104,8 +104,12 @@ def probe(target: Target) -> Probe:
 
 def probe_deployment(row: Deployment) -> dict[str, Any]:
     """Probe a deployment's server and keep what was found on the row, with a warning for each thing that doesn't fit it."""
-    done = probe(Target(row.base_url, row.model, row.api_key, row.headers))
-    told = done.as_json() | {"warnings": mismatches(row, done)}
+    target = Target(row.base_url, row.model, row.api_key, row.headers)
+    try:
+        done = probe(target)
+        told = done.as_json() | {"warnings": mismatches(row, done)}
+    except UpstreamFailure as error:
+        told = Probe(target).as_json() | {"warnings": [error.message]}
     Deployment.objects.filter(pk=row.pk).update(capabilities=told)
     return told
 

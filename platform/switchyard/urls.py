@@ -17,6 +17,7 @@ from costs.api.reports import ReportViewSet
 from modelhub.api.adapters import AdapterViewSet
 from modelhub.api.compressions import CompressionViewSet
 from modelhub.api.catalogue import CatalogueViewSet
+from modelhub.api.catalogue import CatalogueViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet

@@ -207,3 +207,11 @@ def test_headers_are_sealed_at_rest() -> None:
     assert row.headers == {"api-key": "azure-secret"} and "azure" not in row.sealed_headers
     row.headers = {}
     assert row.sealed_headers == ""
+
+
+@pytest.mark.django_db
+def test_a_deployment_whose_server_is_away_says_so() -> None:
+    row = factories.make_deployment(factories.make_organisation(), "away", base_url="http://127.0.0.1:9/v1")
+    told = probe_deployment(row)
+    assert told["found"] == {} and "doesn't answer" in told["warnings"][0]
+    assert Deployment.objects.get(pk=row.pk).capabilities == told
