@@ -28,6 +28,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "REQUEST_DEADLINE_S": 120.0,
     # Who carries calls to upstreams: `lean` (HTTP/1.1 on httptools, a fifth of the work), or `aiohttp`.
     "UPSTREAM_CLIENT": os.environ.get("SWITCHYARD_UPSTREAM_CLIENT", "lean"),
+    # Health probes: how often each upstream's /models is asked by one of all processes; 0 = never.
+    "PROBE_EVERY_S": 10.0,
     # Limits of a request body.
     "BODY_MAX_BYTES": 10 * 1024 * 1024,
     "BODY_MAX_DEPTH": 64,

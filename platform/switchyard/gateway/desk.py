@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from django.conf import settings
@@ -14,10 +15,11 @@ from costs.spool import Spool
 from modelhub import artifacts
 from modelhub.serving.runners.risk import RiskModel
 from routing.caching.exact import AnswerCache
-from routing.contracts import LobInfo
+from routing.contracts import DeploymentInfo, LobInfo
 from routing.execution.breaker import Load
 from routing.execution.clients import make_client
 from routing.execution.fallback import Executor
+from routing.execution.probes import Prober
 from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
@@ -34,7 +36,8 @@ log = logging.getLogger(__name__)
 class Office:
     """Owns the desk: opens connections, gives them back."""
 
-    def __init__(self) -> None:
+    def __init__(self, deployments: Callable[[], Iterable[DeploymentInfo]] = tuple) -> None:
+        """`deployments` gives those of the present snapshots, for the health probes."""
         self.upstream = make_client(
             conf("UPSTREAM_CLIENT"),
             connect_s=conf("CONNECT_TIMEOUT_S"),
@@ -60,13 +63,19 @@ class Office:
             deadline_s=conf("REQUEST_DEADLINE_S"), named=self.named, cache=self.cache,
         )  # fmt: skip
 
+        self.prober = Prober(
+            settings.REDIS_URL, every_s=conf("PROBE_EVERY_S"), deployments=deployments, tell=self.admission.tell,
+            check_address=lambda address, host: check_address(address, conf("UPSTREAM_CIDRS"), host),
+        )  # fmt: skip
         self.desk.shadows.bind(self.admission, self.desk.executor, self.desk.meter)
 
     async def open(self) -> None:
         await self.upstream.open()
         await self.admission.start()
+        self.prober.start()
 
     async def close(self) -> None:
+        await self.prober.close()
         await self.desk.shadows.close()
         await self.upstream.close()
         await self.cache.close()

@@ -8,14 +8,14 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
 from asgiref.sync import sync_to_async
 
 from routing import shapes
-from routing.contracts import KeyInfo, Snapshot
+from routing.contracts import DeploymentInfo, KeyInfo, Snapshot
 from routing.intake.parsing import parse
 from routing.pipeline import answer, answer_stream, open_run
 from routing.run import Run
@@ -88,7 +88,7 @@ class GatewayFront:
     async def start(self) -> None:
         await sync_to_async(self.keeper.load)()
         self.keeper.start()
-        self.office = Office()
+        self.office = Office(self._deployments)
         await self.office.open()
         await self.pages.open()
         self._drained = asyncio.get_running_loop().create_future()
@@ -121,6 +121,10 @@ class GatewayFront:
     def _end_streams(self) -> None:
         if not self._drained.done():
             self._drained.set_result(None)
+
+    def _deployments(self) -> Iterator[DeploymentInfo]:
+        for snapshot in self.keeper.world.organisations.values():
+            yield from snapshot.deployments.values()
 
     async def stop(self) -> None:
         self.draining = True
