@@ -34,6 +34,7 @@ RECIPES = {
     "tabular": "modelhub.recipes.retrain",
     "label_queue": "modelhub.recipes.label_queue",
     "compression": "modelhub.recipes.compress",
+    "batch": "switchyard.gateway.batches.recipe",
     "import": "modelhub.recipes.import_folder",
 }
 

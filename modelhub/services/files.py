@@ -130,6 +130,7 @@ def _examine(file: StoredFile, declared: str) -> None:
         file.report, file.sensitivity = dataset.report, dataset.sensitivity
     else:
         file.report = _examine_lines(file) if file.purpose in ("batch", "evals") else _examine_text(file)
+        file.report |= {"declared": declared} if declared else {}
         file.sensitivity = inspector().classify("internal", declared, list(file.report["sensitive"]))
         _refuse_restricted(file)
     file.status = "processed"
@@ -296,6 +297,23 @@ def keep_result(lob: LineOfBusiness, name: str, content: bytes) -> StoredFile:
     file = _row(said, lob)
     file.status = "processed"
     file.save(update_fields=["status"])
+    return file
+
+
+def keep_lines(lob: LineOfBusiness, name: str, purpose: str, lines: Iterable[bytes]) -> StoredFile | None:
+    """A file that was made for its caller, line by line; None, and nothing kept, when there is no line. Raises OSError."""
+    file_id, count = new_id("file"), 0
+    with receive(lob, file_id) as writer:
+        for line in lines:
+            writer.write(line)
+            count += 1
+    said = Upload(file_id, lob.pk, name, purpose, writer.size, writer.sha256)
+    if not count:
+        (Path(settings.MEDIA_ROOT) / said.path).unlink(missing_ok=True)
+        return None
+    file = _row(said, lob)
+    file.status, file.report = "processed", {"lines": count}
+    file.save(update_fields=["status", "report"])
     return file
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
 from routing.execution.sse import readable
@@ -16,6 +20,28 @@ from switchyard.core.errors import UpstreamFailure
 
 def garbage(target: DeploymentInfo, what: str) -> AttemptFailed:
     return AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with {what}."), http_status=200)
+
+
+FLEX = "flex"  # what vendors call work that may wait, and asks less
+BATCH_TIERS = (FLEX, "batch")
+
+
+def waits(request: GatewayRequest, target: DeploymentInfo) -> bool:
+    """Whether it is asked for at the vendor's batch price: a line of a batch, and a sheet that has one."""
+    return request.batch and target.prices is not None and target.prices.batch_ppm is not None
+
+
+def tiered(request: GatewayRequest, target: DeploymentInfo, body: dict[str, Any]) -> dict[str, Any]:
+    """The body with the price class it is asked for at; what the caller chose itself stands."""
+    return {"service_tier": FLEX} | body if waits(request, target) else body
+
+
+def used(request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Usage:
+    """What the answer used, at the batch price unless the vendor says that it was answered in another class."""
+    usage = read_usage(reply.get("usage"))
+    if waits(request, target) and reply.get("service_tier", FLEX) in (*BATCH_TIERS, None):
+        return replace(usage, batch=True)
+    return usage
 
 
 def public_usage(usage: dict[str, Any]) -> dict[str, Any]:
@@ -40,6 +66,7 @@ class PassThrough:
         if "max_completion_tokens" not in body or body["max_completion_tokens"] is None:
             body.pop("max_completion_tokens", None)
             body["max_tokens"] = output_cap(request, target)
+        body = tiered(request, target, body)
         body["stream"] = stream
         if stream:
             body["stream_options"] = dict(body.get("stream_options") or {}) | {"include_usage": True}
@@ -51,7 +78,7 @@ class PassThrough:
         choices = reply.get("choices")
         if not isinstance(choices, list) or not choices or not all(isinstance(c, dict) for c in choices):
             raise garbage(target, "no choices")
-        usage = read_usage(reply.get("usage"))
+        usage = used(request, target, reply)
         payload = dict(reply) | {"model": shown_model(request)}
         if isinstance(reply.get("usage"), dict):
             payload["usage"] = public_usage(reply["usage"])
@@ -64,19 +91,46 @@ class PassThrough:
 
 
 class Embeddings:
+    """Vectors of texts; whichever encoding the server chose, the caller gets the one it asked for."""
+
     path = "/embeddings"
 
     def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
-        return dict(request.body) | {"model": target.model}
+        return tiered(request, target, dict(request.body) | {"model": upstream_model(request, target)})
 
     def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
-        if not isinstance(reply.get("data"), list):
-            raise garbage(target, "no embeddings")
-        payload = dict(reply) | {
+        asked = request.body["input"]
+        rows = reply.get("data")
+        if not isinstance(rows, list) or len(rows) != (1 if isinstance(asked, str) else len(asked)):
+            raise garbage(target, "another number of embeddings than texts")
+        as_text = request.body.get("encoding_format") == "base64"
+        try:
+            data = [
+                {"object": "embedding", "index": i, "embedding": encoded(row["embedding"], as_text=as_text)}
+                for i, row in enumerate(sorted(rows, key=lambda row: row.get("index", 0)))
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError, struct.error):
+            raise garbage(target, "rows without an embedding") from None
+        usage = reply.get("usage") or {}
+        payload = {
+            "object": "list",
+            "data": data,
             "model": shown_model(request),
-            "usage": public_usage(reply.get("usage") or {}),
+            "usage": public_usage(usage),
         }
-        return Completion(payload, read_usage(reply.get("usage")))
+        return Completion(payload, used(request, target, reply))
+
+
+def encoded(vector: Any, *, as_text: bool) -> str | list[float]:
+    """Base64 of little-endian float32, or numbers. Raises ValueError or TypeError for what is neither."""
+    if as_text == isinstance(vector, str):
+        if not vector or not isinstance(vector, str | list):
+            raise TypeError("no vector")
+        return vector
+    if isinstance(vector, str):
+        raw = base64.b64decode(vector, validate=True)
+        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 class Classify:
@@ -85,7 +139,8 @@ class Classify:
     path = "/classifications"
 
     def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
-        return {"model": upstream_model(request, target), "input": request.body["input"]}
+        body = {"model": upstream_model(request, target), "input": request.body["input"]}
+        return tiered(request, target, body)
 
     def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
         rows = reply.get("data")
@@ -115,7 +170,7 @@ class Classify:
         }
         return Completion(
             payload,
-            read_usage(usage),
+            used(request, target, reply),
             answers=labels,
             confidence=min(certain, default=None),
             withheld=withheld,
@@ -128,7 +183,8 @@ class Predict:
     path = "/predictions"
 
     def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
-        return {"model": upstream_model(request, target), "records": request.body["records"]}
+        body = {"model": upstream_model(request, target), "records": request.body["records"]}
+        return tiered(request, target, body)
 
     def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
         rows = reply.get("data")
@@ -146,7 +202,10 @@ class Predict:
         probabilities = [row["probability"] for row in rows if isinstance(row.get("probability"), float)]
         confidence = min((max(p, 1 - p) for p in probabilities), default=None)
         return Completion(
-            payload, read_usage(usage), answers=[row["prediction"] for row in rows], confidence=confidence
+            payload,
+            used(request, target, reply),
+            answers=[row["prediction"] for row in rows],
+            confidence=confidence,
         )
 
 
@@ -169,7 +228,7 @@ class ClassifyByPrompt:
             "type": "object", "additionalProperties": False, "required": ["labels"],
             "properties": {"labels": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
         }  # fmt: skip
-        return {
+        told = {
             "model": upstream_model(request, target),
             "messages": [{"role": "system", "content": instruction}, {"role": "user", "content": listing}],
             "response_format": {
@@ -179,6 +238,7 @@ class ClassifyByPrompt:
             "max_tokens": min(target.max_output_tokens, 64 + 48 * count),
             "temperature": 0,
         }
+        return tiered(request, target, told)
 
     def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
         allowed = set(request.workload.labels) if request.workload else set()
@@ -193,7 +253,7 @@ class ClassifyByPrompt:
             or not all(isinstance(x, str) and x in allowed for x in labels)
         ):
             raise garbage(target, "something that is none of the labels")
-        usage = read_usage(reply.get("usage"))
+        usage = used(request, target, reply)
         rows = [
             {"index": i, "label": label, "scores": [{"label": label, "score": 1.0}]}
             for i, label in enumerate(labels)
@@ -210,7 +270,7 @@ class Moderate:
     path = "/moderations"
 
     def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
-        return {"model": target.model, "input": request.body["input"]}
+        return tiered(request, target, {"model": target.model, "input": request.body["input"]})
 
     def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
         rows = reply.get("results")
@@ -226,7 +286,7 @@ class Moderate:
         usage = reply.get("usage")
         if isinstance(usage, dict):
             payload["usage"] = public_usage(usage)
-        return Completion(payload, read_usage(usage), answers=[row["flagged"] for row in rows])
+        return Completion(payload, used(request, target, reply), answers=[row["flagged"] for row in rows])
 
 
 CHAT = PassThrough("/chat/completions", chat=True)

@@ -16,6 +16,7 @@ from switchyard.core.errors import InvalidRequest
 from switchyard.core.money import usd_to_nusd
 
 MAX_CHOICES = 128
+SURFACE = b":surface"  # how an edge says which endpoint its caller knows; no header of a caller can have a colon in its name
 
 
 def parse(
@@ -43,7 +44,7 @@ def parse(
         request_id=request_id, decision_id=decision_id, key=key, endpoint=endpoint, task=resolved.task, body=body, raw=raw,
         received_ns=received_ns, workload=resolved.workload, wish=resolved.wish, version=resolved.version, stream=stream,
         include_usage=include_usage,
-        declared_sensitivity=sensitivity, max_cost_nusd=cap,
+        declared_sensitivity=sensitivity, max_cost_nusd=cap, surface=headers.get(SURFACE, b"").decode("latin-1"),
     )  # fmt: skip
 
 
@@ -66,11 +67,20 @@ def _stream(body: dict[str, Any], endpoint: str) -> tuple[bool, bool]:
     stream = body.get("stream")
     if stream not in (None, True, False):
         raise InvalidRequest("`stream` must be true or false.", param="stream")
-    options = body.get("stream_options") or {}
+    options = body.get("stream_options")
+    options = {} if options is None else options
     if not isinstance(options, dict):
         raise InvalidRequest("`stream_options` must be an object.", param="stream_options")
     if stream and endpoint not in ("chat/completions", "completions"):
         raise InvalidRequest("This endpoint does not stream.", param="stream")
+    if options and not stream:
+        raise InvalidRequest(
+            "`stream_options` belongs to a stream: set `stream` to true.", param="stream_options"
+        )
+    if options.get("include_usage") not in (None, True, False):
+        raise InvalidRequest(
+            "`stream_options.include_usage` must be true or false.", param="stream_options.include_usage"
+        )
     return bool(stream), bool(options.get("include_usage"))
 
 

@@ -46,6 +46,11 @@ class Manners:
     tokens_in: int = 12
     chunk_pause_s: float = 0.0
     report_usage: bool = True
+    usage: dict[str, Any] | None = None  # in place of the honest one
+    message: dict[str, Any] | None = None  # in place of the words: tool calls, refusals
+    deltas: list[dict[str, Any]] | None = None  # the same for a stream, one frame each
+    finish: str = "stop"
+    more: dict[str, Any] = field(default_factory=dict)  # laid over a whole answer
 
 
 # ---------------------------------------------------------------------------------------------------- misbehaviour
@@ -223,24 +228,37 @@ class FakeUpstream:
         text = self._labels_as_text(body) or "".join(self.manners.words)
         choices: list[dict[str, Any]] = []
         for i in range(body.get("n") or 1):
-            choice: dict[str, Any] = {"index": i, "finish_reason": "stop", "logprobs": None}
-            choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
+            choice: dict[str, Any] = {"index": i, "finish_reason": self.manners.finish, "logprobs": None}
+            message = self.manners.message or {"content": text}
+            choice |= {"message": {"role": "assistant"} | message} if chat else {"text": text}
+            if body.get("logprobs"):
+                choice["logprobs"] = {"content": [self._logprob(word) for word in self.manners.words]}
             choices.append(choice)
         reply: dict[str, Any] = {"id": "up-1", "object": "chat.completion" if chat else "text_completion",
                                  "created": 1, "model": body["model"], "choices": choices}  # fmt: skip
         if self.manners.report_usage:
             reply["usage"] = self.usage(len(choices))
-        return web.json_response(reply, headers={"x-accelerator-ns": str(self.manners.accelerator_ns)})
+        return web.json_response(
+            reply | self.manners.more, headers={"x-accelerator-ns": str(self.manners.accelerator_ns)}
+        )
+
+    @staticmethod
+    def _logprob(word: str) -> dict[str, Any]:
+        return {"token": word, "logprob": -0.25, "bytes": list(word.encode()), "top_logprobs": []}
 
     def _labels_as_text(self, body: dict[str, Any]) -> str:
         form = body.get("response_format") or {}
         if form.get("type") != "json_schema":
             return ""
-        labels = form["json_schema"]["schema"]["properties"]["labels"]
+        labels = form["json_schema"]["schema"].get("properties", {}).get("labels")
+        if labels is None:  # somebody's own schema
+            return '{"city": "Oslo"}'
         chosen = self.manners.prompt_label or labels["items"]["enum"][0]
         return orjson.dumps({"labels": [chosen] * labels["minItems"]}).decode()
 
     def usage(self, n: int = 1) -> dict[str, Any]:
+        if self.manners.usage is not None:
+            return self.manners.usage
         tokens_out = len(self.manners.words) * n
         return {
             "prompt_tokens": self.manners.tokens_in, "completion_tokens": tokens_out,
@@ -267,10 +285,13 @@ class FakeUpstream:
                 [{"index": i, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
                  for i in range(count)]
             )  # fmt: skip
-        for word in self.manners.words:
+        for delta in self.manners.deltas or ():
+            yield frame([{"index": 0, "delta": delta, "finish_reason": None}])
+        for word in self.manners.words if self.manners.deltas is None else ():
+            probable = {"logprobs": {"content": [self._logprob(word)]}} if body.get("logprobs") else {}
             for i in range(count):
-                yield frame([piece(i, word)])
-        yield frame([piece(i, "", "stop") for i in range(count)])
+                yield frame([piece(i, word) | probable])
+        yield frame([piece(i, "", self.manners.finish) for i in range(count)])
         if self.manners.report_usage and (body.get("stream_options") or {}).get("include_usage"):
             yield frame([], usage=self.usage(count))
         yield b"data: [DONE]\n\n"

@@ -33,6 +33,8 @@ SCHEDULE: tuple[Beat, ...] = (
     Beat("money: partitions and periods ahead of time", "costs.prepare_books", 1, "days"),
     Beat("jobs: re-queue what stands still", "modelhub.reap", 1, "minutes"),
     Beat("files: delete what was kept long enough", "modelhub.purge_files", 1, "hours"),
+    Beat("responses: delete what was kept long enough", "gateway.purge_responses", 1, "hours"),
+    Beat("batches: the last word of those whose job ended", "gateway.finish_batches", 1, "minutes"),
     Beat("models: fetch what experts served", "modelhub.collect_activations", 1, "minutes"),
     Beat("models: measure the devices where it is due", "modelhub.tune_devices", 10, "minutes"),
     Beat("models: watch versions on trial", "modelhub.watch_canaries", 15, "seconds"),

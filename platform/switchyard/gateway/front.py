@@ -23,11 +23,12 @@ from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError, Unavailable
 from switchyard.core.ids import new_id
-from switchyard.gateway import idempotency, metrics, uploads
+from switchyard.gateway import idempotency, metrics, spoken, uploads
 from switchyard.gateway.bodies import ClientGone, decode, read_body
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
 from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
+from switchyard.gateway.messages.counting import count_tokens
 from switchyard.gateway.pages import Pages
 from switchyard.gateway.replies import Send, encode_headers, run_headers, send_error, send_json
 from switchyard.gateway.snapshot import SnapshotKeeper
@@ -63,7 +64,7 @@ class GatewayFront:
             return
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/"):
-            await self._v1(scope, receive, send, path[4:].rstrip("/"))
+            await self._speak(scope, receive, send, path[4:].rstrip("/"))
         elif scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
             await self._health(path, send)
         elif scope["type"] == "http":
@@ -156,6 +157,14 @@ class GatewayFront:
             await send_json(send, 200 if ready else 503, body)
 
     # ------------------------------------------------------------------ /v1
+    async def _speak(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        """Other vendors' words are translated on the way in and out; ours pass as they are."""
+        spoken_here = spoken.dialect_for(path, scope)
+        if spoken_here is not None:
+            await spoken.speak(self, spoken_here, scope, receive, send)
+        else:
+            await self._v1(scope, receive, send, path)
+
     async def _v1(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         request_id = new_id("req")
         headers = dict(scope["headers"])
@@ -280,6 +289,10 @@ class GatewayFront:
         elif first == "decisions" and rest:
             _method(scope, "GET")
             await send_json(send, 200, await show_decision(rest, key, self.office.fresh))
+        elif path == "messages/count_tokens":
+            _method(scope, "POST")
+            asked = decode(await read_body(receive, headers, conf("BODY_MAX_BYTES")), conf("BODY_MAX_DEPTH"))
+            await send_json(send, 200, count_tokens(asked, key, world))
         elif path == "feedback":
             _method(scope, "POST")
             raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))

@@ -9,9 +9,12 @@ from urllib.parse import parse_qsl
 from routing.contracts import KeyInfo
 from switchyard.core.errors import InvalidRequest
 from switchyard.gateway import files, fine_tuning
+from switchyard.gateway.batches import handle as batches
 from switchyard.gateway.replies import Send
+from switchyard.gateway.responses import handle as responses
 
-ENDPOINTS = {"files": files.handle, "fine_tuning": fine_tuning.handle}
+ENDPOINTS = {"files": files.handle, "fine_tuning": fine_tuning.handle, "responses": responses.handle,
+             "batches": batches.handle}  # fmt: skip
 
 
 async def handle(
