@@ -38,7 +38,8 @@ class LeanUpstream:
         self.first_byte_s, self.idle_s = first_byte_s, idle_s
         self._limits = Limits(connect_s, check_address)
         self._pools: dict[Origin, Pool] = {}
-        self._heads: dict[tuple[Any, ...], tuple[Pool, bytes]] = {}
+        # By identity: a snapshot's deployments are the same objects for as long as it lives, and held here while known.
+        self._heads: dict[tuple[int, str], tuple[DeploymentInfo, Pool, bytes]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -99,8 +100,8 @@ class LeanUpstream:
     ) -> Exchange:
         loop = self._loop
         assert loop is not None, "LeanUpstream.open() was not called"
-        known = self._heads.get((target.base_url, path, target.api_key, tuple(target.headers.items())))
-        pool, head = known if known is not None else self._head(target, path)
+        known = self._heads.get((id(target), path))
+        pool, head = known[1:] if known is not None else self._head(target, path)
         payload = orjson.dumps(body)
         left_s = deadline.left()
         request = b"%bx-request-id: %b\r\nx-switchyard-deadline-ms: %d\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -140,18 +141,21 @@ class LeanUpstream:
     def _head(self, target: DeploymentInfo, path: str) -> tuple[Pool, bytes]:
         """The pool of a deployment's origin, and the part of a request that is always the same."""
         parts = urlsplit(address_of(target.base_url, path))
-        own = own_headers(target)
+        headers = {
+            "host": parts.netloc,
+            "content-type": "application/json",
+            "accept": "*/*",
+            **own_headers(target),
+        }
         try:
             port = parts.port or PORTS[parts.scheme]
-            head = (
-                f"POST {parts.path}{'?' + parts.query if parts.query else ''} HTTP/1.1\r\nhost: {parts.netloc}\r\n"
-                + "".join(f"{name}: {value}\r\n" for name, value in own.items())
-                + "content-type: application/json\r\naccept: */*\r\n"
-            ).encode("latin-1")
+            lines = [f"POST {parts.path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            head = "\r\n".join([*lines, ""]).encode("latin-1")
         except (KeyError, ValueError):
             raise _unusable(target) from None
-        whole_lines = head.count(b"\r\n") == head.count(b"\r") == head.count(b"\n") == 4 + len(own)
-        if not parts.hostname or "@" in parts.netloc or not whole_lines or b" " in parts.path.encode():
+        whole_lines = head.count(b"\r\n") == head.count(b"\r") == head.count(b"\n") == len(lines)
+        if not parts.hostname or "@" in parts.netloc or not whole_lines or lines[0].count(" ") != 2:
             raise _unusable(target)
         origin = Origin(parts.scheme, parts.hostname, port)
         if origin not in self._pools:
@@ -159,9 +163,8 @@ class LeanUpstream:
             self._pools[origin] = Pool(origin, self._limits, self._loop)
         if len(self._heads) >= KNOWN_HEADS:
             self._heads.clear()
-        known = (self._pools[origin], head)
-        self._heads[target.base_url, path, target.api_key, tuple(target.headers.items())] = known
-        return known
+        self._heads[id(target), path] = (target, self._pools[origin], head)
+        return self._pools[origin], head
 
 
 def _failed(target: DeploymentInfo, exchange: Exchange, error: LeanError) -> AttemptFailed:
