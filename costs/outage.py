@@ -1,12 +1,20 @@
-"""What holds while the counters are out of reach: local rate limits, each process with its share."""
+"""What holds while counters or books are out of reach: local rate limits, each process with its share, and how long a process
+goes on answering when nobody can write down what it did."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from costs.contracts import AdmissionAsk, BudgetLimit, RateLimit
+from costs.spool import Spool
 from switchyard.core.errors import BudgetUnavailable, RateLimited
+
+BLIP_S = 2.0  # a database that misses a look or two isn't away
+LONGEST_S = 300.0  # without books, of answering at home
+MOST_EVENTS = 10_000  # of a process, in that time
 
 SPANS = {"rpm": "requests a minute", "tpm": "tokens a minute", "concurrency": "requests at a time"}
 
@@ -79,3 +87,33 @@ class LocalLimits:
     def release(self, request_id: str) -> None:
         for holders in self._open.values():
             holders.discard(request_id)
+
+
+Books = Literal["here", "away", "closed"]
+
+
+@dataclass
+class BooksAway:
+    """Whether a process may go on without the database: at home for five minutes or 10,000 requests, outside not at all,
+    since nobody could say what a vendor is owed. Meanwhile each event reaches the disk and stays there.
+
+    `away_s`: for how long the database hasn't answered, in seconds; 0 while it does.
+    """
+
+    away_s: Callable[[], float] = lambda: 0.0
+    spool: Spool | None = None
+    requests: int = 0  # since it went away
+
+    def state(self) -> Books:
+        """Asked once a request. `away`: only at home; `closed`: not even there."""
+        away_s = self.away_s()
+        if away_s < BLIP_S:
+            if self.requests:
+                self.requests = 0
+                if self.spool is not None:
+                    self.spool.durable = False
+            return "here"
+        if not self.requests and self.spool is not None:
+            self.spool.durable = True
+        self.requests += 1
+        return "closed" if away_s > LONGEST_S or self.requests > MOST_EVENTS else "away"

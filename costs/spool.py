@@ -54,6 +54,8 @@ class Spool:
         self.rotate_bytes = rotate_bytes
         self.max_bytes = max_bytes
         self.waiting_bytes = 0
+        self._durable = False
+        self._held: list[str] = []
         self._waiting: dict[str, tuple[bytes, _Segment]] = {}
         self._buffer: list[bytes] = []
         self._count = 0
@@ -63,6 +65,18 @@ class Spool:
     @property
     def full(self) -> bool:
         return self.waiting_bytes >= self.max_bytes
+
+    @property
+    def durable(self) -> bool:
+        return self._durable
+
+    @durable.setter
+    def durable(self, wanted: bool) -> None:
+        """While the books are away: every write reaches the disk, and nothing is forgotten that only the stream has."""
+        self._durable = wanted
+        if not wanted and self._held:
+            held, self._held = self._held, []
+            self.acknowledge(held)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -95,12 +109,17 @@ class Spool:
         view = memoryview(data)
         while view:
             view = view[os.write(segment.descriptor, view) :]
+        if self._durable:
+            os.fsync(segment.descriptor)
         segment.size += len(data)
         if segment.size >= self.rotate_bytes:
             self._current = self._new_segment()
             self._drop_if_done(segment)
 
     def acknowledge(self, event_ids: Iterable[str]) -> None:
+        if self._durable:
+            self._held.extend(event_ids)
+            return
         for event_id in event_ids:
             body, segment = self._waiting.pop(event_id, (b"", None))
             if segment is None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from costs.contracts import AdmissionAsk
+from costs.outage import Books, BooksAway
 from routing import quote, shapes
 from routing.caching.exact import AnswerCache, serve
 from routing.caching.streams import Tape, replay
@@ -53,6 +54,7 @@ class Desk:
     named: Callable[[str], Sequence[str]] = lambda text: ()
     shadows: Shadows = field(default_factory=Shadows)
     cache: AnswerCache | None = None
+    books: BooksAway = field(default_factory=BooksAway)
 
 
 async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
@@ -70,6 +72,8 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
             run.guard.obey(run.decision.guards)
         if desk.cache is not None and run.decision is not None and run.decision.cache is not None:
             run.hit = await desk.cache.find(run)
+        if run.hit is None and (books := desk.books.state()) != "here":
+            without_books(run, books)
         await admit(run, desk)
     except SwitchyardError as error:
         await refuse(run, desk, error)
@@ -95,6 +99,18 @@ def decide(run: Run) -> None:
         _keep_affordable(run, min(caps))
     if not run.decision.hops:
         raise _refusal(run)
+
+
+def without_books(run: Run, books: Books) -> None:
+    """While the database is away nothing leaves, and after a while nothing is answered. Raises Unavailable."""
+    assert run.decision is not None
+    at_home = tuple(hop for hop in run.decision.hops if run.target(hop).side == "private")
+    if books == "closed" or not at_home:
+        raise Unavailable(
+            "The database can't be reached, so what this call costs could not be written down. Try again shortly.",
+            retry_after_s=5,
+        )
+    run.decision = replace(run.decision, hops=at_home, shadows=())
 
 
 def _keep_affordable(run: Run, cap_nusd: int) -> None:

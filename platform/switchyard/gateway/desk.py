@@ -11,6 +11,7 @@ from redis import asyncio as redis
 
 from costs import budgets
 from costs.admission import RedisAdmission
+from costs.outage import BooksAway
 from costs.spool import Spool
 from modelhub import artifacts
 from modelhub.serving.runners.risk import RiskModel
@@ -36,8 +37,13 @@ log = logging.getLogger(__name__)
 class Office:
     """Owns the desk: opens connections, gives them back."""
 
-    def __init__(self, deployments: Callable[[], Iterable[DeploymentInfo]] = tuple) -> None:
-        """`deployments` gives those of the present snapshots, for the health probes."""
+    def __init__(
+        self,
+        deployments: Callable[[], Iterable[DeploymentInfo]] = tuple,
+        away_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`deployments` gives those of the present snapshots, for the health probes; `away_s` for how long the database
+        hasn't answered."""
         self.upstream = make_client(
             conf("UPSTREAM_CLIENT"),
             connect_s=conf("CONNECT_TIMEOUT_S"),
@@ -61,6 +67,7 @@ class Office:
             inspect=inspect, admission=self.admission, executor=Executor(self.upstream, self.load, RetryBudget()),
             meter=Meter(self.admission, seal_for_lob), guard_for=self.guard_for, swaps=self.swaps, live=Live(),
             deadline_s=conf("REQUEST_DEADLINE_S"), named=self.named, cache=self.cache,
+            books=BooksAway(away_s, self.spool),
         )  # fmt: skip
 
         self.prober = Prober(

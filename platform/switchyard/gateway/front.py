@@ -89,7 +89,7 @@ class GatewayFront:
     async def start(self) -> None:
         await sync_to_async(self.keeper.load)()
         self.keeper.start()
-        self.office = Office(self._deployments)
+        self.office = Office(self._deployments, lambda: self.keeper.away_s)
         await self.office.open()
         await self.pages.open()
         self._drained = asyncio.get_running_loop().create_future()

@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from costs.admission import RedisAdmission
 from routing.contracts import KeyInfo, Snapshot
 from routing.selectors.decisions import explain, record_of
-from switchyard.core.errors import InvalidRequest, ModelNotFound, NotFound
+from switchyard.core.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
 from switchyard.gateway.feedback import feedback_event
 
 
@@ -73,7 +74,10 @@ async def _find(decision_id: str, key: KeyInfo, fresh: redis.Redis) -> dict[str,
     if event is not None and (event["lob"] != key.lob or event["organisation_id"] != key.organisation_id):
         event = None
     elif event is None:
-        event = await sync_to_async(record_of)(decision_id, key.organisation_id, key.lob)
+        try:
+            event = await sync_to_async(record_of)(decision_id, key.organisation_id, key.lob)
+        except OperationalError:
+            raise Unavailable("The database can't be reached. Try again shortly.", retry_after_s=5) from None
     if event is None:
         raise NotFound(f"There is no decision {decision_id[:60]!r} of this line of business.")
     return event

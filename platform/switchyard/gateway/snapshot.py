@@ -50,6 +50,7 @@ class SnapshotKeeper:
         self.world = World()
         self.checked = 0.0  # monotonic time of the last look that worked
         self._built = 0.0
+        self._failing_since = 0.0  # monotonic; 0 while looks work
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -70,12 +71,23 @@ class SnapshotKeeper:
     def stale_s(self) -> float:
         return time.monotonic() - self.checked
 
+    @property
+    def away_s(self) -> float:
+        """For how long the database hasn't answered, in seconds; 0 while it does. A look that hangs counts as well."""
+        if self._failing_since:
+            return time.monotonic() - self._failing_since
+        return (
+            self.stale_s if self.stale_s > max(conf("SNAPSHOT_STALE_S"), 4 * conf("SNAPSHOT_POLL_S")) else 0.0
+        )
+
     def _keep(self) -> None:
         while not self._stop.wait(conf("SNAPSHOT_POLL_S")):
             try:
                 close_old_connections()
                 self.refresh()
+                self._failing_since = 0.0
             except Exception:
+                self._failing_since = self._failing_since or time.monotonic()
                 log.exception("the snapshot could not be refreshed; the one at hand stays in force")
 
     def refresh(self) -> None:
