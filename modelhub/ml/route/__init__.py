@@ -1,0 +1,1 @@
+"""What the learned router takes from the pretrained trunk."""

@@ -1,0 +1,132 @@
+"""A cascade's threshold from rows that both models answered: what each threshold gets and costs, and which one meets a target.
+
+The small model is always asked; below the threshold of its calibrated confidence the big one is asked as well and its answer
+taken. Both are paid for. Pure numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from routing.learned.measures import Interval
+
+LEAST_ROWS = 30
+CAUTION = 0.5  # of the way from an accuracy target to the big model's own: rows to come are not these rows
+DRAWS = 1_000
+Goal = Literal["accuracy", "cost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One model on N rows: whether each answer was right, how sure it was, and what an answer costs."""
+
+    right: np.ndarray  # (N,) bool
+    confidence: np.ndarray  # (N,) in [0, 1], calibrated
+    cost: float  # per answer, in any unit both models share
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one threshold does. Shares are of the big model's accuracy and cost."""
+
+    threshold: float
+    escalated: float
+    accuracy: float
+    accuracy_share: float
+    cost_share: float
+    random_accuracy: float  # as many rows escalated by lot
+
+    def as_dict(self) -> dict[str, float]:
+        return {name: round(getattr(self, name), 4) for name in self.__slots__}
+
+
+def curve(small: Answers, big: Answers, points: int = 101) -> list[Point]:
+    """From "never escalate" to "always", at quantiles of the small model's confidence."""
+    thresholds = np.unique(np.quantile(small.confidence, np.linspace(0, 1, points)))
+    return [at(small, big, float(t)) for t in (0.0, *thresholds, np.nextafter(1.0, 2.0))]
+
+
+def at(small: Answers, big: Answers, threshold: float) -> Point:
+    """One threshold on these rows. Raises ValueError where the rows aren't the same in number."""
+    if len(small.right) != len(big.right):
+        raise ValueError(
+            f"{len(small.right)} and {len(big.right)} rows: both models must have answered the same ones"
+        )
+    up = small.confidence < threshold
+    share, least, most = float(up.mean()), float(small.right.mean()), float(big.right.mean())
+    accuracy = float(np.where(up, big.right, small.right).mean())
+    cost = (small.cost + share * big.cost) / big.cost if big.cost else float("inf")
+    return Point(
+        threshold, share, accuracy, accuracy / most if most else 0.0, cost, least + share * (most - least)
+    )
+
+
+def choose(points: list[Point], goal: Goal, target: float) -> Point | None:
+    """`accuracy`: the cheapest point with at least this share of the big model's accuracy, and a caution on top.
+    `cost`: the most accurate one within this share of its cost. None where no point does."""
+    if goal == "accuracy":
+        wanted = target + CAUTION * max(0.0, 1.0 - target)
+        good = [p for p in points if p.accuracy_share >= wanted - 1e-12]
+        return min(good, key=lambda p: (p.cost_share, -p.accuracy), default=None)
+    good = [p for p in points if p.cost_share <= target + 1e-12]
+    return max(good, key=lambda p: (p.accuracy, -p.cost_share), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Honest:
+    """What a way of choosing gets on rows that chose nothing (K folds), with cluster-free bootstrap intervals."""
+
+    accuracy_share: Interval
+    cost_share: float
+    escalated: float
+    above_random: Interval  # in points of accuracy, paired
+
+
+def across_folds(
+    small: Answers,
+    big: Answers,
+    goal: Goal,
+    target: float,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Honest:
+    """Choose the threshold on the other folds, judge it on the one held back. Where none meets the target there, everything
+    (accuracy) or nothing (cost) is escalated."""
+    n = len(small.right)
+    order = np.random.default_rng(seed).permutation(n)
+    up = np.zeros(n, bool)
+    for held in np.array_split(order, folds):
+        rest = np.setdiff1d(order, held)
+        found = choose(curve(_take(small, rest), _take(big, rest)), goal, target)
+        threshold = found.threshold if found is not None else (2.0 if goal == "accuracy" else 0.0)
+        up[held] = small.confidence[held] < threshold
+    taken = np.where(up, big.right, small.right).astype(float)
+    rng = np.random.default_rng(seed)
+    shares, above = np.empty(draws), np.empty(draws)
+    for i in range(draws):
+        rows = rng.integers(0, n, n)
+        shares[i] = taken[rows].mean() / max(big.right[rows].mean(), 1e-9)
+        above[i] = _above_random(taken[rows], up[rows], small.right[rows], big.right[rows])
+    share = float(up.mean())
+    cost = (small.cost + share * big.cost) / big.cost if big.cost else float("inf")
+    low, high = np.percentile(shares, [2.5, 97.5])
+    least, most = np.percentile(above, [2.5, 97.5])
+    return Honest(
+        Interval(float(taken.mean() / max(big.right.mean(), 1e-9)), float(low), float(high), n), cost, share,
+        Interval(_above_random(taken, up, small.right, big.right), float(least), float(most), n),
+    )  # fmt: skip
+
+
+def _above_random(taken: np.ndarray, up: np.ndarray, small: np.ndarray, big: np.ndarray) -> float:
+    """Accuracy less that of as many escalations by lot, in points."""
+    lot = small.mean() + up.mean() * (big.mean() - small.mean())
+    return float(100 * (taken.mean() - lot))
+
+
+def _take(answers: Answers, rows: np.ndarray) -> Answers:
+    return Answers(answers.right[rows], answers.confidence[rows], answers.cost)
