@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -91,6 +91,14 @@ class VersionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfidenceMap:
+    """From the confidence that `model` tells to the chance of a right answer, as judged answers taught it."""
+
+    model: str
+    chance: Callable[[float], float]
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentInfo:
     """A candidate. `upstream_models` maps workload → the name its server is asked for (else `model`)."""
 
@@ -117,6 +125,7 @@ class DeploymentInfo:
     usual_accelerator_ns: Mapping[str, int] = field(
         default_factory=dict
     )  # workload → per answer, for worst cases
+    calibrations: Mapping[str, ConfidenceMap] = field(default_factory=dict)  # by workload
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # beside the key; names in small letters
 
     @property
@@ -275,6 +284,16 @@ class Policies(Protocol):
         ...
 
 
+class Chances(Protocol):
+    """What was learned of right answers (routing.learned.live.Learned)."""
+
+    def ask(
+        self, request: GatewayRequest, facts: Facts, candidates: Sequence[DeploymentInfo], *, keeps_text: bool
+    ) -> Any:
+        """`.chances`: deployment → chance; None where the policy doesn't ask. Never raises."""
+        ...
+
+
 class Admission(Protocol):
     """Limits, breakers and budget reservations in one call (costs.admission)."""
 
@@ -297,6 +316,7 @@ class Snapshot:
     versions: Mapping[str, VersionInfo] = field(default_factory=dict)  # by name
     organisation: str = ""
     organisation_id: int = 0
+    learned: Chances | None = None  # only where a policy in force asks for it
     dictionaries: Mapping[str, Any] = field(
         default_factory=dict
     )  # LOB → its own terms (routing.inspection.dictionaries)

@@ -102,6 +102,7 @@ class Meter:
             "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
             "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
             "sealed_answers": self._sealed(run), "confidence": run.confidence, "shadow": run.shadow,
+            **({"learned": run.told.as_json()} if run.told is not None else {}),
         }  # fmt: skip
 
     def _other_side(self, run: Run) -> tuple[str, int] | None:

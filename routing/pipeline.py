@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -93,6 +93,7 @@ def decide(run: Run) -> None:
         lob=request.key.lob,
         worst_case=worst,
         sticky=request.sticky,
+        scores=_chances(run),
     )
     caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
     if caps and run.decision.hops:
@@ -111,6 +112,15 @@ def without_books(run: Run, books: Books) -> None:
             retry_after_s=5,
         )
     run.decision = replace(run.decision, hops=at_home, shadows=())
+
+
+def _chances(run: Run) -> Mapping[str, float] | None:
+    """Each deployment's chance at this prompt, where a policy in force asks; what fails leaves evaluated quality to speak."""
+    if run.world.learned is None or run.facts is None:
+        return None
+    lob = run.world.lobs[run.request.key.lob]
+    run.told = run.world.learned.ask(run.request, run.facts, run.candidates, keeps_text=lob.keep_text)
+    return run.told.chances if run.told is not None else None
 
 
 def _keep_affordable(run: Run, cap_nusd: int) -> None:

@@ -36,6 +36,7 @@ class Run:
     answers: list[Any] = field(default_factory=list)
     answer_count: int = 0
     confidence: float | None = None
+    told: Any = None  # chances by deployment, where the policy asks for them (routing.learned.live.Told)
     status: int = 200
     error_code: str = ""
     settled: bool = False

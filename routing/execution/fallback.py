@@ -13,6 +13,7 @@ from routing.execution.adapters import adapter_for
 from routing.execution.base import AttemptFailed, Completion, upstream_model
 from routing.execution.breaker import Load
 from routing.execution.clients import Client
+from routing.execution.confidence import chance_of
 from routing.execution.openai_http import decode
 from routing.execution.retries import RetryBudget, Tries
 from routing.execution.usage import guessed, read_usage
@@ -59,7 +60,8 @@ class Executor:
                 if error.kind not in AttemptFailed.FALLBACK:
                     raise error.error from None
                 continue
-            sure = hop.until_confidence is None or (completion.confidence or 0.0) >= hop.until_confidence
+            until = hop.until_confidence
+            sure = until is None or chance_of(run.request, target, completion) >= until
             # what a model withheld isn't unsure: nobody else is asked for the answer it wouldn't give
             if not sure and not completion.withheld:
                 unsure = (target, completion)  # cascade: the next one is asked, this one is metered

@@ -9,7 +9,7 @@ from routing.models import DecisionRecord
 from switchyard.core.clock import from_ns
 from switchyard.core.money import format_usd
 
-KEPT = ("facts", "trace", "candidates", "attempts", "prices", "guard", "rule", "tier", "task", "stream", "confidence", "shadow",
+KEPT = ("facts", "trace", "candidates", "attempts", "prices", "guard", "rule", "tier", "task", "stream", "confidence", "shadow", "learned",
         "other_side_deployment", "at_ns")  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from routing.contracts import (
     strictest,
 )
 from routing.selectors import policies
+from routing.selectors.learned import calibrations_of, learned_of
 from switchyard.core.addresses import AddressRefused, check_url
 from switchyard.core.clock import now
 from switchyard.core.conf import conf
@@ -33,11 +34,13 @@ def snapshot_of(organisation: Organisation, *, version: int = 0, loaded_ns: int 
     """Everything of one organisation, read once."""
     lobs = list(LineOfBusiness.objects.filter(organisation=organisation))
     workloads = _workloads(organisation.pk)
+    compiled = policies.compiled(organisation.pk)
     return Snapshot(
         version=version, loaded_ns=loaded_ns, organisation=organisation.slug, organisation_id=organisation.pk,
         keys=_keys(organisation), lobs={lob.slug: _lob(lob, workloads) for lob in lobs}, workloads=workloads,
-        deployments=_deployments(organisation.pk), policies=policies.compiled(organisation.pk),
+        deployments=_deployments(organisation.pk), policies=compiled,
         versions=_versions(organisation.pk),
+        learned=learned_of(organisation.pk, compiled, (lob.slug for lob in lobs)),
     )  # fmt: skip
 
 
@@ -106,6 +109,7 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
     ):
         names.setdefault(deployment, {})[workload] = upstream
     trials, rests = _canaries(organisation_id), resting(organisation_id)
+    maps = calibrations_of(organisation_id)
     found = {}
     rows = Deployment.objects.filter(organisation_id=organisation_id, enabled=True)
     for row in rows.select_related("node").prefetch_related("lobs"):
@@ -125,6 +129,7 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
             resting={w: share for (d, w), (share, _accuracy, _n) in rests.items() if d == row.name},
             quality={w: value for (d, w), value in quality.items() if d == row.name},
             usual_accelerator_ns={w: value for (d, w), value in usual.items() if d == row.name},
+            calibrations=maps.get(row.name, {}),
         )  # fmt: skip
     return found
 
