@@ -148,6 +148,12 @@ class EvaluationSerializer(serializers.ModelSerializer):
             "correct", "correct_low", "correct_high", "p50_ms", "verdict", "detail", "device",
         ]  # fmt: skip
 
+    def to_representation(self, instance: Evaluation) -> dict[str, Any]:
+        """Without the sheet of single answers: thousands of bytes that only cascades read."""
+        told = super().to_representation(instance)
+        told["detail"] = {name: value for name, value in told["detail"].items() if name != "answers"}
+        return told
+
 
 class AuditSerializer(serializers.ModelSerializer):
     workload = serializers.SlugRelatedField(slug_field="name", read_only=True)

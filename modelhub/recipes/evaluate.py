@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from modelhub.ml.answer_sheets import Sheet, digest_of
 from modelhub.ml.fairness.intervals import wilson
 from modelhub.models import Dataset, Deployment, Evaluation, GoldenSet, ModelVersion
 from modelhub.recipes import measures
@@ -42,6 +43,8 @@ def run(context: Context) -> dict[str, Any]:
         calls += answers.calls
         p50 = time_singles(context, source, rows.inputs)
         measured = measures.measure(workload.name, workload.task, answers.items, rows.truth, rows.inputs)
+        if workload.task == "classification":
+            measured.detail["answers"] = sheet_of(answers.items, measured, rows.inputs)
     measured.detail["usage"] = used_by(calls, rows.inputs)
     # asked afterwards: a server that loads models when they are used can't say before what they run on
     context.device(source.device())
@@ -79,6 +82,12 @@ def _rows(context: Context, workload: Workload) -> ValidationRows:
     if not rows.inputs:
         raise InvalidRequest(f"There are no rows to evaluate {workload.name} on.")
     return rows
+
+
+def sheet_of(items: Sequence[Any], measured: Measured, inputs: Sequence[Any]) -> dict[str, Any]:
+    """Which rows were answered right and how sure, without the rows: what cascades choose their thresholds by."""
+    sure = [max((float(s["score"]) for s in item.get("scores") or ()), default=0.0) for item in items]
+    return Sheet(measured.right, np.array(sure), digest_of([text_of(row) for row in inputs])).pack()
 
 
 def used_by(calls: Sequence[Call], inputs: Sequence[Any]) -> dict[str, int]:
@@ -139,5 +148,5 @@ def _keep(
     )  # fmt: skip
     return {
         "evaluation": row.pk, "metric": measured.metric, "value": measured.value, "low": measured.low,
-        "high": measured.high, "n": n, "correct": right, "p50_ms": p50_ms, "verdict": verdict, "detail": detail,
+        "high": measured.high, "n": n, "correct": right, "p50_ms": p50_ms, "verdict": verdict, "detail": {name: told for name, told in detail.items() if name != "answers"},
     }  # fmt: skip

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from modelhub import artifacts
+from modelhub.ml import answer_sheets as sheets
 from modelhub.ml import datasets
 from modelhub.ml.route.token_vectors import narrowed, token_vectors
 from modelhub.ml.trunk import ensure_trunk
-from routing.learned import card, files, fit, measures, sheets, tables
+from routing.learned import card, files, fit, measures, tables
 from routing.learned.embedding import Reader
 from routing.learned.features import MOST_CHARACTERS, VOCABULARY, TokenTable, read
 
