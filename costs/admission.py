@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from costs.contracts import AdmissionAsk, BudgetLimit, Grant, Outcome, Settlement
+from costs.contracts import AdmissionAsk, BudgetLimit, Checkpoint, Grant, Outcome, Settlement
 from costs.courier import Courier
 from costs.link import LinkDown
 from costs.outage import LocalLimits
@@ -64,6 +64,7 @@ class RedisAdmission:
         self._retry_s = retry_s
         self._paths = PathCache()
         self._open: dict[str, _Open] = {}
+        self._courier.companions = self._open.__len__
         self._seeding: dict[str, asyncio.Task[None]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._giving_back: asyncio.Task[None] | None = None
@@ -179,36 +180,26 @@ class RedisAdmission:
     async def _ask(self, ask: AdmissionAsk, wired: Wired) -> list[Any]:
         if self._courier.down:
             raise LinkDown("Valkey is out of reach.")
-        turn = self._courier.turn
-        checkpoint = ask.checkpoint or {}
-        keep = bool(ask.budgets or checkpoint)
-        reply = self._courier.asked(
-            {
-                "id": ask.request_id,
-                "w": str(ask.worst_case_nusd),
-                "t": ask.tokens,
-                "b": wired.budgets_json,
-                "l": wired.limits_json,
-                "d": ask.breakers,
-                "n": owner(ask.organisation_id),
-                "p": 1 if keep else 0,
-                "e": turn.add_event(encode(checkpoint)) if checkpoint else 0,
-                "c": str(checkpoint.get("cost_nusd", 0)),
-                "k": checkpoint.get("decision_id", ""),
-            }
-        )
-        try:
-            return await asyncio.shield(reply)
-        except asyncio.CancelledError:
-            reply.add_done_callback(lambda answered: self._abandon(ask, wired, answered))
-            raise
+        checkpoint = ask.checkpoint
+        if checkpoint and not isinstance(checkpoint, Checkpoint):
+            checkpoint = Checkpoint(
+                encode(checkpoint), checkpoint.get("cost_nusd", 0), checkpoint.get("decision_id", "")
+            )
+        item = {
+            "id": ask.request_id, "w": str(ask.worst_case_nusd), "t": ask.tokens, "b": wired.budgets_json,
+            "l": wired.limits_json, "d": ask.breakers, "n": owner(ask.organisation_id),
+            "p": 1 if ask.budgets or checkpoint else 0, "e": 0, "c": "0", "k": "",
+        }  # fmt: skip
+        if checkpoint:
+            item["e"] = self._courier.turn.add_event(checkpoint.body)
+            item["c"], item["k"] = str(checkpoint.cost_nusd), checkpoint.decision_id
+        return await self._courier.asked(item, partial(self._abandon, ask, wired))
 
-    def _abandon(self, ask: AdmissionAsk, wired: Wired, reply: asyncio.Future[Any]) -> None:
+    def _abandon(self, ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> None:
         """The caller went away while its call was out: what was granted goes straight back."""
-        if reply.cancelled() or reply.exception() is not None or reply.result()[0] != "ok":
-            return
-        self._granted(ask, wired, reply.result())
-        self._giving_back = asyncio.get_running_loop().create_task(self.release(ask.request_id))
+        if reply[0] == "ok":
+            self._granted(ask, wired, reply)
+            self._giving_back = asyncio.get_running_loop().create_task(self.release(ask.request_id))
 
     # --- replies ------------------------------------------------------------------------------------------------
 

@@ -111,6 +111,15 @@ class RateLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The estimated usage event of a call as JSON: what is booked should nobody live to settle it."""
+
+    body: bytes
+    cost_nusd: int
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdmissionAsk:
     """One request's worst case, reserved in every budget on its path in one call."""
 
@@ -120,7 +129,7 @@ class AdmissionAsk:
     budgets: tuple[BudgetLimit, ...] = ()
     limits: tuple[RateLimit, ...] = ()
     breakers: tuple[str, ...] = ()  # deployments in the order wished; the first whose breaker admits is named
-    checkpoint: Mapping[str, Any] | None = None  # the estimated usage event, should nobody live to settle
+    checkpoint: Checkpoint | Mapping[str, Any] | None = None  # the estimated usage event, encoded or not
     organisation_id: int = 0  # whose breakers: deployments of two organisations may bear one name
 
 

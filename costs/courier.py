@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from costs.link import LinkDown, ScriptUnknown, ValkeyLink
 from costs.spool import Spool
 
 log = logging.getLogger(__name__)
+GATHER_TURNS = 3  # of the event loop, for which a call waits for others while several requests are under way
 SCRIPT = Path(__file__).with_name("admission.lua").read_bytes()
 SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 
@@ -30,7 +32,8 @@ class Turn:
     asks: list[dict[str, Any]] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)
     event_ids: list[str] = field(default_factory=list)
-    replies: list[asyncio.Future[Any]] = field(default_factory=list)
+    # who asked, and what is done with an answer that comes after he went away
+    replies: list[tuple[asyncio.Future[Any], Callable[[list[Any]], None]]] = field(default_factory=list)
     done: list[asyncio.Future[None]] = field(default_factory=list)
     sweep: bool = False
 
@@ -49,6 +52,7 @@ class Courier:
         self._lease_ms, self._decision_ttl_s, self._retry_s = int(lease_s * 1000), decision_ttl_s, retry_s
         self._flusher: asyncio.Task[None] | None = None
         self._down_until = 0.0
+        self.companions: Callable[[], int] = lambda: 0  # requests of this process that are being answered
         self.lost: list[str] = []  # ids of events whose call failed; the spool has them
 
     @property
@@ -56,11 +60,11 @@ class Courier:
         """Valkey was out of reach a moment ago: nobody waits for it again before `retry_s` has passed."""
         return time.monotonic() < self._down_until
 
-    def asked(self, item: dict[str, Any]) -> asyncio.Future[list[Any]]:
-        """The reply to one reservation; LinkDown when it can't be asked."""
+    def asked(self, item: dict[str, Any], late: Callable[[list[Any]], None]) -> asyncio.Future[list[Any]]:
+        """The reply to one reservation; LinkDown when it can't be asked. Cancelled, its answer goes to `late`."""
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.turn.asks.append(item)
-        self.turn.replies.append(reply)
+        self.turn.replies.append((reply, late))
         self._kick()
         return reply
 
@@ -80,8 +84,11 @@ class Courier:
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
-        """One call out at a time; whoever comes meanwhile travels with the next."""
+        """One call out at a time; whoever comes meanwhile travels with the next, and so does who is only a few turns of
+        the loop away: a call costs 80 µs, one more passenger five."""
         while True:
+            for _ in range(min(GATHER_TURNS, self.companions() - 1)):
+                await asyncio.sleep(0)
             turn = self.turn
             if not (turn.replies or turn.done or turn.counters):
                 return
@@ -139,9 +146,11 @@ class Courier:
 
 
 def _resolve(turn: Turn, reply: dict[str, Any]) -> None:
-    for future, answer in zip(turn.replies, reply["r"] or (), strict=True):
+    for (future, late), answer in zip(turn.replies, reply["r"] or (), strict=True):
         if not future.done():
             future.set_result(answer)
+        elif future.cancelled():
+            late(answer)
     for future in turn.done:
         if not future.done():
             future.set_result(None)
@@ -149,7 +158,7 @@ def _resolve(turn: Turn, reply: dict[str, Any]) -> None:
 
 def _fail(turn: Turn, error: Exception, for_settlers: Exception | None) -> None:
     """Who asked learns of it. Who settled needn't while the event waits in the spool."""
-    for future in turn.replies:
+    for future, _ in turn.replies:
         if not future.done():
             future.set_exception(error)
     for done in turn.done:

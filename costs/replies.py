@@ -70,10 +70,9 @@ def granted(ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> Grant:
     worst = ask.worst_case_nusd
     used: dict[str, int] = {}
     for budget, most, (spent, reserved) in zip(ask.budgets, wired.effective, reply[4] or (), strict=True):
-        share = _ppm(int(spent) + int(reserved) + worst, most)
-        used[budget.scope] = max(
-            share, used.get(budget.scope, 0)
-        )  # of a day's and a month's budget, the fuller one
+        share = (int(spent) + int(reserved) + worst) * 1_000_000 // most if most else 1_000_000
+        if share > used.get(budget.scope, -1):  # of a day's and a month's budget, the fuller one
+            used[budget.scope] = share
     return Grant(
         request_id=ask.request_id,
         reserved_nusd=worst if ask.budgets else 0,
@@ -84,22 +83,15 @@ def granted(ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> Grant:
     )
 
 
-def _ppm(used: int, limit: int) -> int:
-    return used * 1_000_000 // limit if limit else 1_000_000
-
-
 def _headers(wired: Wired, counts: list[list[float]]) -> dict[str, str]:
     """x-ratelimit-*: the limit with the least left, for requests and for tokens."""
     headers: dict[str, str] = {}
-    for name, which, index in (("requests", "rpm", 0), ("tokens", "tpm", 1)):
-        lefts = [
-            (limit - math.ceil(count[index]), limit)
-            for row, count in zip(wired.limits, counts, strict=False)
-            if (limit := getattr(row, which))
-        ]
-        if lefts:
-            left, limit = min(lefts)
-            headers[f"x-ratelimit-limit-{name}"] = str(limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, left))
-            headers[f"x-ratelimit-reset-{name}"] = f"{60 * (limit - max(0, left)) / limit:.1f}s"
+    for name, which, limits in wired.told:
+        if not limits:
+            continue
+        left, limit = min((limit - math.ceil(counts[place][which]), limit) for place, limit in limits)
+        left = max(0, left)
+        headers[f"x-ratelimit-limit-{name}"] = str(limit)
+        headers[f"x-ratelimit-remaining-{name}"] = str(left)
+        headers[f"x-ratelimit-reset-{name}"] = f"{60 * (limit - left) / limit:.1f}s"
     return headers

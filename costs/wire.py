@@ -23,6 +23,9 @@ class Wired:
     budgets_json: orjson.Fragment  # [[counter key, limit, action]]
     limits_json: orjson.Fragment  # [[scope, rpm, tpm, concurrency]], 0 = none
     keys: orjson.Fragment  # [counter key]
+    told: tuple[
+        tuple[str, int, tuple[tuple[int, int], ...]], ...
+    ]  # what headers tell: (name, 0 | 1, ((place, limit), …))
     valid_until_s: float
 
 
@@ -40,6 +43,10 @@ def wire(budgets: tuple[BudgetLimit, ...], limits: tuple[RateLimit, ...], at_s: 
         budgets_json=orjson.Fragment(orjson.dumps(told)),
         limits_json=orjson.Fragment(orjson.dumps(rows)),
         keys=orjson.Fragment(orjson.dumps(keys)),
+        told=tuple(
+            (name, which, tuple((i, limit) for i, row in enumerate(holding) if (limit := getattr(row, of))))
+            for name, which, of in (("requests", 0, "rpm"), ("tokens", 1, "tpm"))
+        ),
         valid_until_s=min((end_s for _, _, end_s in counters if end_s), default=FOREVER),
     )
 
