@@ -17,7 +17,8 @@ from django.db.models import F
 from modelhub.services import files, reservations
 from routing.contracts import KeyInfo, Snapshot
 from routing.execution.deadlines import Deadline
-from routing.pipeline import decide
+from routing.inspection.collect import inspect
+from routing.pipeline import Live, decide
 from routing.run import Run
 from switchyard.core.clock import now
 from switchyard.core.errors import BudgetExhausted, NotFound, SwitchyardError
@@ -116,9 +117,6 @@ def _worst_case(batch: Batch, file: Any) -> int:
 
 def _line_worst(line: Line, batch: Batch, key: KeyInfo, world: Snapshot) -> int:
     """What can't be asked costs nothing: it is refused when its turn comes, in words."""
-    from routing.inspection.collect import inspect
-    from routing.pipeline import Live
-
     try:
         request = request_of(line, batch.endpoint, key, world, batch.declared_sensitivity)
         run_ = Run(request, world, Deadline(1.0))
@@ -167,7 +165,7 @@ async def _groups(
 ) -> tuple[str, list[dict[str, Any]]]:
     held = Held(office.admission)
     desk = desk_of(office.desk, held)
-    done = await asyncio.to_thread(lambda: {entry.number for entry in journal.read()})
+    done = await sync_to_async(_recount)(batch, journal)
     file = await sync_to_async(lambda: files.find(batch.lob_id, batch.input_file_id))()
     left = (line for line in lines_of(file) if line.number not in done)
     began, answered = time.monotonic(), len(done)
@@ -190,6 +188,17 @@ async def _groups(
         told = f"{answered} of {batch.total} lines"
         await sync_to_async(context.progress)(answered / max(1, batch.total), told)
     return "completed", []
+
+
+def _recount(batch: Batch, journal: Journal) -> set[int]:
+    """Lines that are answered; the counts say what the journal says, whatever a kill kept from them."""
+    good, cost, done = 0, 0, set()
+    for entry in journal.read():
+        done.add(entry.number)
+        good, cost = good + entry.ok, cost + entry.cost_nusd
+    batch.completed, batch.failed = good, len(done) - good
+    Batch.objects.filter(pk=batch.pk).update(completed=batch.completed, failed=batch.failed, cost_nusd=cost)
+    return done
 
 
 def _next(lines: Iterator[Line]) -> list[Line]:

@@ -127,6 +127,7 @@ class Messages:
             if block.kind == "reasoning" and not self._thinks:
                 continue
             index = self._places.setdefault(block, len(self._places))
+            told: dict[str, Any]
             if what == "open":
                 empty = Block(block.kind, block.place, block.call_id, block.name)
                 begun = self._content(empty)
