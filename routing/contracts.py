@@ -302,6 +302,15 @@ class Admission(Protocol):
     async def settle(self, settlement: Settlement) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A shadow version as it would be in force: asked beside the live ones (routing.rollout.beside)."""
+
+    policy: str  # its id
+    lob: str  # "": the organisation's
+    policies: Policies
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The in-memory world: immutable, replaced as a whole when the configuration's version moves."""
@@ -321,3 +330,4 @@ class Snapshot:
         default_factory=dict
     )  # LOB → its own terms (routing.inspection.dictionaries)
     wants_names: bool = True  # whether a policy in force speaks of names: else nobody looks for them by the model
+    trials: Sequence[Trial] = ()  # shadow versions

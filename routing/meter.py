@@ -11,6 +11,7 @@ from costs.contracts import PriceSheet, Settlement, Usage
 from routing import quote
 from routing.contracts import Admission, Answered
 from routing.policy.engine import decision_as_json
+from routing.rollout.beside import asked_beside
 from routing.run import Run
 from switchyard.core.clock import now_ns
 
@@ -102,6 +103,7 @@ class Meter:
             "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
             "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
             "sealed_answers": self._sealed(run), "confidence": run.confidence, "shadow": run.shadow,
+            **({"beside": said} if (said := asked_beside(run)) else {}),
             **({"learned": run.told.as_json()} if run.told is not None else {}),
         }  # fmt: skip
 

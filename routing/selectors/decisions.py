@@ -10,7 +10,7 @@ from switchyard.core.clock import from_ns
 from switchyard.core.money import format_usd
 
 KEPT = ("facts", "trace", "candidates", "attempts", "prices", "guard", "rule", "tier", "task", "stream", "confidence", "shadow", "learned",
-        "other_side_deployment", "at_ns")  # fmt: skip
+        "beside", "other_side_deployment", "at_ns")  # fmt: skip
 
 
 def record_of(decision_id: str, organisation_id: int, lob: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import logging
 from functools import lru_cache
 
 from modelhub.models import Deployment
+from routing.contracts import Trial
 from routing.models import Policy
 from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
@@ -55,6 +56,21 @@ def compiled(organisation_id: int) -> CompiledPolicies:
     rollouts = {policy.lob.slug if policy.lob else None: _rollout(policy) for policy in rows}
     organisation = rollouts.pop(None, None)
     return CompiledPolicies(organisation, {slug: r for slug, r in rollouts.items() if slug is not None})
+
+
+def trials(organisation_id: int) -> tuple[Trial, ...]:
+    """Every shadow version, in the place of what is live in its scope."""
+    rows = Policy.objects.filter(organisation_id=organisation_id, state="shadow").select_related("lob")
+    shadows = list(rows)
+    return tuple(Trial(policy.pk, policy.lob.slug if policy.lob else "", _tried(policy)) for policy in shadows)
+
+
+def _tried(policy: Policy) -> CompiledPolicies:
+    live = compiled(policy.organisation_id)
+    own = Rollout(_in_force(policy))
+    if policy.lob is None:
+        return CompiledPolicies(own, live.lobs)
+    return CompiledPolicies(live.organisation, {**live.lobs, policy.lob.slug: own})
 
 
 def _rollout(policy: Policy) -> Rollout:

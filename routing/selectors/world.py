@@ -41,6 +41,7 @@ def snapshot_of(organisation: Organisation, *, version: int = 0, loaded_ns: int 
         deployments=_deployments(organisation.pk), policies=compiled,
         versions=_versions(organisation.pk),
         learned=learned_of(organisation.pk, compiled, (lob.slug for lob in lobs)),
+        trials=policies.trials(organisation.pk),
     )  # fmt: skip
 
 

@@ -1,9 +1,14 @@
-"""Writes of policies: draft → validated → live → superseded. A document never changes once it is saved."""
+"""Writes of policies: draft → validated → shadow → live → superseded. A document never changes once it is saved.
+
+Writers of one organisation queue up behind its row, so two who publish at once do so one after the other; who says what they
+saw live (`expected`) is told when it is no longer.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -15,6 +20,7 @@ from routing.policy.document import digest, parse_document
 from routing.policy.rules import Document, Invariant
 from routing.policy.source import Faults
 from routing.policy.verify import Proof, prove, unknown_deployments
+from routing.rollout import watches
 from routing.selectors import policies as read
 from switchyard.audit.services import record
 from switchyard.core.clock import now
@@ -66,18 +72,18 @@ def create_draft(
 ) -> Policy:
     """Save a new version as a draft. Raises ValidationFailed for what `check_document` refuses."""
     parsed, proof = check_document(organisation=organisation, lob=lob, document=document)
-    _lock(organisation)
+    lock(organisation)
     rows = Policy.objects.filter(organisation=organisation, lob=lob)
     version = (rows.aggregate(top=Max("version"))["top"] or 0) + 1
     policy = Policy.objects.create(
         id=new_id("pol"), organisation=organisation, lob=lob, version=version, document=document,
         hash=digest(document), created_by=user, note=note, report=_report(parsed, proof),
     )  # fmt: skip
-    _note(policy, "created", user)
+    note(policy, "created", user)
     return policy
 
 
-def _lock(organisation: Organisation) -> None:
+def lock(organisation: Organisation) -> None:
     """Writers of policies queue up behind one row, so that versions count up and one is live."""
     Organisation.objects.select_for_update().get(pk=organisation.pk)
 
@@ -98,24 +104,28 @@ def validate(*, policy: Policy, user: User | None) -> Policy:
     if policy.state == "draft":
         policy.state = "validated"
         fields.append("state")
-        _note(policy, "validated", user)
+        note(policy, "validated", user)
     policy.save(update_fields=fields)
     return policy
 
 
 @transaction.atomic
-def publish(*, policy: Policy, user: User | None, percent: int = 100) -> Policy:
-    """Make a version live, for a share of the traffic or all of it.
+def publish(*, policy: Policy, user: User | None, percent: int = 100, expected: str | None = None) -> Policy:
+    """Make a version live, for a share of the traffic or all of it, and begin to watch it.
 
-    Raises ValidationFailed when it no longer holds for the company as it is, Conflict `approval_required` when four
-    eyes are on and its author publishes.
+    `expected`: id of the version that the publisher saw live in this scope ("" for none). Raises ValidationFailed when the
+    version no longer holds for the company as it is; Conflict `approval_required` when four eyes are on and its author
+    publishes, `live_changed` when another than the expected is live, `rollout_running` when another one is being rolled out
+    and this one shall take a part only.
     """
     if not 1 <= percent <= 100:
         raise InvalidRequest(f"percent is {percent}; expected 1 to 100.", param="percent")
-    _lock(policy.organisation)
+    lock(policy.organisation)
     policy.refresh_from_db()
     if policy.state == "live" and policy.percent == percent:
         return policy
+    current = read.live(policy.organisation_id, policy.lob_id)
+    _check_live(policy, current, percent, expected)
     approver = policy.approved_by if policy.state == "live" else _second_pair_of_eyes(policy, user)
     validate(policy=policy, user=user)
     if policy.lob_id is None:
@@ -124,8 +134,24 @@ def publish(*, policy: Policy, user: User | None, percent: int = 100) -> Policy:
     if approver is not None and approver.pk != policy.created_by_id:
         policy.approved_by = approver
         policy.save(update_fields=["approved_by"])
-    _note(policy, "published", user, percent=percent)
+    watches.begin(policy, read.previous_of(policy))
+    note(policy, "published", user, percent=percent)
     return policy
+
+
+def _check_live(policy: Policy, current: Policy | None, percent: int, expected: str | None) -> None:
+    if expected is not None and expected != (current.pk if current else ""):
+        now_live = f"{read.label_of(current)} is live now" if current else "nothing is live now"
+        raise Conflict(
+            f"Somebody else has published meanwhile: {now_live}. Look at the difference from it, then publish again.",
+            code="live_changed",
+        )
+    if current is not None and current.pk != policy.pk and current.percent < 100 and percent < 100:
+        raise Conflict(
+            f"{read.label_of(current)} is being rolled out to {current.percent} %. Finish it or roll it back first: the rest "
+            "of the traffic can't be shared among three versions.",
+            code="rollout_running",
+        )
 
 
 def _second_pair_of_eyes(policy: Policy, user: User | None) -> User | None:
@@ -159,21 +185,44 @@ def _check_lob_documents(policy: Policy) -> None:
 
 def _go_live(policy: Policy, percent: int) -> None:
     rows = Policy.objects.filter(organisation=policy.organisation, lob=policy.lob, state="live")
-    rows.exclude(pk=policy.pk).update(state="superseded")
-    policy.state, policy.percent, policy.published_at = "live", percent, now()
+    others = rows.exclude(pk=policy.pk)
+    watches.end(others, "another version was published")
+    # What never had all of the traffic is nothing to go back to.
+    others.filter(percent__lt=100).update(state="superseded", published_at=None)
+    others.update(state="superseded")
+    policy.state, policy.percent, policy.published_at = "live", percent, _moment(policy)
     policy.save(update_fields=["state", "percent", "published_at"])
     bump_config()
 
 
+def _moment(policy: Policy) -> datetime:
+    """Now, but after everything published before in this scope, even where the clock was put back: versions are gone back to in
+    this order."""
+    rows = Policy.objects.filter(organisation=policy.organisation, lob=policy.lob).exclude(pk=policy.pk)
+    latest = rows.aggregate(at=Max("published_at"))["at"]
+    at = now()
+    return at if latest is None or latest < at else latest + timedelta(microseconds=1)
+
+
 @transaction.atomic
-def rollback(*, organisation: Organisation, lob: LineOfBusiness | None, user: User | None) -> Policy:
+def rollback(
+    *,
+    organisation: Organisation,
+    lob: LineOfBusiness | None,
+    user: User | None,
+    reason: str = "",
+    only: str | None = None,
+) -> Policy:
     """Put the version before the live one back. Raises Conflict when there is none.
 
     It works in an emergency too: nothing of the company as it is now can refuse it, since the invariants in force are
-    asked at every hop anyway. What a check finds goes into the report as warnings.
+    asked at every hop anyway. What a check finds goes into the report as warnings. `only`: id of the version to take back;
+    Conflict `live_changed` when it is no longer live.
     """
-    _lock(organisation)
+    lock(organisation)
     current = read.live(organisation.pk, lob.pk if lob else None)
+    if only is not None and (current is None or current.pk != only):
+        raise Conflict("This version is no longer live.", code="live_changed")
     previous = read.previous_of(current) if current else None
     if current is None or previous is None:
         raise Conflict("There is no earlier version to go back to.", code="nothing_to_roll_back")
@@ -187,7 +236,10 @@ def rollback(*, organisation: Organisation, lob: LineOfBusiness | None, user: Us
     _go_live(previous, 100)
     # The one rolled back is not what the next rollback returns to: it loses its place in the order.
     Policy.objects.filter(pk=current.pk).update(published_at=None)
-    _note(previous, "rolled_back", user, from_version=current.version, first_published=first_published)
+    note(
+        previous, "rolled_back", user, from_version=current.version, from_percent=current.percent,
+        first_published=first_published, reason=reason[:400], automatic=bool(reason) and user is None,
+    )  # fmt: skip
     return previous
 
 
@@ -204,7 +256,7 @@ def diff(old: Policy, new: Policy) -> list[str]:
     )
 
 
-def _note(policy: Policy, action: str, user: User | None, **detail: Any) -> None:
+def note(policy: Policy, action: str, user: User | None, **detail: Any) -> None:
     record(
         actor=user, action=f"policy.{action}", target=f"policy:{policy.pk}", lob=policy.lob.slug if policy.lob else "",
         organisation_id=policy.organisation_id, detail={"version": policy.version, "hash": policy.hash, **detail},

@@ -61,6 +61,7 @@ class ToldEvent(UsageEvent, gc=False, kw_only=True):
     stream: Raw = ABSENT
     confidence: Raw = ABSENT
     shadow: Raw = ABSENT
+    beside: Raw = ABSENT
     other_side_deployment: Raw = ABSENT
 
 
