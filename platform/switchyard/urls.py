@@ -34,6 +34,7 @@ from modelhub.api.views import (
 )
 from routing.api.approvals import ApprovalViewSet
 from routing.api.bias import BiasEvidenceViewSet, BiasMonitorViewSet
+from routing.api.learned import CascadeViewSet, RoutingFitViewSet
 from routing.api.policies import PolicyViewSet
 from routing.api.views import DecisionViewSet, InterceptionViewSet
 from switchyard.jobs.views import JobViewSet
@@ -65,6 +66,7 @@ RESOURCES = {
     "reports": ReportViewSet, "reconciliations": ReconciliationViewSet, "exports": ExportViewSet,
     "label-queues": LabelViewSet, "accuracy-objectives": ObjectiveViewSet, "experiments": ExperimentViewSet,
     "canaries": CanaryViewSet, "golden-sets": GoldenViewSet, "gate-rules": GateRuleViewSet,
+    "routing-fits": RoutingFitViewSet, "cascade-thresholds": CascadeViewSet,
     "workload-plans": WorkloadPlanViewSet, "business-events": BusinessEventViewSet,
 }  # fmt: skip
 router = ApiRouter()

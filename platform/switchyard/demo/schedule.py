@@ -43,6 +43,7 @@ SCHEDULE: tuple[Beat, ...] = (
     Beat("models: evaluate every live version", "modelhub.scheduled_evaluations", 1, "days"),
     Beat("models: audit for bias", "modelhub.scheduled_audits", 1, "days"),
     Beat("models: audit smaller copies that wait", "modelhub.owed_audits", 5, "minutes"),
+    Beat("routing: learn from judged answers", "routing.learn", 6, "hours"),
     Beat("bias: look at live answers", "routing.watch_bias", 1, "minutes"),
     Beat("bias: examine the guard on every route", "routing.guard_self_test", 1, "days"),
 )
