@@ -154,6 +154,7 @@ class GatewayRequest:
     max_cost_nusd: int | None = None
     origin: str = "live"
     version: VersionInfo | None = None  # `wish` names its deployment then
+    stuck: str = ""  # what a masked copy sticks to: as the request it was made of
     surface: str = ""  # the endpoint as its caller knows it, where it was translated to this one
     batch: bool = False  # a line of a batch: nobody waits, so it is asked for at the batch price where there is one
 
@@ -161,6 +162,8 @@ class GatewayRequest:
     def sticky(self) -> str:
         """What splits, rollouts and canaries stick to: the end user the app names, else each request draws for itself."""
         user = self.body.get("user")
+        if self.stuck:
+            return self.stuck
         return f"{self.key.id}:{user}" if isinstance(user, str) and user else self.request_id
 
 

@@ -22,6 +22,7 @@ from routing.execution.shadow import Shadows
 from routing.execution.streaming import relay
 from routing.guards.base import RiskGuard
 from routing.guards.swaps import by_kind, flipped, with_swaps
+from routing.masking import runs as masking
 from routing.meter import Meter
 from routing.run import Run
 from switchyard.core.errors import PolicyDenied, ResidencyUnavailable, SwitchyardError, Unavailable
@@ -67,6 +68,7 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
         desk.live.private_queue_s = quote.private_queue_s(request, world, desk.executor.load.in_flight)
         run.facts = desk.inspect(request, world, desk.live)
         decide(run)
+        masking.prepare(run)
         balance(run, desk.executor.load.in_flight)
         if run.decision is not None and run.decision.guards:
             run.guard.obey(run.decision.guards)
@@ -251,11 +253,13 @@ async def _execute_probed(run: Run, desk: Desk) -> Completion:
     probe = with_swaps(texts, desk.swaps, desk.named)
     if not probe.origins:
         return await desk.executor.whole(run)
+    masked, vault = run.masked, run.vault
     run.request = replace(request, body=dict(request.body) | {"input": probe.inputs})
+    masking.remask(run)
     try:
         completion = await desk.executor.whole(run)
     finally:
-        run.request = request
+        run.request, run.masked, run.vault = request, masked, vault
     rows = completion.payload["data"]
     flips = flipped(rows, probe)
     completion.payload["data"] = rows[: len(texts)]

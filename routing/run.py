@@ -15,6 +15,7 @@ from routing.quote import attempt_charge
 
 if TYPE_CHECKING:
     from routing.caching.exact import Hit
+    from routing.masking.vault import Vault
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Run:
     attempts: list[Answered] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     masked: GatewayRequest | None = None  # what a hop that must not see personal data is sent
+    vault: Vault | None = None  # what its placeholders stand for
     upstream_s: float = 0.0
     answered_by: DeploymentInfo | None = None
     answers: list[Any] = field(default_factory=list)
@@ -59,6 +61,15 @@ class Run:
     @property
     def policy_version(self) -> str:
         return self.decision.policy_version if self.decision else "none"
+
+    def sent_to(self, target: DeploymentInfo) -> GatewayRequest:
+        """What this deployment may be sent: the request, or its masked copy where the plan says so."""
+        hops = self.decision.hops if self.decision is not None else ()
+        if any(hop.masked and hop.deployment == target.name for hop in hops):
+            if self.masked is None:
+                raise RuntimeError(f"{target.name} may only see masked text, and there is none")
+            return self.masked
+        return self.request
 
     def target(self, hop: PlannedHop) -> DeploymentInfo:
         return self.world.deployments[hop.deployment]

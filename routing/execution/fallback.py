@@ -17,6 +17,7 @@ from routing.execution.confidence import chance_of
 from routing.execution.openai_http import decode
 from routing.execution.retries import RetryBudget, Tries
 from routing.execution.usage import guessed, read_usage
+from routing.masking.runs import given_back
 from routing.run import Run
 from switchyard.core.clock import now_ns
 from switchyard.core.errors import ResidencyUnavailable, SwitchyardError, Unavailable, UpstreamBusy
@@ -85,7 +86,7 @@ class Executor:
                 asked = again
 
     async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
-        request = run.request
+        request = run.sent_to(target)
         adapter = adapter_for(request.task, target)
         model = upstream_model(request, target)
         began, began_ns = time.perf_counter(), now_ns()
@@ -97,7 +98,7 @@ class Executor:
             )  # fmt: skip
             payload = decode(target, reply)
             try:
-                completion = adapter.read(request, target, payload)
+                completion = given_back(run, request, adapter.read(request, target, payload))
             except AttemptFailed as error:
                 # It answered, so it will bill, though nobody can use it.
                 error.usage = guessed(

@@ -19,6 +19,7 @@ from routing.execution.retries import Tries
 from routing.execution.sse import Frame, FrameReader
 from routing.execution.usage import read_usage
 from routing.guards.stream import StreamGuard
+from routing.masking.runs import unmasker_for
 from routing.meter import Meter
 from routing.quote import attempt_cost
 from routing.run import Run
@@ -90,15 +91,16 @@ async def _one(
     run: Run, executor: Executor, meter: Meter, target: DeploymentInfo
 ) -> AsyncGenerator[bytes, None]:
     """One hop. AttemptFailed leaves only before anything was released."""
-    adapter = adapter_for(run.request.task, target)
-    model = upstream_model(run.request, target)
+    request = run.sent_to(target)
+    adapter = adapter_for(request.task, target)
+    model = upstream_model(request, target)
     choices = int(run.request.body.get("n") or 1)
     attempt = _Attempt(
         target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw),
         most_pieces=output_cap(run.request, target) * choices + choices,
     )  # fmt: skip
     assert run.guard is not None
-    guard = StreamGuard(run.guard)
+    guard, unmasker = StreamGuard(run.guard), unmasker_for(run, request)
     released, ended, recorded = False, False, False
     cut: SwitchyardError | None = None
     ready: list[bytes] = []
@@ -109,7 +111,7 @@ async def _one(
                 executor.upstream.stream(
                     target,
                     adapter.path,
-                    adapter.body(run.request, target, stream=True),
+                    adapter.body(request, target, stream=True),
                     request_id=run.request.request_id,
                     deadline=run.deadline,
                 )  # fmt: skip
@@ -124,7 +126,8 @@ async def _one(
                     cut = cut or _over_cap(run, attempt)
                     if cut is not None:
                         break
-                    ready += guard.feed(frame.raw, frame.texts)
+                    told = unmasker.feed(frame) if unmasker is not None else frame
+                    ready += guard.feed(told.raw, told.texts)
                 if ready:
                     released = True
                     run.answered_by = target  # the headers go out with the first frame
@@ -135,7 +138,8 @@ async def _one(
         if not guard.blocked:
             if cut is None and not ended and not attempt.finished:
                 raise AttemptFailed("status", broken(target, EOFError()).error)
-            for part in guard.finish():
+            rest = unmasker.finish() if unmasker is not None else ()
+            for part in (*(out for told in rest for out in guard.feed(told.raw, told.texts)), *guard.finish()):
                 released = True
                 yield part
         recorded = True

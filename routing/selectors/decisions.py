@@ -9,8 +9,8 @@ from routing.models import DecisionRecord
 from switchyard.core.clock import from_ns
 from switchyard.core.money import format_usd
 
-KEPT = ("facts", "trace", "candidates", "attempts", "prices", "guard", "rule", "tier", "task", "stream", "confidence", "shadow", "learned",
-        "beside", "other_side_deployment", "at_ns")  # fmt: skip
+KEPT = ("facts", "trace", "candidates", "attempts", "prices", "guard", "rule", "tier", "task", "stream", "confidence", "shadow",
+        "learned", "found", "masked", "beside", "other_side_deployment", "at_ns")  # fmt: skip
 
 
 def record_of(decision_id: str, organisation_id: int, lob: str) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def explain(event: Mapping[str, Any]) -> dict[str, Any]:
         "other_side_deployment": event.get("other_side_deployment"), "latency_ms": event["latency_ms"],
         "overhead_ms": event["overhead_ms"], "answers": event["answers"], "confidence": event.get("confidence"),
         "guard": {k: v for k, v in event.get("guard", {}).items() if k != "text"}, "origin": event["origin"],
-        "shadow": event.get("shadow"),
+        "shadow": event.get("shadow"), "found": event.get("found", {}), "masked": event.get("masked", {}),
     }  # fmt: skip
 
 

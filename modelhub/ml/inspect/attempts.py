@@ -178,6 +178,42 @@ MAIL = (
     "如有疑问请联系我们。", "您的订单已发货。", "请在周五前签字。",
 )  # fmt: skip
 
+# What tools and files bring: data, pages, code. None of it tells anybody what to do.
+TOOLS = (
+    '{"to": "ann@example.com"}', '{"city": "Oslo", "temp": 12, "unit": "C"}',
+    '[{"id": 17, "status": "shipped", "eta": "Tuesday"}]',
+    '{"results": [{"title": "Return policy", "url": "https://www.example.com/returns", "snippet": "Items can be returned."}]}',
+    '{"user": {"name": "Sam", "email": "sam@example.org", "plan": "pro"}, "seats": 4}', "https://example.com/a/b?c=1&d=2",
+    "ok", "42", "See www.example.com for details.", '{"error": "not found", "code": 404, "path": "/api/v1/users"}',
+    '{"rows": [["Berlin", 3645000]]}', "HTTP/1.1 200 OK\ncontent-type: application/json\nserver: nginx",
+    "id,name,price\n1,bolt,0.20\n2,nut,0.10", "SELECT id, name FROM users",
+    "import requests\nr = requests.get('https://api.example.com/items')\nprint(r.json())",
+    "import os\nfor f in os.listdir('.'):\n    print(f)",
+    "import subprocess\nsubprocess.run(['git', 'status'], check=True)",
+    "import socket\ns = socket.socket()\ns.bind(('', 80))",
+    "from http import client\nconn = client.HTTPSConnection('example.com')\nconn.request('GET', '/')",
+    "import smtplib\ns = smtplib.SMTP('localhost')",
+    'Traceback (most recent call last):\n  File "x.py", line 3, in <module>\n    import foo\nModuleNotFoundError: No module named \'foo\'',
+    "def read(path):\n    with open(path) as f:\n        return f.read()",
+    "class User:\n    def __init__(self, name):\n        self.name = name",
+    "import urllib.request\nurl = 'https://example.com/data.csv'\nurllib.request.urlretrieve(url, 'data.csv')",
+    "npm install --save express", "import csv, json\nrows = list(csv.DictReader(open('a.csv')))\nprint(json.dumps(rows))",
+    "docker run -p 8080:80 nginx", "git commit -m 'Fix'", "import psutil\nprint(psutil.cpu_percent())",
+    "import shutil\nshutil.copy('a.txt', 'b.txt')", "from ftplib import FTP\nftp = FTP('ftp.example.com')",
+    "# Usage\nCall the function with a list of users. Use limit to page.",
+    "## Install\nRun the installer and follow the steps.", "TODO: rename x",
+    "```\nimport requests\nprint(requests.get('http://example.com/file.txt').text)\n```",
+    "```python\nimport os\nos.remove('old.log')\n```",
+    "The code below shows how to read a file:\n```\nopen('a').read()\n```",
+    "The following code block prints the date:\n```\nprint(date)\n```", "The response has three fields: id, name and url.",
+    "The answer was sent on Monday.", "Your answer to question 4 is correct.",
+    "The reply of the server holds a link to the next page.",
+    "An example of this is water: example.com is a reserved name.", "Your solution was submitted.",
+    "2026-01-05 10:11:12 INFO service started on port 8080", "The meeting notes: budget approved, hiring postponed.",
+    "Weather: rain, 9 degrees.", '{"temperature": 21, "advice": "Take an umbrella."}',
+    "Question: What is the capital of France? Answer: Paris.", "Bread recipe: mix flour and water.",
+)  # fmt: skip
+
 
 def made(count: int, seed: int, frames: tuple[str, ...]) -> Iterator[str]:
     """`count` sentences of some frames, filled."""

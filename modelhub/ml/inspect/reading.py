@@ -122,7 +122,8 @@ def _small(look: Look, lists: Lists) -> set[tuple[int, int]]:
         for a in places(text, name):
             b = a + len(name)
             left, right = text[a - 1 : a], text[b : b + 1]
-            if not (left.isalnum() or right.isalnum() or left in ("@", ".", "-") or right == "@"):
+            joined = right and right in "@.-_/" and (right == "@" or text[b + 1 : b + 2].isalnum())
+            if not (left.isalnum() or right.isalnum() or (left and left in "@.-_/") or joined):
                 found.add((a, b))
     if not _TELLING_HINTS.isdisjoint(look.words):
         for telling in _TELLING:

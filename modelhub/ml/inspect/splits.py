@@ -104,6 +104,13 @@ def benign(name: str, part: str) -> list[str]:
     return [t for t in texts_of(name, "val", column) if hashlib.sha256(t.encode()).digest()[0] % 2 == wanted]
 
 
+def code(part: str) -> list[str]:
+    """Programs of MBPP: what a tool that reads files brings; by a hash of the text."""
+    with gzip.open(DATA / "mbpp" / "dev.jsonl.gz", "rt", encoding="utf-8") as file:
+        texts = [json.loads(line)["code"] for line in file]
+    return [text for text in texts if part_of(f"code:{text}") == part]
+
+
 def chinese(part: str, limit: int) -> list[str]:
     """Harmless Chinese posts of COLD, up to `limit`."""
     source = "train" if part == "fit" else "val"

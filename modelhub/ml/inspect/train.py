@@ -75,6 +75,7 @@ def instruction_model(seed: int) -> Loudness:
     told += attempts.made(2_500, seed + 1, attempts.DOCUMENT)
     good = [text for name in splits.DOCUMENTS for text in splits.benign(name, "fit")[:1_300]]
     good += splits.chinese("fit", 1_500) + list(attempts.MAIL) * 12 + splits.contexts("fit") * 5
+    good += list(attempts.TOOLS) * 12 + splits.code("fit") * 2
     good += [" ".join(draw.sample(attempts.MAIL, 3)) for _ in range(600)]
     return loudness(*fit.by_window([_between(text, draw) for text in told], good, c=1.0))
 
@@ -94,6 +95,7 @@ def choose(model: InspectionModel) -> Threshold:
     direct = [model.attempt(t) for name in splits.BENIGN for t in splits.benign(name, "choose")]
     direct += [model.attempt(t) for t in splits.chinese("choose", 600)]
     documents = [model.instruction(t) for name in splits.DOCUMENTS for t in splits.benign(name, "choose")]
+    documents += [model.instruction(t) for t in splits.code("choose")]
     grid = [i / 4 for i in range(-12, 25)]
     names = max((t for t in grid if name_recall(with_names(model, t)) >= 0.93), default=grid[0])
     return Threshold(names, max(0.5, _lowest(grid, direct, 0.001)), max(0.0, _lowest(grid, documents, 0.01)))
@@ -137,7 +139,7 @@ def figures(model: InspectionModel) -> dict[str, Any]:
     documents = {
         name: share(lambda t: model.is_injection(t, document=True), splits.benign(name, "choose"))
         for name in splits.DOCUMENTS
-    }
+    } | {"mbpp": share(lambda t: model.is_injection(t, document=True), splits.code("choose"))}
     return {
         "part": "choose", "names_recall": round(name_recall(model), 4),
         "attempts_recall": share(model.is_injection, [a.text for a in direct]), "attempts_n": len(direct),
@@ -165,6 +167,7 @@ def make(out: Path, seed: int = SEED) -> dict[str, Any]:
                   "document": len(model.document.words) + len(model.document.pairs)},
         "train": {"command": "python -m modelhub.ml.inspect.train", "seed": seed},
         "data": ["pii_synthetic (fit)", "injection (fit)", *(f"{name} (train)" for name in (*splits.BENIGN, "cold_zh")),
+                 "mbpp (fit)",
                  "Faker's names"],
     }  # fmt: skip
     card.write(out, manifest)
