@@ -5,6 +5,8 @@ from django.db import models
 
 from routing.approvals.models import PolicyApproval as PolicyApproval
 from routing.learning.models import RoutingFit as RoutingFit
+from routing.proofs.models import DecisionChain as DecisionChain
+from routing.proofs.models import DecisionSeal as DecisionSeal
 from routing.rollout.models import RolloutWatch as RolloutWatch
 from routing.rollout.models import ShadowMark as ShadowMark
 from routing.rollout.models import ShadowTally as ShadowTally

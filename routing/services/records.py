@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from costs.models import Alert
 from routing.models import DecisionRecord, Feedback, Interception
+from routing.proofs.seals import lines_of, seal
 from routing.selectors.decisions import KEPT
 from switchyard.core.bulk import Row, collector_paused, insert, insert_unknown, stored, table_of
 from switchyard.core.clock import from_ns
@@ -26,7 +27,7 @@ _AS_TOLD = tuple(set(DECISIONS.columns) - {"id", "at", "policy_hash", "guard_ver
 def record_events(events: Sequence[Event]) -> None:
     """Inside the caller's transaction. Feedback replaces an earlier word on the same answer."""
     usage = [event for event in events if event["kind"] == "usage"]
-    _write_decisions(usage)
+    seal(lines_of(_write_decisions(usage)))
     Interception.objects.bulk_create(
         [row for e in usage if (row := _interception(e)) is not None], ignore_conflicts=True, batch_size=200
     )
@@ -41,15 +42,29 @@ def record_events(events: Sequence[Event]) -> None:
         )  # fmt: skip
 
 
-def _write_decisions(usage: Sequence[Event]) -> None:
-    """Nearly always new, so straight into the table; a batch that came before is sorted out by the database."""
+def _write_decisions(usage: Sequence[Event]) -> Sequence[Event]:
+    """Those that were new, which nearly always all are: straight into the table; a batch that came before is sorted out."""
     with collector_paused():
         rows = [_decision(event) for event in usage]
     try:
         with transaction.atomic():
             insert(DECISIONS, rows)
+        return usage
     except IntegrityError:
-        insert_unknown(DECISIONS, rows)
+        fresh = _unknown(usage)
+        insert_unknown(DECISIONS, [_decision(event) for event in fresh])
+        return fresh
+
+
+def _unknown(usage: Sequence[Event]) -> list[Event]:
+    """One event for each decision that no record holds."""
+    by_id = {event["decision_id"]: event for event in usage}
+    for name, ids in (("pk", list(by_id)), ("request_id", [event["request_id"] for event in usage])):
+        for first in range(0, len(ids), 500):
+            found = DecisionRecord.objects.filter(**{f"{name}__in": ids[first : first + 500]})
+            for known in found.values_list("pk", flat=True):
+                by_id.pop(known, None)
+    return list({event["request_id"]: event for event in by_id.values()}.values())
 
 
 def _decision(event: Event) -> Row:

@@ -14,7 +14,10 @@ import msgspec
 from msgspec import Meta, Raw
 
 from costs.books.events import UNREADABLE, Key, Money, Name, Small, UsageEvent
+from costs.demonstration import ORIGIN
 from routing.models import DecisionRecord
+from routing.proofs.leaves import Line, attempts_of
+from routing.proofs.seals import seal
 from routing.selectors.decisions import KEPT
 from switchyard.core import binary
 
@@ -108,6 +111,32 @@ def _plain_verdict(raw: bytes) -> str | None:
 def write_decisions(events: Sequence[ToldEvent]) -> None:
     """In the caller's transaction. IntegrityError when one is known, DataError for what the database can't keep."""
     DECISIONS.copy(_rows(events))
+    seal(_lines(events))
+
+
+class _Tried(msgspec.Struct, gc=False):
+    deployment: str
+    side: str
+    masked: bool = False
+
+
+_read_attempts = msgspec.json.Decoder(list[_Tried]).decode
+
+
+def _lines(events: Sequence[ToldEvent]) -> Iterator[Line]:
+    """What is sealed of them: see routing.proofs."""
+    for event in events:
+        if event.origin != ORIGIN:
+            tried = _read_attempts(event.attempts)
+            told = {
+                "attempts": [{"deployment": t.deployment, "side": t.side, "masked": t.masked} for t in tried]
+            }
+            if bytes(event.shadow) not in (b"", b"null"):
+                told["shadow"] = [{}]
+            yield Line(
+                event.organisation_id, event.decision_id, event.at_ns // 1000, event.lob, event.sensitivity,
+                event.policy_hash, attempts_of(told),
+            )  # fmt: skip
 
 
 def _rows(events: Sequence[ToldEvent]) -> Iterator[bytes]:
