@@ -32,7 +32,7 @@ from routing.models import Policy, WhatIf
 from routing.policy.examples import example_of
 from routing.policy.facts import describe
 from routing.selectors.policy_history import history
-from routing.selectors.what_ifs import report_for
+from routing.selectors.what_ifs import report_for, truth_for
 from routing.services import policies as service
 from routing.services.drafts import judge
 from routing.services.evidence import ask_for_approval, changes
@@ -197,7 +197,7 @@ class PolicyViewSet(ReadViewSet):
             "id": row.pk, "job": row.job_id, "days": row.days, "against": row.against_id,
             "state": "done" if row.report else "waiting", "created_at": row.created_at,
             "report": report_for(row, self.scope) or None,
-            "truth": row.truth or None if policy.lob_id or self.scope.lob_ids is None else None,
+            "truth": truth_for(row, self.scope) or None,
         }  # fmt: skip
 
     @extend_schema(parameters=[OpenApiParameter("lob", OpenApiTypes.STR)], responses={200: HistorySerializer})

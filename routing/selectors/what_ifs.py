@@ -43,6 +43,16 @@ def report_for(row: WhatIf, scope: Scope) -> dict[str, Any]:
     return report
 
 
+def truth_for(row: WhatIf, scope: Scope) -> dict[str, Any]:
+    """What happened after publishing (routing.whatif.truth.as_told), narrowed in the same way."""
+    truth = dict(row.truth)
+    if truth and scope.lob_slugs is not None:
+        truth["workloads"] = [r for r in truth.get("workloads", []) if scope.allows_lob(r.get("lob", ""))]
+        if row.policy.lob_id is None:
+            truth |= {"totals": None, "requests": None}
+    return truth
+
+
 def _with_samples(row: dict[str, Any], name: str, seen: set[str]) -> dict[str, Any]:
     kept = [i for i in row.get(name, []) if i in seen]
     return row | {name: kept, "samples": kept}

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from routing.selectors.what_ifs import report_for
+from routing.selectors.what_ifs import report_for, truth_for
 from routing.whatif.services import what_if as ask
 from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show, show_panels
@@ -49,8 +49,9 @@ def what_if(request: PageRequest, policy_id: str) -> HttpResponse:
             raise Http404
         return show(request, "routing/policy_what_if.html", context | {"panel": {}, "report": None})
     report = report_for(row, request.ask.scope)
-    context |= {"report": report, "truth": row.truth}
-    return show_panels(request, "routing/policy_what_if.html", panels_of(report, row.truth), context)
+    truth = truth_for(row, request.ask.scope)
+    context |= {"report": report}
+    return show_panels(request, "routing/policy_what_if.html", panels_of(report, truth), context)
 
 
 @require_POST

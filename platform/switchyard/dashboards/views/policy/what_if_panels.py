@@ -185,16 +185,54 @@ def _not_enough(rows: Sequence[Row]) -> Panel:
 
 
 def _truth(truth: Row) -> Panel:
-    """Prediction against what was measured after publishing; figures as they are told, one a line."""
+    """Prediction against what was measured after publishing, by workload and measure (routing.whatif.truth.as_told)."""
     columns = [
-        Column(_("Figure")), Column(_("Predicted")), Column(_("Measured")), Column(_("Low (90 %)")), Column(_("High (90 %)")),
-        Column(_("Inside")),
+        Column(_("Workload"), "word"), Column(_("Figure"), "word"), Column(_("Predicted")),
+        Column(_("Expected of the requests that came")), Column(_("Low (90 %)")), Column(_("High (90 %)")),
+        Column(_("Measured")), Column(_("Error")), Column(_("Inside the interval"), "verdict"), Column(_("Requests"), "count"),
     ]  # fmt: skip
+    rows = [{"workload": _("all"), **truth["totals"]}] if truth.get("totals") else []
+    rows += truth.get("workloads") or []
+    table = [line for row in rows for line in _truth_lines(row)]
+    note = _("Expected: the prediction, had it known which requests would come. Costs are per 1,000 requests.")
     return Panel(
-        "truth", _("Prediction against truth"), columns, _truth_rows(truth), wide=True,
-        empty=_("Compared once the version is live and enough has been answered."),
+        "truth", _("Prediction against truth"), columns, table, wide=True,
+        note=note if table else "", empty=_("Compared once the version is live and enough has been answered."),
     )  # fmt: skip
 
 
-def _truth_rows(truth: Row) -> list[list[Any]]:
-    return []
+def _truth_lines(row: Row) -> list[list[Any]]:
+    measures = (
+        ("cost", _("cost"), _dollars),
+        ("accuracy", _("accuracy"), _percent),
+        ("latency_ms", _("mean time"), _ms),
+    )
+    lines = []
+    for name, title, written in measures:
+        told = row.get(name) or _NONE
+        if told.get("actual") is None:
+            continue
+        error = told.get("error_pct")
+        lines.append([
+            name_of(row), title, *(written(told.get(part)) for part in ("predicted", "expected", "low", "high", "actual")),
+            None if error is None else f"{error:+.1f} %", _held(row, told), row.get("requests"),
+        ])  # fmt: skip
+    return lines
+
+
+def _held(row: Row, told: Row) -> str:
+    if row.get("verdict") != "enough" or told.get("held") is None:
+        return "not_enough_data"
+    return "pass" if told["held"] else "fail"
+
+
+def _dollars(value: Any) -> str | None:
+    return None if value is None else f"${value}"
+
+
+def _percent(value: Any) -> str | None:
+    return None if value is None else f"{100 * value:.2f} %"
+
+
+def _ms(value: Any) -> str | None:
+    return None if value is None else f"{value:.2f} ms"
