@@ -79,7 +79,7 @@ def create_draft(
         id=new_id("pol"), organisation=organisation, lob=lob, version=version, document=document,
         hash=digest(document), created_by=user, note=note, report=_report(parsed, proof),
     )  # fmt: skip
-    note(policy, "created", user)
+    tell(policy, "created", user)
     return policy
 
 
@@ -104,7 +104,7 @@ def validate(*, policy: Policy, user: User | None) -> Policy:
     if policy.state == "draft":
         policy.state = "validated"
         fields.append("state")
-        note(policy, "validated", user)
+        tell(policy, "validated", user)
     policy.save(update_fields=fields)
     return policy
 
@@ -135,7 +135,7 @@ def publish(*, policy: Policy, user: User | None, percent: int = 100, expected: 
         policy.approved_by = approver
         policy.save(update_fields=["approved_by"])
     watches.begin(policy, read.previous_of(policy))
-    note(policy, "published", user, percent=percent)
+    tell(policy, "published", user, percent=percent)
     return policy
 
 
@@ -236,7 +236,7 @@ def rollback(
     _go_live(previous, 100)
     # The one rolled back is not what the next rollback returns to: it loses its place in the order.
     Policy.objects.filter(pk=current.pk).update(published_at=None)
-    note(
+    tell(
         previous, "rolled_back", user, from_version=current.version, from_percent=current.percent,
         first_published=first_published, reason=reason[:400], automatic=bool(reason) and user is None,
     )  # fmt: skip
@@ -256,7 +256,7 @@ def diff(old: Policy, new: Policy) -> list[str]:
     )
 
 
-def note(policy: Policy, action: str, user: User | None, **detail: Any) -> None:
+def tell(policy: Policy, action: str, user: User | None, **detail: Any) -> None:
     record(
         actor=user, action=f"policy.{action}", target=f"policy:{policy.pk}", lob=policy.lob.slug if policy.lob else "",
         organisation_id=policy.organisation_id, detail={"version": policy.version, "hash": policy.hash, **detail},

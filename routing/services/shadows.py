@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
-from routing.models import Policy, ShadowTally
-from routing.services.policies import lock, note, validate
+from routing.models import DecisionRecord, Policy, ShadowMark, ShadowTally
+from routing.services.policies import lock, tell, validate
 from switchyard.core.clock import now
 from switchyard.core.errors import Conflict
 from switchyard.core.money import format_usd
@@ -35,11 +35,18 @@ def start_shadow(*, policy: Policy, user: User | None) -> Policy:
             code="illegal_state",
         )
     validate(policy=policy, user=user)
-    for other in Policy.objects.filter(organisation=policy.organisation, lob=policy.lob, state="shadow"):
+    shadows = Policy.objects.filter(organisation=policy.organisation, state="shadow")
+    if not shadows.exists():  # what was decided before this has nothing to count
+        last = DecisionRecord.objects.filter(organisation_id=policy.organisation_id).order_by("-pk").first()
+        ShadowMark.objects.update_or_create(
+            organisation_id=policy.organisation_id,
+            defaults={"decision_id": last.pk if last is not None else ""},
+        )
+    for other in shadows.filter(lob=policy.lob):
         _leave_shadow(other, user)
     policy.state = "shadow"
     policy.save(update_fields=["state"])
-    note(policy, "shadow_started", user)
+    tell(policy, "shadow_started", user)
     bump_config()
     return policy
 
@@ -59,7 +66,7 @@ def stop_shadow(*, policy: Policy, user: User | None) -> Policy:
 def _leave_shadow(policy: Policy, user: User | None) -> None:
     policy.state = "validated"
     policy.save(update_fields=["state"])
-    note(policy, "shadow_stopped", user)
+    tell(policy, "shadow_stopped", user)
 
 
 def report(policy: Policy, *, days: int = 30) -> dict[str, Any]:
