@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from routing.policy.cel import Literal, Node
-from routing.policy.facts import CLASS_NAMES, CLASSES
+from routing.policy.facts import CLASS_NAMES, CLASSES, KEEPER, MASKED
 from routing.policy.outcomes import mentioned, possible
 from routing.policy.rules import Document, Invariant, Route
+from routing.policy.witness import Wanted, witness
 
 TRUE = Literal(True, 1)
 
@@ -43,13 +44,17 @@ class TargetFact:
     region: str
 
 
+OURSELVES = TargetFact(**KEEPER)
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """A target that a route may send data to, on which hop, and where the document says so."""
 
-    target: str
+    target: str  # empty: we ourselves keep it
     hop: str
     path: str
+    masked: bool = False  # only masked text would leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +68,32 @@ class CounterExample:
     deployment: str
     side: str
     hop: str
+    masked: bool = False
+    certain: bool = True  # `facts` are of a request that does it; else nobody could find one, nor rule it out
 
     def sentence(self) -> str:
         facts = self.facts
         workload = f"workload {facts['workload.name']!r}" if facts["workload.name"] else "no workload"
+        request = (
+            f"a request of {workload} ({facts['lob.slug']}, {facts['workload.tier']}, data "
+            f"{facts['data.sensitivity']})"
+        )
+        if not self.deployment:
+            return (
+                f"Rule {self.rule!r} would keep the answer to {request} for the same question again ({self.hop}), which the "
+                f"invariant {self.invariant!r} forbids. Leave `cache` out, or let the condition leave such requests out."
+            )
         return (
-            f"Rule {self.rule!r} would send a request of {workload} ({facts['lob.slug']}, {facts['workload.tier']}, data "
-            f"{facts['data.sensitivity']}) to {self.deployment!r} ({self.side}) as {self.hop}, which the invariant "
+            f"Rule {self.rule!r} would send {request} to {self.deployment!r} ({self.side}) as {self.hop}"
+            f"{', masked' if self.masked else ''}, which the invariant "
             f"{self.invariant!r} forbids. Name other deployments, or let the rule's condition leave such requests out."
         )
 
     def as_json(self) -> dict[str, Any]:
         return {
             "invariant": self.invariant, "rule": self.rule, "facts": dict(self.facts), "deployment": self.deployment,
-            "side": self.side, "hop": self.hop,
+            "side": self.side, "hop": self.hop, "masked": self.masked,
+            "certain": self.certain,
         }  # fmt: skip
 
 
@@ -93,6 +110,7 @@ class Proof:
 class _Request:
     known: Mapping[str, Any]
     declared: bool  # its class is the one its workload declares; else it was raised
+    passed: list[Wanted] = field(default_factory=list)  # rules that it can match and must not have
 
 
 def prove(
@@ -107,13 +125,20 @@ def prove(
     proof = Proof()
     requests = list(_requests(workloads, lobs))
     for i, rule in enumerate(document.rules):
-        admitted = [r for r in requests if True in possible(rule.tree, r.known)]
+        admitted, going_on = [], []
+        for request in requests:
+            outcomes = possible(rule.tree, request.known)
+            if True in outcomes:
+                admitted.append(request)
+            if False in outcomes:
+                going_on.append(request)
         if not admitted:
             proof.warnings.append(f"Rule {rule.name!r} matches no workload there is today.")
-        _prove_route(
-            proof, rule.name, f"rules[{i}].route", rule.route, rule.tree, admitted, invariants, targets
-        )
-        requests = [r for r in requests if False in possible(rule.tree, r.known)]  # the others go no further
+        path = f"rules[{i}].route"
+        _prove_route(proof, rule.name, path, rule.route, rule.tree, admitted, invariants, targets)
+        for request in admitted:
+            request.passed.append((rule.tree, False))  # those that go on must have passed it
+        requests = going_on
     if document.default is not None:
         _prove_route(proof, "default", "default", document.default, TRUE, requests, invariants, targets)
     return proof
@@ -151,6 +176,7 @@ def _prove_route(
     invariants: Sequence[Invariant],
     targets: Mapping[str, TargetFact],
 ) -> None:
+    targets = {**targets, "": OURSELVES}
     uses = [use for use in uses_of(route, path) if use.target in targets]
     by_class = "data.sensitivity" in mentioned(tree)
     lawful: set[Use] = set()
@@ -160,17 +186,28 @@ def _prove_route(
     for request in admitted:
         forbidden: dict[Use, CounterExample] = {}
         for use in uses:
+            if not use.target and request.known["data.sensitivity"] == "restricted":
+                continue  # nobody keeps restricted data, whatever a document says
+            target = targets[use.target]
+            masked = use.masked and target.side == "external"
             for invariant in invariants:
                 proof.cases += 1
-                if _forbids(invariant, request.known, targets[use.target], use.hop):
-                    side = targets[use.target].side
-                    forbidden[use] = CounterExample(
-                        invariant.name, name, use.path, request.known, use.target, side, use.hop
-                    )
-                    break
+                seen = _seen(request.known, target, use.hop, masked)
+                if True not in possible(invariant.tree, seen):
+                    continue
+                search = witness(seen, [(tree, True), (invariant.tree, True), *request.passed])
+                if search.found is None and search.sure:
+                    continue  # it looked as if it could come true, and can't
+                facts = {**request.known, **(search.found or {})}
+                forbidden[use] = CounterExample(
+                    invariant.name, name, use.path, facts, use.target, target.side, use.hop, masked,
+                    certain=search.found is not None,
+                )  # fmt: skip
+                break
             else:
                 lawful.add(use)
-        nobody = bool(uses) and not any(use not in forbidden for use in uses if use.hop != "shadow")
+        answering = [use for use in uses if use.hop in ("first", "fallback")]
+        nobody = bool(answering) and all(use in forbidden for use in answering)
         if request.declared or (by_class and nobody):
             for example in forbidden.values():
                 broken.setdefault(example.invariant, example)
@@ -198,19 +235,20 @@ def uses_of(route: Route, path: str = "") -> list[Use]:
     uses = []
     for i, target in enumerate(route.targets):
         where = f"{path}.split.{target}" if route.kind == "split" else f"{path}.{field_name}[{i}]"
-        uses.append(Use(target, "fallback" if i and in_order else "first", where))
-    uses += [Use(t, "fallback", f"{path}.fallback[{i}]") for i, t in enumerate(route.fallback)]
-    uses += [Use(t, "shadow", f"{path}.shadow[{i}]") for i, t in enumerate(route.shadow)]
+        uses.append(Use(target, "fallback" if i and in_order else "first", where, route.mask))
+    uses += [Use(t, "fallback", f"{path}.fallback[{i}]", route.mask) for i, t in enumerate(route.fallback)]
+    uses += [Use(t, "shadow", f"{path}.shadow[{i}]", route.mask) for i, t in enumerate(route.shadow)]
+    if route.cache is not None:
+        uses.append(Use("", "cache", f"{path}.cache"))
     return uses
 
 
-def _forbids(invariant: Invariant, known: Mapping[str, Any], target: TargetFact, hop: str) -> bool:
-    """Whether it can come true: a fact the proof does not know may have any value."""
-    facts = {
+def _seen(known: Mapping[str, Any], target: TargetFact, hop: str, masked: bool) -> dict[str, Any]:
+    """The facts of a request with those of one target on one hop."""
+    return {
         **known, "target.name": target.name, "target.side": target.side, "target.model": target.model,
-        "target.region": target.region, "hop": hop,
+        "target.region": target.region, "hop": hop, MASKED: masked,
     }  # fmt: skip
-    return True in possible(invariant.tree, facts)
 
 
 def unknown_deployments(document: Document, known: set[str]) -> Iterator[tuple[str, str]]:
@@ -220,5 +258,5 @@ def unknown_deployments(document: Document, known: set[str]) -> Iterator[tuple[s
         routes.append(("default", document.default))
     for path, route in routes:
         for use in uses_of(route, path):
-            if use.target not in known:
+            if use.target and use.target not in known:
                 yield use.path, use.target
