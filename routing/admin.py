@@ -10,6 +10,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from routing.dictionaries.admin import DictionaryAdmin as DictionaryAdmin
 from routing.models import DecisionRecord, Feedback, Interception, Policy
 from routing.services import policies
 from switchyard.core.errors import SwitchyardError, ValidationFailed

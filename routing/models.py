@@ -4,6 +4,7 @@ from django.conf import settings
 from django.db import models
 
 from routing.approvals.models import PolicyApproval as PolicyApproval
+from routing.dictionaries.models import SensitiveDictionary as SensitiveDictionary
 from routing.learning.models import RoutingFit as RoutingFit
 from routing.proofs.models import DecisionChain as DecisionChain
 from routing.proofs.models import DecisionSeal as DecisionSeal

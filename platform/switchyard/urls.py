@@ -36,6 +36,7 @@ from routing.api.approvals import ApprovalViewSet
 from routing.api.bias import BiasEvidenceViewSet, BiasMonitorViewSet
 from routing.api.learned import CascadeViewSet, RoutingFitViewSet
 from routing.api.policies import PolicyViewSet
+from routing.dictionaries.api import DictionaryViewSet
 from routing.api.views import DecisionViewSet, InterceptionViewSet
 from switchyard.jobs.views import JobViewSet
 from switchyard.tenancy.api.base import ApiRouter, NothingHere
@@ -66,7 +67,7 @@ RESOURCES = {
     "reports": ReportViewSet, "reconciliations": ReconciliationViewSet, "exports": ExportViewSet,
     "label-queues": LabelViewSet, "accuracy-objectives": ObjectiveViewSet, "experiments": ExperimentViewSet,
     "canaries": CanaryViewSet, "golden-sets": GoldenViewSet, "gate-rules": GateRuleViewSet,
-    "routing-fits": RoutingFitViewSet, "cascade-thresholds": CascadeViewSet,
+    "dictionaries": DictionaryViewSet, "routing-fits": RoutingFitViewSet, "cascade-thresholds": CascadeViewSet,
     "workload-plans": WorkloadPlanViewSet, "business-events": BusinessEventViewSet,
 }  # fmt: skip
 router = ApiRouter()

@@ -34,6 +34,14 @@ class Dictionaries:
     _ascii_firsts: frozenset[str] = frozenset()
     _all_ascii: bool = True
     _lengths: tuple[int, ...] = ()
+    unreadable: bool = (
+        False  # some of them could not be opened: nothing that is read with them counts as read
+    )
+
+    @classmethod
+    def closed(cls) -> Dictionaries:
+        """In place of dictionaries that can't be opened."""
+        return cls(unreadable=True)
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Dictionaries:
@@ -49,10 +57,12 @@ class Dictionaries:
         return cls(terms, firsts, plain, len(plain) == len(firsts), lengths)
 
     def __bool__(self) -> bool:
-        return bool(self.terms)
+        return bool(self.terms) or self.unreadable
 
     def find(self, look: Look) -> Iterator[tuple[int, int, str]]:
-        """(start, end, class) of each term."""
+        """(start, end, class) of each term. Raises ValueError when some of the terms are unknown."""
+        if self.unreadable:
+            raise ValueError("a dictionary could not be opened")
         if self._all_ascii and self._ascii_firsts.isdisjoint(look.words) and look.text.isascii():
             return
         places = [(m.group().casefold(), m.start(), m.end()) for m in _WORD.finditer(look.text)]

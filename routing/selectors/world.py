@@ -20,6 +20,8 @@ from routing.contracts import (
     WorkloadInfo,
     strictest,
 )
+from routing.dictionaries.selectors import dictionaries_of
+from routing.inspection.wanted import names_wanted
 from routing.selectors import policies
 from routing.selectors.learned import calibrations_of, learned_of
 from switchyard.core.addresses import AddressRefused, check_url
@@ -42,6 +44,7 @@ def snapshot_of(organisation: Organisation, *, version: int = 0, loaded_ns: int 
         versions=_versions(organisation.pk),
         learned=learned_of(organisation.pk, compiled, (lob.slug for lob in lobs)),
         trials=policies.trials(organisation.pk),
+        dictionaries=dictionaries_of(organisation.pk, [lob.slug for lob in lobs]), wants_names=names_wanted(compiled),
     )  # fmt: skip
 
 
