@@ -27,9 +27,9 @@ def test_every_model_says_how_it_is_trained_again(folder: Path):
     assert train["command"] and "seed" in train
 
 
-def test_all_artifacts_together_stay_under_64_mib_and_none_over_25():
+def test_all_artifacts_together_stay_under_68_mib_and_none_over_25():
     sizes = [p.stat().st_size for p in artifacts.SHIPPED.rglob("*") if p.is_file()]
-    assert sum(sizes) <= 64 * MEBIBYTE
+    assert sum(sizes) <= 68 * MEBIBYTE
     assert max(sizes) <= 25 * MEBIBYTE
 
 

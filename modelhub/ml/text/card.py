@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelhub.ml import datasets
+from modelhub.ml.text.card_operator import operator_section
 
 INTRODUCTION = {
     "pooled": (
@@ -34,6 +35,7 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
     sections = [f"# {manifest['id']}", _introduction(manifest), *_accuracy(manifest), *_size(manifest)]
     sections += [
         *_kept(manifest),
+        *operator_section(manifest),
         *_controls(manifest),
         *_experts(manifest),
         *_training(manifest),

@@ -55,6 +55,16 @@ def test_a_card_without_experts_has_no_such_section(tmp_path):
     assert "## Experts" not in text and "new heads on this trunk" not in text.lower()
 
 
+def test_a_card_tells_what_the_operator_finds_and_what_it_stops_wrongly(tmp_path):
+    manifest = artifacts.load_manifest(artifacts.SHIPPED / "txt-edge")
+    card.write(tmp_path, manifest)
+    text = (tmp_path / "card.md").read_text("utf-8")
+    gate = manifest["gate"]
+    assert f"{gate['planted']['all']['value']:.1%}" in text and f"{gate['benign']['high']:.2%}" in text
+    card.write(tmp_path, {name: value for name, value in manifest.items() if name != "gate"})
+    assert "Bias operator" not in (tmp_path / "card.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("method", ["cross-validated"])
 def test_folds_that_were_run_are_told(method: str):
     assert "five folds, each fitted anew" in card._folds({"metrics": {"a": {"method": method}}})

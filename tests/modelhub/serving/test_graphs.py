@@ -132,11 +132,9 @@ def test_when_every_session_fails_the_error_is_typed(tmp_path):
 
 def test_the_students_body_really_runs_in_whole_numbers():
     ids = np.array([[101, 2023, 102]])
-    ran = executed(EDGE / "body.onnx", 1, [CPU], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    ran = executed(EDGE / GRAPH, 1, [CPU], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
     whole = {name: count for (name, _), count in ran.items() if "Quantize" in name or "Integer" in name}
-    assert whole == {"DynamicQuantizeMatMul": 4, "DequantizeLinear": 1} or whole == {
-        "DynamicQuantizeMatMul": 4
-    }
+    assert sum(count for name, count in whole.items() if name != "DequantizeLinear") >= 4, whole
     assert {provider for _, provider in ran} == {CPU}
 
 
@@ -248,12 +246,11 @@ def test_a_runtime_that_computes_something_else_is_left_at_its_first_run(tmp_pat
     assert (heard, session.runs_on) == (["openvino"], CPU)
 
 
-def test_a_hash_in_a_head_that_openvino_would_compute_in_32_bits_stays_with_onnx_runtime():
+def test_a_hash_that_openvino_would_compute_in_32_bits_keeps_the_file_with_onnx_runtime():
     pytest.importorskip("openvino")
     from modelhub.serving.runners.text import TextClassifier
 
     texts = ["When will my card arrive?", "Why was I charged a fee?", "How do I change my PIN?"]
     here, there = TextClassifier(EDGE), TextClassifier(EDGE, how=How(backend="openvino"))
     assert there.classify("support-intent", texts).labels == here.classify("support-intent", texts).labels
-    assert there._heads.of("support-intent").session.runs_on == CPU
-    assert there._body.runs_on == "openvino"
+    assert {session.runs_on for session in there.sessions} == {CPU}
