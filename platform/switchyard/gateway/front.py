@@ -23,7 +23,7 @@ from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError, Unavailable
 from switchyard.core.ids import new_id
-from switchyard.gateway import idempotency, metrics, spoken, uploads
+from switchyard.gateway import idempotency, metrics, spoken, uploads, versions
 from switchyard.gateway.bodies import ClientGone, decode, read_body
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
@@ -175,6 +175,7 @@ class GatewayFront:
             world = self.keeper.world
             key = self.ring.authenticate(headers.get(b"authorization", b""), world)
             snapshot = world.organisations[key.organisation_id]
+            send = versions.versioned(send, snapshot.policies, key.lob)
             if path in ANSWERING:
                 _method(scope, "POST")
                 await self._answer_once(path, request_id, headers, key, snapshot, receive, send)
@@ -242,7 +243,10 @@ class GatewayFront:
                 payload = await answer(run, self.office.desk)
                 await send_json(send, 200, payload, run_headers(run, with_cost=True))
         except SwitchyardError as error:
-            extra = run_headers(run, with_cost=True) if run is not None else {}
+            if run is not None:
+                extra = run_headers(run, with_cost=True)
+            else:
+                extra = {versions.HEADER: versions.in_force(world.policies, key.lob, request.sticky)}
             await send_error(send, error, known | extra)
         finally:
             if run is not None:
