@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from routing.dictionaries.admin import DictionaryAdmin as DictionaryAdmin
-from routing.models import DecisionRecord, Feedback, Interception, Policy
+from routing.models import DecisionRecord, Feedback, Interception, Policy, PolicyApproval
 from routing.services import policies
 from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.core.money import format_usd
@@ -175,6 +175,15 @@ class PolicyAdmin(ScopedAdmin):
     @admin.action(description=_("Validate"), permissions=["change"])
     def validate_chosen(self, request: Any, queryset: Any) -> None:
         self._each(request, queryset, lambda p: policies.validate(policy=p, user=request.user))
+
+
+@admin.register(PolicyApproval)
+class PolicyApprovalAdmin(ScopedReadOnlyAdmin):
+    """Decided on its page, where the evidence stands beside it."""
+
+    list_display = ["policy", "state", "requested_by", "requested_at", "decided_by", "decided_at", "note", "reason"]
+    list_filter = ["state"]
+    list_select_related = ["policy__lob", "requested_by", "decided_by"]
 
 
 @admin.register(DecisionRecord)

@@ -21,6 +21,9 @@ from routing.api.policy_serializers import (
     PolicySerializer,
     PublishSerializer,
     QueuedSerializer,
+    RolloutSerializer,
+    ShadowingSerializer,
+    ShadowSerializer,
     TriedSerializer,
     TryDraftSerializer,
     TrySerializer,
@@ -31,13 +34,16 @@ from routing.api.policy_serializers import (
 from routing.models import Policy, WhatIf
 from routing.policy.examples import example_of
 from routing.policy.facts import describe
-from routing.selectors.policy_history import history
+from routing.rollout.watch import told as rollout_told
+from routing.selectors.policy_history import history, shadow_results
 from routing.selectors.what_ifs import report_for, truth_for
 from routing.services import policies as service
 from routing.services.drafts import judge
 from routing.services.evidence import ask_for_approval, changes
+from routing.services.shadows import start_shadow, stop_shadow
 from routing.services.trial import try_policy, unsaved_version
 from routing.whatif.services import what_if
+from switchyard.core.money import format_usd
 from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, find
 from switchyard.tenancy.models import LineOfBusiness, Organisation
 
@@ -126,7 +132,7 @@ class PolicyViewSet(ReadViewSet):
     def publish(self, request: Any, pk: str = "") -> Response:
         self.require_role("policy_approver")
         values = self._form(PublishSerializer)
-        policy = service.publish(policy=self._own(), user=request.user, percent=values["percent"])
+        policy = service.publish(policy=self._own(), user=request.user, **values)
         return Response(self.get_serializer(policy).data)
 
     @extend_schema(request=EmptySerializer)
@@ -144,6 +150,34 @@ class PolicyViewSet(ReadViewSet):
         """Prove it, gather the evidence, and put it into the approvers' queue (GET policy-approvals)."""
         row = ask_for_approval(policy=self._own(), user=request.user, note=self._form(AskSerializer)["note"])
         return Response(ApprovalSerializer(row).data, status=201)
+
+    @extend_schema(methods=["POST"], request=ShadowingSerializer, responses={200: PolicySerializer})
+    @extend_schema(methods=["GET"], responses={200: ShadowSerializer})
+    @action(detail=True, methods=["get", "post"])
+    def shadow(self, request: Any, pk: str = "") -> Response:
+        """POST {"on": true | false}: ask it beside the live version, or no longer. GET: what it would have done."""
+        if request.method == "POST":
+            change = start_shadow if self._form(ShadowingSerializer)["on"] else stop_shadow
+            return Response(self.get_serializer(change(policy=self._own(), user=request.user)).data)
+        policy = self.get_object()
+        rows = [
+            {"workload": r["workload"], "live": r["live"], "shadow": r["shadow"], "requests": r["total"],
+             "crossings": r["crossed"], "change_usd": format_usd(r["shadow_nusd"] - r["live_nusd"])}
+            for r in shadow_results([policy], self.scope)
+        ]  # fmt: skip
+        return Response({"state": policy.state, "results": rows})
+
+    @extend_schema(responses={200: RolloutSerializer})
+    @action(detail=True, methods=["get"])
+    def rollout(self, request: Any, pk: str = "") -> Response:
+        """The newest watch of this version: its guards, their evidence, and why it ended. 404 before it was published."""
+        policy = self.get_object()
+        found = rollout_told(policy)
+        if found is None:
+            raise Http404
+        if policy.lob_id is None and self.scope.lob_ids is not None:
+            found["metrics"] = []  # of everybody's requests
+        return Response(found)
 
     # --- asked without changing anything ------------------------------------------------------------------------------
 

@@ -38,7 +38,10 @@ class PolicySerializer(StrictSerializer):
 
 
 class PublishSerializer(StrictForm):
+    """`expected`: id of the version seen live, "" for none; another one live meanwhile is 409 `live_changed`."""
+
     percent = serializers.IntegerField(min_value=1, max_value=100, default=100)
+    expected = serializers.CharField(required=False, allow_blank=True, max_length=40)
 
 
 class TryRequestSerializer(serializers.Serializer):
@@ -260,3 +263,44 @@ class HistoryEntrySerializer(serializers.Serializer):
 class HistorySerializer(serializers.Serializer):
     results = HistoryEntrySerializer(many=True)
     next = serializers.CharField(allow_null=True)
+
+
+class GuardFigureSerializer(serializers.Serializer):
+    metric = serializers.CharField()
+    n = serializers.IntegerField()
+    new = serializers.FloatField(allow_null=True)
+    old = serializers.FloatField(allow_null=True)
+    evidence = serializers.FloatField()
+    needed = serializers.FloatField()
+
+
+class RolloutSerializer(serializers.Serializer):
+    """The newest watch of a version; `alone`: held against the version before it rather than beside the rest."""
+
+    state = serializers.CharField()
+    percent = serializers.IntegerField()
+    since = serializers.CharField()
+    looked_at = serializers.CharField(allow_null=True)
+    ended_at = serializers.CharField(allow_null=True)
+    reason = serializers.CharField(allow_blank=True)
+    previous = serializers.CharField(allow_null=True)
+    alone = serializers.BooleanField()
+    metrics = GuardFigureSerializer(many=True)
+
+
+class ShadowingSerializer(StrictForm):
+    on = serializers.BooleanField()
+
+
+class ShadowRowSerializer(serializers.Serializer):
+    workload = serializers.CharField(allow_blank=True)
+    live = serializers.CharField(allow_blank=True)
+    shadow = serializers.CharField(allow_blank=True)
+    requests = serializers.IntegerField()
+    crossings = serializers.IntegerField()
+    change_usd = serializers.CharField()
+
+
+class ShadowSerializer(serializers.Serializer):
+    state = serializers.CharField()
+    results = ShadowRowSerializer(many=True)

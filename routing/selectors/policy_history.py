@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 from django.db.models import Sum
 
 from routing.models import Policy, RolloutWatch, ShadowTally
+from routing.rollout.guards import METRICS
+from routing.rollout.watch import guards_of
 from switchyard.audit.models import AuditEvent
+from switchyard.tenancy.querysets import Scope
 
-MOST = 500
+MOST, MOST_WATCHES = 500, 50
 _SAID_APART = ("version", "hash", "approval")
 
 
@@ -52,15 +55,27 @@ def history(organisation_id: int, lob_slug: str, *, limit: int = MOST) -> list[E
     ]  # fmt: skip
 
 
-def watches(policies: Iterable[Policy]) -> list[RolloutWatch]:
-    """Rollouts that were watched, newest first: still watching, ended well, or rolled back by a sequential test."""
-    rows = RolloutWatch.objects.filter(policy__in=list(policies)).select_related("policy", "previous")
-    return list(rows[:100])
+def watches(policies: Sequence[Policy], scope: Scope) -> list[tuple[RolloutWatch, list[dict[str, Any]]]]:
+    """Rollouts that were watched, newest first: still watching, ended well, or taken back by a sequential test; each with
+    its tests' figures (routing.rollout.watch.told). Those of the organisation's document concern everybody's requests."""
+    rows = RolloutWatch.objects.filter(policy__in=policies).select_related("policy", "previous")
+    return [
+        (row, _figures(row) if scope.lob_slugs is None or row.policy.lob_id is not None else []) for row in rows[:MOST_WATCHES]
+    ]  # fmt: skip
 
 
-def shadow_results(policies: Iterable[Policy]) -> list[dict[str, Any]]:
+def _figures(watch: RolloutWatch) -> list[dict[str, Any]]:
+    if not watch.tests:
+        return []
+    figures = guards_of(watch).figures()
+    return [{"metric": name, **figures[name]} for name in METRICS if figures[name]["n"]]
+
+
+def shadow_results(policies: Sequence[Policy], scope: Scope) -> list[dict[str, Any]]:
     """By version and by where a request went and would have gone: requests, crossings, worst cases in nano-dollars."""
-    rows = ShadowTally.objects.filter(policy__in=list(policies))
+    rows = ShadowTally.objects.filter(policy__in=policies)
+    if scope.lob_slugs is not None:
+        rows = rows.filter(lob__in=scope.lob_slugs)
     return list(
         rows.values("policy_id", "policy__version", "workload", "live", "shadow")
         .annotate(

@@ -16,11 +16,16 @@ class Command(PolicyCommand):
     def add_own(self, parser: ArgumentParser) -> None:
         parser.add_argument("policy", help="An id, or org@3, legal@2.")
         parser.add_argument("--percent", type=int, default=100)
+        parser.add_argument(
+            "--expected", help="Refuse when another version than this one is live; '' for none."
+        )
         parser.add_argument("--by", help="User name of who publishes; needed where four eyes are on.")
 
     def answer(self, organisation: Organisation, **options: Any) -> tuple[Any, list[str]]:
         user = person_named(organisation, options["by"], needed=organisation.four_eyes)
+        expected = options["expected"]
         policy = publish(
-            policy=version_named(organisation, options["policy"]), user=user, percent=options["percent"]
-        )
+            policy=version_named(organisation, options["policy"]), user=user, percent=options["percent"],
+            expected=version_named(organisation, expected).pk if expected else expected,
+        )  # fmt: skip
         return shown(policy), [line_of(policy)]

@@ -193,14 +193,15 @@
     }
   };
 
-  const decide = async () => {
-    const asked = { kind: "text", part: "1" };
-    for (const field of document.querySelectorAll("#try [name]")) asked[field.name] = field.value;
-    const place = document.getElementById("tried");
+  // A trial or a threshold: the fields of its box and the text as it stands; the answer is a piece of the page.
+  const ask = async (around) => {
+    const asked = {}, place = around.querySelector(".answer");
+    for (const field of around.querySelectorAll("[name]")) asked[field.name] = field.value;
     try {
-      const answer = await post(form.dataset.try, asked);
+      const answer = await post(around.dataset.ask, asked);
       if (ended(answer)) return tellEnded();
-      place.innerHTML = answer.ok || answer.status === 400 ? await answer.text() : words.not_checked;
+      if (answer.ok || answer.status === 400) place.innerHTML = await answer.text();
+      else place.textContent = words.not_checked;
     } catch {
       state(words.no_connection, "warn");
     }
@@ -280,7 +281,7 @@
         take({ start: Number(fix.dataset.start), end: Number(fix.dataset.end), text: fix.dataset.text });
       } else if (add) {
         insert(add.dataset.insert, "block" in add.dataset);
-      } else if (event.target.closest("#try-button")) decide();
+      } else if (event.target.closest(".ask")) ask(event.target.closest(".ask-box"));
     },
     true,
   );

@@ -27,8 +27,8 @@ def history(request: PageRequest) -> HttpResponse:
     return show(request, "routing/policy_history.html", {
         "target": lob, "events": [(e, action_in_words(e.action)) for e in events],
         "known": {v.pk for v in versions}, "live": live, "previous": read.previous_of(live) if live else None,
-        "may_publish": may(request, lob.pk if lob else None, *PUBLISHERS), "watches": watches(versions),
-        "shadows": shadow_results(versions), "scopes": [None, *request.ask.lobs],
+        "may_publish": may(request, lob.pk if lob else None, *PUBLISHERS), "watches": watches(versions, request.ask.scope),
+        "shadows": shadow_results(versions, request.ask.scope), "scopes": [None, *request.ask.lobs],
     })  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def _actions() -> dict[str, Any]:
     return {
         "created": _("written"), "validated": _("proven"), "published": _("published"), "rolled_back": _("rolled back to"),
         "what_if": _("replayed"), "approval_requested": _("approval asked for"), "approved": _("approved"),
-        "sent_back": _("sent back"), "withdrawn": _("request withdrawn"), "shadowed": _("shadow started"),
-        "shadow_started": _("shadow started"), "shadow_stopped": _("shadow stopped"),
+        "sent_back": _("sent back"), "withdrawn": _("request withdrawn"), "shadow_started": _("shadow started"),
+        "shadow_stopped": _("shadow stopped"), "guard_fired": _("taken back by itself: a guard fired"),
     }  # fmt: skip
 
 

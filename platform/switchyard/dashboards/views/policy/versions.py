@@ -13,11 +13,13 @@ from django.views.decorators.http import require_POST
 from routing.approvals.selectors import waiting_for
 from routing.approvals.services import is_stale, standing
 from routing.models import Policy
+from routing.rollout.watch import told as rollout_told
 from routing.selectors import policies as read
 from routing.services import policies as write
 from routing.services.evidence import ask_for_approval
+from routing.services.shadows import start_shadow, stop_shadow
 from routing.whatif.services import latest, pending
-from switchyard.core.errors import Conflict, SwitchyardError, ValidationFailed
+from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.views.policy.access import (
     AUTHORS,
@@ -66,14 +68,14 @@ def policy(request: PageRequest, policy_id: str) -> HttpResponse:
         "asked_is_stale": asked is not None and asked.state in ("requested", "approved") and is_stale(asked),
         "four_eyes": row.organisation.four_eyes, "approved": standing(row),
         "what_if": latest(row), "what_if_pending": pending(row),
-        "watches": row.watches.order_by("-began_at")[:5],
+        "watch": rollout_told(row),
     })  # fmt: skip
 
 
 @require_POST
 @page
 def policy_action(request: PageRequest, policy_id: str, action: str) -> HttpResponse:
-    """validate | ask | publish | rollback; what is refused comes back as a message that names the place."""
+    """One of ACTIONS; what is refused comes back as a message that names the place."""
     if action not in ACTIONS:
         raise Http404
     row = version_of(request, policy_id)
@@ -105,8 +107,7 @@ def _publish(row: Policy, request: PageRequest) -> tuple[Policy, str]:
     percent = request.POST.get("percent", "100")
     if not (percent.isdecimal() and percent.isascii() and 1 <= int(percent[:9]) <= 100):
         raise ValidationFailed(_("Percent is a whole number from 1 to 100."))
-    _refuse_surprise(row, request.POST.get("seen"))
-    done = write.publish(policy=row, user=user, percent=int(percent))
+    done = write.publish(policy=row, user=user, percent=int(percent), expected=request.POST.get("seen"))
     said = {"version": done.version, "percent": done.percent}
     if done.percent < 100:
         return done, _(
@@ -115,17 +116,16 @@ def _publish(row: Policy, request: PageRequest) -> tuple[Policy, str]:
     return done, _("Version %(version)s is live in every process within 2 seconds.") % said
 
 
-def _refuse_surprise(row: Policy, seen: str | None) -> None:
-    """`seen`: the version that was live when the page was opened; somebody may have published another since."""
-    if seen is None:
-        return
-    live = read.live(row.organisation_id, row.lob_id)
-    if (live.pk if live else "") != seen:
-        raise Conflict(
-            _("Version %(version)s has gone live since this page was opened: look at the difference, then publish again.")
-            % {"version": live.version if live else "–"},
-            code="other_version_live",
-        )  # fmt: skip
+def _shadow(row: Policy, request: PageRequest) -> tuple[Policy, str]:
+    user: Any = request.user
+    return start_shadow(policy=row, user=user), _(
+        "It is asked beside the live version from now on; nobody is called by what it says."
+    )
+
+
+def _unshadow(row: Policy, request: PageRequest) -> tuple[Policy, str]:
+    user: Any = request.user
+    return stop_shadow(policy=row, user=user), _("It is no longer asked; what it said is kept.")
 
 
 def _rollback(row: Policy, request: PageRequest) -> tuple[Policy, str]:
@@ -136,5 +136,6 @@ def _rollback(row: Policy, request: PageRequest) -> tuple[Policy, str]:
 
 ACTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "validate": (_validate, AUTHORS), "ask": (_ask, AUTHORS), "publish": (_publish, PUBLISHERS),
-    "rollback": (_rollback, PUBLISHERS),
+    "rollback": (_rollback, PUBLISHERS), "shadow": (_shadow, (*AUTHORS, *PUBLISHERS)),
+    "unshadow": (_unshadow, (*AUTHORS, *PUBLISHERS)),
 }  # fmt: skip

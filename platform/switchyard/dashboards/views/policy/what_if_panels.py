@@ -194,7 +194,9 @@ def _truth(truth: Row) -> Panel:
     rows = [{"workload": _("all"), **truth["totals"]}] if truth.get("totals") else []
     rows += truth.get("workloads") or []
     table = [line for row in rows for line in _truth_lines(row)]
-    note = _("Expected: the prediction, had it known which requests would come. Costs are per 1,000 requests.")
+    note = _(
+        "Expected: the prediction, had it known which requests would come. Costs are per 1,000 requests."
+    )
     return Panel(
         "truth", _("Prediction against truth"), columns, table, wide=True,
         note=note if table else "", empty=_("Compared once the version is live and enough has been answered."),
