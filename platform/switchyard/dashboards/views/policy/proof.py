@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
-from routing.proofs.services import residency_proof
+from routing.proofs.services import LIMITS, residency_proof
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show
@@ -44,7 +44,7 @@ def proof(request: PageRequest) -> HttpResponse:
         )
         return answer
     return show(request, "routing/policy_proof.html", context | {
-        "proof": told, "body": told["body"], "sentence": sentence(told["body"]), "start": start, "end": end,
+        "proof": told, "body": told["body"], "sentence": sentence(told["body"]), "limits": limits(told["body"]),
     })  # fmt: skip
 
 
@@ -92,3 +92,14 @@ def sentence(body: dict[str, Any]) -> str:
         "Between %(start)s and %(end)s UTC nothing can be proven: the records don't agree with their chain. What is wrong is "
         "named below."
     ) % said  # fmt: skip
+
+
+def limits(body: dict[str, Any]) -> list[str]:
+    """What it does not say, in the reader's language where that is known."""
+    words = (
+        _("It speaks of what this gateway decided and sent, not of what a deployment that is called private does with it."),
+        _("Requests that were still on their way when this was made are not in it; “Sealed until” says how far it reaches."),
+        _("Whoever holds the database and this installation's key could make another chain: compare heads that you kept."),
+    )  # fmt: skip
+    known = dict(zip(LIMITS, words, strict=True))
+    return [known.get(limit, limit) for limit in body["limits"]]
