@@ -120,7 +120,7 @@ class Meter:
 
     def _sealed(self, run: Run) -> str:
         """Kept so that feedback by label can be judged later; never for restricted data."""
-        if not run.answers or run.facts is None or run.facts.sensitivity == "restricted":
+        if not run.answers or run.facts is None or not run.world.policies.keeps(run.facts, "log"):
             return ""
         return self.seal(run.request.key.lob, orjson.dumps(run.answers))
 
@@ -145,6 +145,8 @@ class Meter:
             told["cache_write_tokens"] = usage.cache_write_tokens
         if usage.batch:
             told["batch"] = True
+        if run.masked is not None and target is not None and run.sent_to(target) is run.masked:
+            told["masked"] = True
         return told
 
 

@@ -72,6 +72,7 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
         balance(run, desk.executor.load.in_flight)
         if run.decision is not None and run.decision.guards:
             run.guard.obey(run.decision.guards)
+        run.guard.keep_text = run.guard.keep_text and world.policies.keeps(run.facts, "log")
         if desk.cache is not None and run.decision is not None and run.decision.cache is not None:
             run.hit = await desk.cache.find(run)
         if run.hit is None and (books := desk.books.state()) != "here":
@@ -120,8 +121,8 @@ def _chances(run: Run) -> Mapping[str, float] | None:
     """Each deployment's chance at this prompt, where a policy in force asks; what fails leaves evaluated quality to speak."""
     if run.world.learned is None or run.facts is None:
         return None
-    lob = run.world.lobs[run.request.key.lob]
-    run.told = run.world.learned.ask(run.request, run.facts, run.candidates, keeps_text=lob.keep_text)
+    keeps = run.world.lobs[run.request.key.lob].keep_text and run.world.policies.keeps(run.facts, "training")
+    run.told = run.world.learned.ask(run.request, run.facts, run.candidates, keeps_text=keeps)
     return run.told.chances if run.told is not None else None
 
 

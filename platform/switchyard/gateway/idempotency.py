@@ -76,7 +76,9 @@ class Watched:
 
     @property
     def restricted(self) -> bool:
-        return self.run is None or self.run.facts is None or self.run.facts.sensitivity == "restricted"
+        """Also what an invariant forbids to keep for another asking."""
+        run = self.run
+        return run is None or run.facts is None or not run.world.policies.keeps(run.facts, "cache")
 
 
 Inner = Callable[[Receive, Send, Watched], Awaitable[None]]
