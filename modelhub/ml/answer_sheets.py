@@ -24,28 +24,40 @@ class Sheet:
     right: np.ndarray
     confidence: np.ndarray
     rows: str
+    withheld: np.ndarray | None = (
+        None  # (N,) bool: stopped by the model's own operator; nobody else is asked for those
+    )
+
+    @property
+    def given(self) -> np.ndarray:
+        """Rows that got an answer, (N,) bool."""
+        return np.ones(len(self.right), bool) if self.withheld is None else ~self.withheld
 
     def pack(self) -> dict[str, Any]:
         unsure = np.sqrt(1 - np.clip(self.confidence, 0, 1))
-        levels = np.rint(unsure * STEPS).astype(np.uint8)
-        return {
+        told = {
             "n": len(self.right), "rows": self.rows, "right": _text(np.packbits(self.right.astype(bool))),
-            "unsure": _text(levels),
+            "unsure": _text(np.rint(unsure * STEPS).astype(np.uint8)),
         }  # fmt: skip
+        if self.withheld is not None and self.withheld.any():
+            told["withheld"] = _text(np.packbits(self.withheld))
+        return told
 
 
 def unpack(stored: Any) -> Sheet | None:
     """None where nothing, or something else, was stored."""
     try:
         n = int(stored["n"])
-        right = np.unpackbits(np.frombuffer(base64.b64decode(stored["right"]), np.uint8), count=n).astype(
-            bool
-        )
-        unsure = np.frombuffer(base64.b64decode(stored["unsure"]), np.uint8)
+        right, unsure = _bits(stored["right"], n), np.frombuffer(base64.b64decode(stored["unsure"]), np.uint8)
+        withheld = _bits(stored["withheld"], n) if "withheld" in stored else None
         rows = str(stored["rows"])
     except (KeyError, TypeError, ValueError):
         return None
-    return Sheet(right, 1 - (unsure / STEPS) ** 2, rows) if len(unsure) == n == len(right) else None
+    return Sheet(right, 1 - (unsure / STEPS) ** 2, rows, withheld) if len(unsure) == n == len(right) else None
+
+
+def _bits(text: str, n: int) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=n).astype(bool)
 
 
 def digest_of(texts: Sequence[str]) -> str:

@@ -87,7 +87,8 @@ def _rows(context: Context, workload: Workload) -> ValidationRows:
 def sheet_of(items: Sequence[Any], measured: Measured, inputs: Sequence[Any]) -> dict[str, Any]:
     """Which rows were answered right and how sure, without the rows: what cascades choose their thresholds by."""
     sure = [max((float(s["score"]) for s in item.get("scores") or ()), default=0.0) for item in items]
-    return Sheet(measured.right, np.array(sure), digest_of([text_of(row) for row in inputs])).pack()
+    held = np.array([bool(item.get("blocked")) for item in items])
+    return Sheet(measured.right, np.array(sure), digest_of([text_of(row) for row in inputs]), held).pack()
 
 
 def used_by(calls: Sequence[Call], inputs: Sequence[Any]) -> dict[str, int]:

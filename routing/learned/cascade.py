@@ -26,6 +26,12 @@ class Answers:
     right: np.ndarray  # (N,) bool
     confidence: np.ndarray  # (N,) in [0, 1], calibrated
     cost: float  # per answer, in any unit both models share
+    withheld: np.ndarray | None = None  # (N,) bool: stopped by the model's operator, so nobody else is asked
+
+    def under(self, threshold: float) -> np.ndarray:
+        """Rows that are asked of the next model, (N,) bool."""
+        unsure = self.confidence < threshold
+        return unsure if self.withheld is None else unsure & ~self.withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def at(small: Answers, big: Answers, threshold: float) -> Point:
         raise ValueError(
             f"{len(small.right)} and {len(big.right)} rows: both models must have answered the same ones"
         )
-    up = small.confidence < threshold
+    up = small.under(threshold)
     share, least, most = float(up.mean()), float(small.right.mean()), float(big.right.mean())
     accuracy = float(np.where(up, big.right, small.right).mean())
     cost = (small.cost + share * big.cost) / big.cost if big.cost else float("inf")
@@ -104,7 +110,7 @@ def across_folds(
         rest = np.setdiff1d(order, held)
         found = choose(curve(_take(small, rest), _take(big, rest)), goal, target)
         threshold = found.threshold if found is not None else (2.0 if goal == "accuracy" else 0.0)
-        up[held] = small.confidence[held] < threshold
+        up[held] = small.under(threshold)[held]
     taken = np.where(up, big.right, small.right).astype(float)
     rng = np.random.default_rng(seed)
     shares, above = np.empty(draws), np.empty(draws)
@@ -129,4 +135,5 @@ def _above_random(taken: np.ndarray, up: np.ndarray, small: np.ndarray, big: np.
 
 
 def _take(answers: Answers, rows: np.ndarray) -> Answers:
-    return Answers(answers.right[rows], answers.confidence[rows], answers.cost)
+    held = None if answers.withheld is None else answers.withheld[rows]
+    return Answers(answers.right[rows], answers.confidence[rows], answers.cost, held)

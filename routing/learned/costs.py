@@ -62,41 +62,45 @@ def cheapest_at(points: Curve, score: float) -> float:
     return float(points.cost_usd[reached].min()) if reached.any() else float("inf")
 
 
-def hull_cost(cost: np.ndarray, right: np.ndarray, score: float) -> float:
-    """The least cost at which mixing single models at random reaches `score`: along the upper convex hull of their points.
+def hull(cost: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of what mixing points by lot can reach: cost and score both rising, slopes falling.
 
-    Shapes: cost, right (M,) means of each model. Infinite above the best.
+    Shapes: (P,) each -> (C,) each, C ≥ 1; the first is the cheapest point, the last the best one.
     """
-    best = np.inf
-    for i in range(len(cost)):
-        if right[i] >= score:
-            best = min(best, cost[i])
-        for j in range(len(cost)):
-            if right[i] < score < right[j]:
-                share = (score - right[i]) / (right[j] - right[i])
-                best = min(best, cost[i] + share * (cost[j] - cost[i]))
-    return float(best)
+    corners: list[tuple[float, float]] = []
+    for x, y in sorted(zip(cost.tolist(), score.tolist(), strict=True), key=lambda p: (p[0], -p[1])):
+        if corners and y <= corners[-1][1]:
+            continue
+        while len(corners) > 1 and _slope(corners[-2], corners[-1]) <= _slope(corners[-1], (x, y)):
+            corners.pop()
+        corners.append((x, y))
+    flat = np.array(corners)
+    return flat[:, 0], flat[:, 1]
+
+
+def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (b[1] - a[1]) / max(b[0] - a[0], 1e-15)
+
+
+def hull_cost(cost: np.ndarray, score: np.ndarray, wanted: float) -> float:
+    """The least cost at which mixing points by lot reaches a score; infinite above the best. Shapes: (P,) each."""
+    x, y = hull(cost, score)
+    if wanted > y[-1] + 1e-12:
+        return float("inf")
+    return float(np.interp(wanted, y, x))
+
+
+def hull_score(cost: np.ndarray, score: np.ndarray, budget: float) -> float:
+    """The best score that mixing points by lot gets for a mean cost of at most `budget`. Shapes: (P,) each."""
+    x, y = hull(cost, score)
+    return float(np.interp(budget, x, y))
 
 
 def area_over_mixing(points: Curve, cost: np.ndarray, right: np.ndarray, steps: int = 50) -> float:
-    """Mean score above the hull of single models at equal cost, over the hull's range of costs: > 0 beats random mixing.
+    """Mean score of a router above single models mixed by lot, at equal cost, from the cheapest model's to the best one's.
 
-    Shapes: cost, right (M,) means of each model. Both are read as "the best score at this cost or less".
+    Both may mix their points by lot. Shapes: cost, right (M,) means of each model.
     """
-    grid = np.linspace(cost.min(), cost[int(right.argmax())], steps)
-    router = np.array([points.score[points.cost_usd <= g + 1e-15].max(initial=-np.inf) for g in grid])
-    router = np.where(np.isfinite(router), router, right[int(cost.argmin())])
-    return float((router - np.array([hull_score(cost, right, g) for g in grid])).mean())
-
-
-def hull_score(cost: np.ndarray, right: np.ndarray, budget: float) -> float:
-    """The best mean score that mixing single models at random gets for a mean cost of `budget`. Shapes: (M,) each."""
-    best = -np.inf
-    for i in range(len(cost)):
-        if cost[i] <= budget:
-            best = max(best, right[i])
-            for j in range(len(cost)):
-                if cost[j] > budget:
-                    share = (budget - cost[i]) / (cost[j] - cost[i])
-                    best = max(best, right[i] + share * (right[j] - right[i]))
-    return float(best)
+    single, own = hull(cost, right), hull(points.cost_usd, points.score)
+    grid = np.linspace(single[0][0], single[0][-1], steps)
+    return float((np.interp(grid, *own) - np.interp(grid, *single)).mean())

@@ -1,4 +1,4 @@
-"""What the edge student makes of a prompt: 64 numbers from the body of `txt-edge`, its tokenizer, one thread."""
+"""What the edge student makes of a prompt: 96 numbers from the body of `txt-edge`, its tokenizer, one thread."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from modelhub import artifacts
-from modelhub.ml import tokens
 
 MODEL = "txt-edge"
-MOST_EMBEDDED = 96  # tokens: a prompt's opening; the rest is left to terms and token means
+MOST_EMBEDDED = 64  # tokens: a prompt's opening; the rest is left to terms and token means
 BATCH = 32
-WIDTH = 64
+WIDTH = 96
 
 
 class OtherEdge(ValueError):
@@ -25,8 +24,11 @@ class Reader:
     """Tokenizer and body of the edge student. Raises ArtifactMissing, ArtifactCorrupt, OtherEdge."""
 
     def __init__(self, directory: Path | None = None, *, body: str = "") -> None:
-        import onnxruntime
+        import onnxruntime  # only where a policy asks for chances
 
+        from modelhub.ml import tokens
+
+        self._pad = tokens.pad
         directory = directory or artifacts.find(MODEL)
         manifest = artifacts.verify(directory)
         self.body = str(manifest["files"]["body"]["sha256"])
@@ -43,14 +45,22 @@ class Reader:
         self._session = onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
+        found = next(output.shape[1] for output in self._session.get_outputs() if output.name == "features")
+        if found != WIDTH:
+            raise OtherEdge(
+                f"{MODEL} gives {found} numbers a text, {WIDTH} are expected: fit the router anew"
+            )
 
     def ids(self, texts: Sequence[str], most_characters: int) -> list[np.ndarray]:
         """Token ids with the opening and closing marks."""
-        found: list[Any] = self.tokenizer.encode_batch_fast([text[:most_characters] for text in texts])
+        if len(texts) == 1:  # a batch of one would go through the tokenizer's thread pool
+            found: list[Any] = [self.tokenizer.encode(texts[0][:most_characters])]
+        else:
+            found = self.tokenizer.encode_batch_fast([text[:most_characters] for text in texts])
         return [np.asarray(encoding.ids, np.int64) for encoding in found]
 
     def embed(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, 64) float32 of N rows of ids."""
+        """(N, 96) float32 of N rows of ids."""
         found = np.zeros((len(rows), WIDTH), np.float32)
         cut = [
             row if len(row) <= MOST_EMBEDDED else np.append(row[: MOST_EMBEDDED - 1], row[-1]) for row in rows
@@ -58,6 +68,6 @@ class Reader:
         order = sorted(range(len(cut)), key=lambda i: len(cut[i]))
         for start in range(0, len(order), BATCH):
             group = order[start : start + BATCH]
-            ids, mask = tokens.pad([cut[i] for i in group])
+            ids, mask = self._pad([cut[i] for i in group])
             found[group] = self._session.run(["features"], {"input_ids": ids, "attention_mask": mask})[0]
         return found

@@ -1,7 +1,7 @@
 """What a router reads of a prompt: token n-grams, a frozen vector a token, the edge student's embedding, and marks of form.
 
 A prompt becomes four things: hashed one- and two-token terms (inverse document frequency, unit length), the mean of its tokens'
-frozen vectors (rare tokens weigh more: Arora et al. 2017, smooth inverse frequency), 64 numbers from the edge student's body, and
+frozen vectors (rare tokens weigh more: Arora et al. 2017, smooth inverse frequency), 96 numbers from the edge student's body, and
 eighteen plain marks of its form.
 """
 
@@ -29,6 +29,8 @@ MARKS = (
 
 class Reads(Protocol):
     """Tokenizer and embedding together (`embedding.Reader`)."""
+
+    body: str  # digest of the edge student's graph
 
     def ids(self, texts: Sequence[str], most_characters: int) -> list[np.ndarray]: ...
 
@@ -81,7 +83,7 @@ class TokenTable:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """N prompts as read: terms of each, mean vectors (N, D), and marks beside the edge student's embedding (N, 18 + 64)."""
+    """N prompts as read: terms of each, mean vectors (N, D), and marks beside the edge student's embedding (N, 18 + 96)."""
 
     terms: list[np.ndarray]
     means: np.ndarray

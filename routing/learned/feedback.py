@@ -1,5 +1,5 @@
 """Scorers of one workload from judged answers: no text, only what a decision's facts say and, where a line of business opted in,
-the 64 numbers of the edge student. Pure numpy.
+the numbers of the edge student. Pure numpy.
 
 Each deployment has a logistic model of its own over shared features, drawn towards its plain rate; it is kept only where it beats
 that rate on answers that it hadn't seen.
@@ -54,12 +54,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadScorer:
-    """Chances by deployment for one workload. `sketch`: the edge student's numbers follow the facts' eight."""
+    """Chances by deployment for one workload. `sketch`: which edge student's numbers follow the facts' eight; empty: none."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
     weights: Mapping[str, tuple[float, ...]]  # deployment → bias, then one a feature
-    sketch: bool = False
+    sketch: str = ""
     _flat: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class WorkloadScorer:
     def from_json(cls, stored: Mapping[str, Any]) -> WorkloadScorer:
         """Raises KeyError, TypeError or ValueError for what `as_json` didn't write."""
         weights = {str(name): tuple(map(float, row)) for name, row in stored["weights"].items()}
-        return cls(tuple(stored["centre"]), tuple(stored["scale"]), weights, bool(stored["sketch"]))
+        return cls(tuple(stored["centre"]), tuple(stored["scale"]), weights, str(stored["sketch"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,7 @@ def enough(judged: Judged) -> dict[str, str]:
     return missing
 
 
-def fit(
-    judged: Judged, *, sketch: bool = False, seed: int = 0, present: WorkloadScorer | None = None
-) -> Fitted:
+def fit(judged: Judged, *, sketch: str = "", seed: int = 0, present: WorkloadScorer | None = None) -> Fitted:
     """Fit on all rows, judge across folds against each deployment's plain rate, or against the scorer now in use.
 
     Raises ValueError where no deployment has enough judged answers.
@@ -151,7 +149,7 @@ def fit(
     )  # fmt: skip
 
 
-def _scorer(judged: Judged, sketch: bool) -> WorkloadScorer:
+def _scorer(judged: Judged, sketch: str) -> WorkloadScorer:
     centre, scale = judged.features.mean(axis=0), judged.features.std(axis=0)
     scale = np.where(scale < 1e-6, 1.0, scale)
     plain = np.clip((judged.features - centre) / scale, -4, 4)

@@ -20,6 +20,7 @@ from routing.learned.files import Router
 
 log = logging.getLogger(__name__)
 MOST_TEXTS = 4  # of a request with many inputs: they share one decision
+MARK = 4  # bytes of the student's digest in front of a sketch
 SPAN = 4.0  # of an embedding's numbers; what lies outside is cut
 ENOUGH_CHARACTERS = 1_500  # per text: what a prompt is about stands in its first screen
 
@@ -84,7 +85,7 @@ class Learned:
         keeps = keeps_text and facts.sensitivity != "restricted" and self.reader is not None
         drawn = sketch(prompts_of(request), self.reader) if keeps and self.reader is not None else b""
         found: dict[str, float] = {}
-        if own is not None and (drawn or not own.sketch):
+        if own is not None and (not own.sketch or own.sketch == edge_of(drawn)):
             features = fact_features(facts.values) + (from_sketch(drawn) if own.sketch else [])
             found = {
                 name: chance for name, chance in own.chances(np.array(features)).items() if name in names
@@ -124,16 +125,23 @@ class Learned:
 
 
 def sketch(texts: list[str], reader: Reads) -> bytes:
-    """The edge student's mean embedding of a request's prompts in 64 bytes: numbers within ±SPAN, no text can be read back."""
+    """The edge student's mean embedding of a request's prompts: four bytes say which student, then one a number within ±SPAN. No
+    text can be read back."""
     mean = reader.embed(reader.ids(texts or [""], MOST_CHARACTERS)).mean(axis=0)
-    return np.rint(np.clip(mean / SPAN, -1, 1) * 127).astype(np.int8).tobytes()
+    numbers = np.rint(np.clip(mean / SPAN, -1, 1) * 127).astype(np.int8)
+    return bytes.fromhex(reader.body[: 2 * MARK]) + numbers.tobytes()
+
+
+def edge_of(drawn: bytes) -> str:
+    """Which student drew a sketch; empty for none."""
+    return drawn[:MARK].hex()
 
 
 def from_sketch(drawn: bytes) -> list[float]:
     """The numbers of a sketch again. Raises ValueError for one of another length."""
-    if len(drawn) != WIDTH:
-        raise ValueError(f"a sketch has {WIDTH} bytes, this one {len(drawn)}")
-    return (np.frombuffer(drawn, np.int8).astype(float) * SPAN / 127).tolist()
+    if len(drawn) != MARK + WIDTH:
+        raise ValueError(f"a sketch has {MARK + WIDTH} bytes, this one {len(drawn)}")
+    return (np.frombuffer(drawn[MARK:], np.int8).astype(float) * SPAN / 127).tolist()
 
 
 def prompts_of(request: GatewayRequest) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from modelhub import artifacts
-from modelhub.ml import answer_sheets as sheets
 from modelhub.ml import datasets
+from modelhub.ml.answer_sheets import Sheet, digest_of
 from modelhub.ml.route.token_vectors import narrowed, token_vectors
 from modelhub.ml.trunk import ensure_trunk
 from routing.learned import card, files, fit, measures, tables
@@ -23,10 +23,8 @@ from routing.learned.features import MOST_CHARACTERS, VOCABULARY, TokenTable, re
 
 ID, FILE, SHEETS = "router-base", "router.npz", "answers.json"
 LEARNT_FROM = ("mmlu", "gsm8k")
-TOKEN_WIDTH, FREQUENT = (
-    48,
-    8_000,
-)  # tokens below this number have a vector even where no training prompt has them
+TOKEN_WIDTH = 32
+FREQUENT = 4_000  # tokens below this number have a vector even where no training prompt has them
 RARE = 1e-3  # of smooth inverse frequency
 COMMAND = "python -m routing.learned.train"
 
@@ -59,7 +57,7 @@ def make(directory: Path, *, seed: int = 0, kept: Path | None = None) -> dict[st
     files.save(directory / FILE, router)
     router = files.load(directory / FILE)  # measured as it will be read
     answers = directory / SHEETS
-    artifacts.write_json(answers, shipped_sheets())
+    artifacts.write_json(answers, shipped_sheets(answers))
     manifest: dict[str, Any] = {
         "id": ID, "kind": "router", "version": "1", "requires": {"txt-edge": {"body": reader.body}},
         "models": list(scorer.models), "verdicts": verdicts, "metrics": measured(router, reader),
@@ -148,17 +146,21 @@ def measured(router: files.Router, reader: Reader) -> dict[str, Any]:
     return found
 
 
-def shipped_sheets() -> dict[str, Any]:
-    """The shipped text models on the validation rows of their workloads, answers packed: model → workload → sheet."""
+def shipped_sheets(kept: Path) -> dict[str, Any]:
+    """The shipped text models on the validation rows of their workloads, answers packed: model → workload → sheet. Models whose
+    manifest is the one that `kept` was made from aren't asked again."""
     from modelhub.serving.runners.text import TextClassifier
 
+    before = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
     found: dict[str, Any] = {}
     for model in ("txt-edge", "txt-base"):
-        classifier = TextClassifier(artifacts.find(model))
-        of = found[model] = {
-            "manifest": artifacts.digest(classifier.directory / artifacts.MANIFEST),
-            "sheets": {},
-        }
+        folder = artifacts.find(model)
+        digest = artifacts.digest(folder / artifacts.MANIFEST)
+        if before.get(model, {}).get("manifest") == digest:
+            found[model] = before[model]
+            continue
+        classifier = TextClassifier(folder)
+        found[model] = {"manifest": digest, "sheets": {}}
         for workload in datasets.TEXT_WORKLOADS:
             rows = datasets.load(workload, "val")
             answers = classifier.classify_mixed([workload] * len(rows), rows.texts)
@@ -166,7 +168,9 @@ def shipped_sheets() -> dict[str, Any]:
                 [answer.label == label for answer, label in zip(answers, rows.labels, strict=True)]
             )
             sure = np.array([float(answer.scores.max()) for answer in answers])
-            of["sheets"][workload] = sheets.Sheet(right, sure, sheets.digest_of(rows.texts)).pack()
+            held = np.array([answer.blocked for answer in answers])
+            sheet = Sheet(right, sure, digest_of(rows.texts), held)
+            found[model]["sheets"][workload] = sheet.pack()
     return found
 
 

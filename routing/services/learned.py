@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +16,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from routing.learned import calibrate, feedback
-from routing.learned.live import from_sketch
+from routing.learned.live import edge_of, from_sketch
 from routing.learning.models import RoutingFit
 from routing.models import DecisionRecord, Feedback
 from routing.services.learned_sheets import sheet_of, upstream_of
@@ -27,6 +28,7 @@ from switchyard.tenancy.services import bump_config
 
 log = logging.getLogger(__name__)
 WINDOW_DAYS, MOST_ROWS, CHUNK = 90, 20_000, 500
+MOSTLY = 0.9  # of the rows must have a sketch of one student
 NEW_ROWS = 100  # judged answers since the last fit before another is worth making
 
 
@@ -129,9 +131,9 @@ def _scorer(workload: Workload, rows: Sequence[Row], taught: Taught, user: User 
     if not rows:
         taught.reasons["scorer"] = "no judged answers yet"
         return
-    drawn = sum(bool(row.sketch) for row in rows)
-    sketched = bool(workload.lob.keep_text and rows and drawn >= 0.9 * len(rows))
-    used = [row for row in rows if row.sketch] if sketched else list(rows)
+    student, drawn = Counter(edge_of(row.sketch) for row in rows).most_common(1)[0]
+    sketched = student if workload.lob.keep_text and drawn >= MOSTLY * len(rows) else ""
+    used = [row for row in rows if edge_of(row.sketch) == sketched] if sketched else list(rows)
     features = [feedback.fact_features(r.facts) + (from_sketch(r.sketch) if sketched else []) for r in used]
     judged = feedback.Judged(
         np.array(features, float), np.array([row.deployment for row in used]),
@@ -149,7 +151,7 @@ def _scorer(workload: Workload, rows: Sequence[Row], taught: Taught, user: User 
     report = {
         "log_loss_saved": round(found.gain, 5), "low": round(found.low, 5), "high": round(found.high, 5),
         "against": "the scorer in use" if present is not None else "each deployment's plain rate",
-        "by_deployment": found.by_deployment, "sketch": sketched,
+        "by_deployment": found.by_deployment, "sketch": bool(sketched),
     }  # fmt: skip
     fit = _keep(workload, "scorer", "", "", found.scorer.as_json(), report, found.n, found.better, user)
     taught.fits.append(fit)
@@ -164,8 +166,8 @@ def _calibration(
     confidence, right = [float(r.confidence or 0) for r in own], [float(r.right) for r in own]
     sheet = sheet_of(workload, deployment)
     if sheet is not None and own:
-        confidence += sheet.confidence.tolist()
-        right += sheet.right.astype(float).tolist()
+        confidence += sheet.confidence[sheet.given].tolist()
+        right += sheet.right[sheet.given].astype(float).tolist()
     name = f"calibration:{deployment}"
     if not own:
         taught.reasons[name] = "no judged answer of the model that answers now tells how sure it was"

@@ -106,7 +106,10 @@ def cascade_threshold(
     costs = _costs(workload, small, big)
     chance = _calibrated(workload, small, first)
     paid = costs or (0.0, 1.0)
-    pair = Answers(first.right, chance, paid[0]), Answers(second.right, second.confidence, paid[1])
+    pair = (
+        Answers(first.right, chance, paid[0], first.withheld),
+        Answers(second.right, second.confidence, paid[1]),
+    )
     points = cascade.curve(*pair)
     point = cascade.choose(points, goal, wanted)  # type: ignore[arg-type]
     honest = cascade.across_folds(*pair, goal, wanted, draws=500)  # type: ignore[arg-type]

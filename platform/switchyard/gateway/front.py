@@ -17,6 +17,7 @@ from asgiref.sync import sync_to_async
 from routing import shapes
 from routing.contracts import DeploymentInfo, KeyInfo, Snapshot
 from routing.intake.parsing import parse
+from routing.learned import live as chances
 from routing.pipeline import answer, answer_stream, open_run
 from routing.run import Run
 from switchyard.core.clock import now_ns
@@ -142,6 +143,9 @@ class GatewayFront:
             metrics.STALE.set(self.keeper.stale_s)
             metrics.PAGES_UP.set(await self.pages.state() != "away")
             metrics.SPOOLED.set(len(self.office.spool) if self.office else 0)
+            metrics.CHANCES.set(chances.CLOCK.asked)
+            metrics.CHANCES_FAILED.set(chances.CLOCK.failed)
+            metrics.CHANCES_TOOK.set(chances.CLOCK.seconds)
             headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": metrics.render()})

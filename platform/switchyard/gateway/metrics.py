@@ -54,6 +54,11 @@ STALE = Gauge(
     "switchyard_snapshot_stale_seconds", "Seconds since the configuration was checked.", registry=REGISTRY
 )
 SPOOLED = Gauge("switchyard_spool_events", "Events that wait for the stream.", registry=REGISTRY)
+CHANCES = Gauge("switchyard_chances_asked", "Requests whose chances a policy asked for.", registry=REGISTRY)
+CHANCES_FAILED = Gauge(
+    "switchyard_chances_failed", "Of those, where evaluated quality spoke instead.", registry=REGISTRY
+)
+CHANCES_TOOK = Gauge("switchyard_chances_seconds", "What working chances out took, in sum.", registry=REGISTRY)
 STREAMS = Gauge("switchyard_requests_in_flight", "Requests being answered.", registry=REGISTRY)
 # Pages, admin and REST as they leave this front, whichever process answers them.
 PAGES = Counter(
