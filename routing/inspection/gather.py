@@ -42,10 +42,9 @@ def gather(body: Mapping[str, Any]) -> Gathered:
             for name in item:
                 names[name] = None
             for name, value in reversed(item.items()):
-                if name in _MEDIA:
-                    found.media = True
-                    if isinstance(value, str) and not value.startswith("data:"):
-                        continue
+                if name in _MEDIA and not (isinstance(value, str) and value.startswith("data:")):
+                    found.media = True  # what it holds is no text
+                    continue
                 stack.append((value, inside))
         elif isinstance(item, list | tuple):
             stack.extend((value, document) for value in reversed(item))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from modelhub.ml.inspect.look import Look
 
 
@@ -29,10 +27,12 @@ STRONG_HEALTH = HEALTH - _words(
 LEGAL_HINTS = _words(
     "privileged", "privilege", "attorney", "counsel", "prejudice", "seal", "subpoena", "litigation", "deposition",
 )  # fmt: skip
-_LEGAL = re.compile(
-    r"(?i)attorney[- ]client|privileged (?:and|&) confidential|confidential (?:and|&) privileged|attorney work[- ]product|"
-    r"without prejudice (?:and|save|offer)|filed under seal|litigation hold|legal hold|legally privileged|settlement offer"
-)
+_LEGAL = (
+    "attorney-client", "attorney client", "privileged and confidential", "privileged & confidential", "legally privileged",
+    "confidential and privileged", "confidential & privileged", "attorney work-product", "attorney work product",
+    "without prejudice and", "without prejudice save", "without prejudice offer", "filed under seal", "litigation hold",
+    "legal hold", "settlement offer",
+)  # fmt: skip
 _CHINESE_HEALTH = (
     "诊断", "病历", "处方", "症状", "手术", "化疗", "糖尿病", "高血压", "肿瘤", "癌", "过敏", "患者", "住院", "用药",
     "抑郁", "怀孕",
@@ -46,7 +46,7 @@ def kinds(look: Look) -> list[str]:
     health = look.words & HEALTH
     if len(health) >= HEALTH_WORDS and not STRONG_HEALTH.isdisjoint(health):
         found.append("health")
-    if not LEGAL_HINTS.isdisjoint(look.words) and _LEGAL.search(look.text):
+    if not LEGAL_HINTS.isdisjoint(look.words) and any(phrase in look.lower for phrase in _LEGAL):
         found.append("legal")
     if len(look.data) > len(look.text):
         if sum(word in look.text for word in _CHINESE_HEALTH) >= HEALTH_WORDS:

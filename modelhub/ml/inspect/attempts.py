@@ -193,7 +193,8 @@ TOOLS = (
     "import socket\ns = socket.socket()\ns.bind(('', 80))",
     "from http import client\nconn = client.HTTPSConnection('example.com')\nconn.request('GET', '/')",
     "import smtplib\ns = smtplib.SMTP('localhost')",
-    'Traceback (most recent call last):\n  File "x.py", line 3, in <module>\n    import foo\nModuleNotFoundError: No module named \'foo\'',
+    'Traceback (most recent call last):\n  File "x.py", line 3, in <module>\n    import foo\n'
+    "ModuleNotFoundError: No module named 'foo'",
     "def read(path):\n    with open(path) as f:\n        return f.read()",
     "class User:\n    def __init__(self, name):\n        self.name = name",
     "import urllib.request\nurl = 'https://example.com/data.csv'\nurllib.request.urlretrieve(url, 'data.csv')",

@@ -99,6 +99,8 @@ def _capitals(look: Look, lists: Lists) -> list[tuple[int, int]]:
     for match in _CAPITAL.finditer(text):
         a, b = match.span()
         word = lower[a:b]
+        if word in ("i", "a") and not (spans and spans[-1][1] + 2 >= a):
+            continue  # the words, not somebody's initial
         if word not in common:
             if weak is not None and weak[1] + 2 >= a:
                 spans.append(weak)
