@@ -33,6 +33,7 @@ from modelhub.serving.replies import (
     as_base64,
     classified,
     json_response,
+    shortened,
     usage_of_items,
 )
 from modelhub.serving.sessions import Loaded, ModelPool
@@ -197,9 +198,8 @@ class ModelServer:
         tokens = sum(int(row[1]) for row in rows)
         self.charge(request, name, tokens, 0, elapsed)
         encode: Any = as_base64 if body.get("encoding_format") == "base64" else np.ndarray.tolist
-        data = [
-            {"object": "embedding", "index": i, "embedding": encode(row[0])} for i, row in enumerate(rows)
-        ]
+        vectors = shortened([row[0] for row in rows], body.get("dimensions"))
+        data = [{"object": "embedding", "index": i, "embedding": encode(v)} for i, v in enumerate(vectors)]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens, "accelerator_ns": elapsed}
         return json_response(
             {"object": "list", "model": name, "data": data, "usage": usage}, accelerator_ns=elapsed

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 
 from modelhub.artifacts import ArtifactCorrupt, ArtifactMissing
-from modelhub.serving.errors import NotFinite, ServingError
+from modelhub.serving.errors import NotFinite, ServingError, invalid
 from modelhub.serving.runners.heads import HeadMissing
 
 LEFT = 499  # as nginx counts callers who hung up
@@ -96,3 +96,17 @@ def usage_of_items(tokens_in: int, tokens_out: int, accelerator_ns: int) -> dict
 
 def as_base64(vector: np.ndarray) -> str:
     return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
+
+
+def shortened(vectors: list[np.ndarray], dimensions: Any) -> list[np.ndarray]:
+    """The first so many numbers of each, of length one again; all of them where no number is asked for.
+
+    Raises ServingError for a number that isn't there. What a shorter vector is worth stands in docs/reference/endpoints.md.
+    """
+    if dimensions is None or not vectors:
+        return vectors
+    width = len(vectors[0])
+    if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= width:
+        raise invalid(f"`dimensions` must be a whole number from 1 to {width}.", "dimensions")
+    cut = [vector[:dimensions] for vector in vectors]
+    return [vector / max(float(np.linalg.norm(vector)), 1e-12) for vector in cut]

@@ -131,6 +131,8 @@ def _inputs(endpoint: str, task: str, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+    if task == "embedding":
+        _check_vectors(body)
 def _moderated(value: Any) -> Any:
     """OpenAI's list of parts as the texts in it; nothing else can be judged here."""
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
@@ -147,6 +149,22 @@ def _texts(body: dict[str, Any], task: str) -> dict[str, Any]:
         raise InvalidRequest(
             "`input` must be a text or a non-empty list of texts, none of them empty.", param="input"
         )
+def _check_vectors(body: dict[str, Any]) -> None:
+    """Numbers of tokens are refused: what they say can't be inspected, and their vocabulary is nobody's here."""
+    value = body.get("input")
+    first = value[0] if isinstance(value, list) and value else None
+    if isinstance(first, int | list):
+        raise InvalidRequest(
+            "`input` holds tokens by number. They can't be looked through for personal data: send the texts.",
+            param="input",
+        )
+    if body.get("encoding_format") not in (None, "float", "base64"):
+        raise InvalidRequest("`encoding_format` is float or base64.", param="encoding_format")
+    width = body.get("dimensions")
+    if width is not None and (isinstance(width, bool) or not isinstance(width, int) or width < 1):
+        raise InvalidRequest("`dimensions` must be a whole number of at least 1.", param="dimensions")
+
+
     _check_count(texts, "input")
     return body if task == "embedding" else body | {"input": texts}
 

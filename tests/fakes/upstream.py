@@ -216,7 +216,7 @@ class FakeUpstream:
             return response
         answers = {
             "chat/completions": self._chat, "completions": self._chat, "classifications": self._classify,
-            "predictions": self._predict, "embeddings": self._embed,
+            "predictions": self._predict, "embeddings": self._embed, "moderations": self._moderate,
         }  # fmt: skip
         return await answers[request.match_info["path"]](request, body)
 
@@ -341,6 +341,19 @@ class FakeUpstream:
         ]
         return web.json_response(
             {"object": "list", "model": body["model"], "data": rows, "usage": self._counts(len(rows))}
+        )
+
+    async def _moderate(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        rows = [
+            {
+                "flagged": bad,
+                "categories": {"harassment": bad},
+                "category_scores": {"harassment": 0.9 if bad else 0.1},
+            }
+            for bad in ("bad" in text for text in body["input"])
+        ]
+        return web.json_response(
+            {"id": "m", "model": body["model"], "results": rows, "usage": self._counts(len(rows))}
         )
 
     async def _embed(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

@@ -58,6 +58,11 @@ LOBS: tuple[LobPlan, ...] = (
             _text("support-intent", "edge", "internal", "Banking77"),
             _text("assistant-intent", "edge", "internal", "CLINC150 with out-of-scope"),
             _text("support-sentiment", "edge", "internal", "Sentiment Labelled Sentences"),
+            WorkloadPlan(
+                "ticket-search", "embedding", "core", "internal", "accuracy",
+                "the nearest known question has the same intent", LABEL, "Banking77",
+                "Vectors of the text trunk, at home: an answer is no label, so no history is replayed.",
+            ),
         ),
         traffic="5", label_usd="0.12",
     ),

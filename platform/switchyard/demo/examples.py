@@ -21,6 +21,8 @@ def example_of(workload: company.WorkloadPlan) -> tuple[str, dict[str, Any]]:
 
         records, _ = data.load(workload.name, "val")
         return "/v1/predictions", {"model": workload.name, "records": records[:1]}
+    if workload.task == "embedding":
+        return "/v1/embeddings", {"model": workload.name, "input": "Where is my card?"}
     message = {"role": "user", "content": "Write a Python function that adds two numbers."}
     return "/v1/chat/completions", {"model": workload.name, "messages": [message], "max_tokens": 16}
 

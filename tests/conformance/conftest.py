@@ -1,0 +1,48 @@
+"""A company whose upstreams misbehave on command, and a worker for its batches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from tests import factories
+from tests.conformance.misbehaviour import on_command
+from tests.fakes.gateway import RunningGateway
+
+
+@pytest.fixture
+def company(
+    gateway: RunningGateway, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningGateway]:
+    """The gateway, both sides misbehaving on command, a deployment that judges texts, and a worker beside it."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.SWITCHYARD = settings.SWITCHYARD | {"FILES_INLINE_BYTES": 1 << 40}
+    monkeypatch.setattr("switchyard.jobs.services.wake", lambda job: None)
+    for upstream in (gateway.external, gateway.private):
+        upstream.always(on_command)
+    factories.make_deployment(
+        gateway.company.organisation, "judge", "private", base_url=gateway.private.url, api_key="upstream-key",
+        tasks=["moderation"], heads=False, model="risk",
+    )  # fmt: skip
+    gateway.refresh()
+    stop = threading.Event()
+    worker = threading.Thread(target=_work, args=(stop,), daemon=True)
+    worker.start()
+    yield gateway
+    stop.set()
+    worker.join(30)
+
+
+def _work(stop: threading.Event) -> None:
+    from modelhub.tasks import run_job
+    from switchyard.jobs.models import Job
+
+    while not stop.wait(0.1):
+        for pk in Job.objects.filter(state="queued").values_list("pk", flat=True):
+            run_job(pk)
+    connections.close_all()
