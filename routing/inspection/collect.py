@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from routing.contracts import Facts, GatewayRequest, Snapshot, strictest
 from routing.inspection import scan
 from routing.inspection.dictionaries import Dictionaries
 from routing.inspection.difficulty import difficulty, language
-from routing.inspection.gather import Gathered, gather, texts_of
+from routing.inspection.gather import gather, texts_of
 from routing.inspection.learned import classifier
 from routing.inspection.sensitivity import classify, declared
 from routing.policy.facts import empty_facts
@@ -60,10 +60,15 @@ def look_into(
 ) -> Findings:
     """What is found in some texts. `documents`: those of them that are only to be read; `names`: whether the learned finder of
     names is asked as well. Never raises."""
+    return _look_into("\n".join(texts), documents, media, dictionaries, names)
+
+
+def _look_into(
+    text: str, documents: Sequence[str], media: bool, dictionaries: Dictionaries, names: bool
+) -> Findings:
     findings = Findings()
     if media:
         findings.add("media")
-    text = "\n".join(texts)
     if len(text) > MAX_CHARS:
         findings.add("uninspected")
         return findings
@@ -114,20 +119,15 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     workload, lob = request.workload, world.lobs[request.key.lob]
     read = gather(request.body)
     dictionaries = world.dictionaries.get(lob.slug, NOTHING)
-    findings = look_into(
-        read.texts,
-        documents=read.documents,
-        media=read.media,
-        dictionaries=dictionaries,
-        names=world.wants_names,
-    )
+    text = "\n".join(read.texts)
+    findings = _look_into(text, read.documents, read.media, dictionaries, world.wants_names)
     base = workload.sensitivity if workload else lob.highest_sensitivity
     facts = empty_facts()
     body = request.body
     facts["request"].update(
-        model=str(body.get("model") or ""), wish=request.wish, stream=request.stream, tokens_in=_tokens(read),
+        model=str(body.get("model") or ""), wish=request.wish, stream=request.stream, tokens_in=_tokens(text),
         max_tokens=_whole(body.get("max_completion_tokens")) or _whole(body.get("max_tokens")),
-        has_tools=bool(body.get("tools")), **_guesses(read.texts),
+        has_tools=bool(body.get("tools")), language=language(text), difficulty=difficulty(text),
     )  # fmt: skip
     facts["workload"].update(
         name=workload.name if workload else "", task=request.task, tier=workload.tier if workload else "core",
@@ -154,16 +154,9 @@ def _class(base: str, header: str, findings: Findings) -> str:
     return strictest(found, findings.floor) if findings.floor else found
 
 
-def _tokens(read: Gathered) -> int:
-    """Bytes / 4, those of the names and of what can't be read aside."""
-    return (
-        sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in read.texts) // 4
-    )
-
-
-def _guesses(texts: Iterable[str]) -> Mapping[str, Any]:
-    text = "\n".join(texts)
-    return {"language": language(text), "difficulty": difficulty(text)}
+def _tokens(text: str) -> int:
+    """Bytes / 4."""
+    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // 4
 
 
 def _whole(value: Any) -> int:
