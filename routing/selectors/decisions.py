@@ -54,6 +54,7 @@ def explain(event: Mapping[str, Any]) -> dict[str, Any]:
 def _candidate(row: Mapping[str, Any]) -> dict[str, Any]:
     cost = row.get("cost_nusd")
     plain = {name: row[name] for name in ("deployment", "side", "eligible", "reasons")}
+    plain |= {"chance": row["chance"]} if "chance" in row else {}  # where a learned choice knew one
     return plain | {"cost_usd": None if cost is None else format_usd(cost)}
 
 
