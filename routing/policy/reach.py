@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from routing.policy.cel import Logic, Node, show
 from routing.policy.outcomes import assignments, mentioned, possible, sharp
 from routing.policy.rules import Rule
+from routing.policy.witness import witness
 
 MAX_EVALUATIONS = 100_000  # for the enumeration of one document; what lies beyond is not looked at
 Parts = frozenset[str]
@@ -22,7 +23,7 @@ def unreachable(rules: Sequence[Rule]) -> Iterator[tuple[int, str]]:
         outcomes = sharp(rule.tree)
         if always:
             yield i, f"Unreachable: rule {always!r} before it always matches."
-        elif True not in outcomes:
+        elif True not in outcomes or _contradictory(rule.tree):
             yield i, "This condition is never true."
         elif covering := next((e.name for e, ways in earlier if any(way <= parts for way in ways)), ""):
             yield i, f"Unreachable: rule {covering!r} before it matches whenever this one does."
@@ -34,6 +35,12 @@ def unreachable(rules: Sequence[Rule]) -> Iterator[tuple[int, str]]:
         if outcomes == {True} and not always:
             always = rule.name
         earlier.append((rule, _ways(rule.tree)))
+
+
+def _contradictory(tree: Node) -> bool:
+    """Whether surely no request fulfils it, numbers and words included: `x > 10 && x < 5`."""
+    search = witness({}, [(tree, True)])
+    return search.found is None and search.sure
 
 
 def _conjuncts(tree: Node) -> Parts:

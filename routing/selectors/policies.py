@@ -11,7 +11,7 @@ from routing.models import Policy
 from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
 from routing.policy.rules import Document
-from routing.policy.verify import TargetFact, WorkloadFact
+from routing.policy.verify import TargetFact, WorkloadFact, unknown_deployments
 from switchyard.core.errors import ValidationFailed
 from switchyard.tenancy.models import LineOfBusiness, Workload
 
@@ -62,7 +62,9 @@ def trials(organisation_id: int) -> tuple[Trial, ...]:
     """Every shadow version, in the place of what is live in its scope."""
     rows = Policy.objects.filter(organisation_id=organisation_id, state="shadow").select_related("lob")
     shadows = list(rows)
-    return tuple(Trial(policy.pk, policy.lob.slug if policy.lob else "", _tried(policy)) for policy in shadows)
+    return tuple(
+        Trial(policy.pk, policy.lob.slug if policy.lob else "", _tried(policy)) for policy in shadows
+    )
 
 
 def _tried(policy: Policy) -> CompiledPolicies:
@@ -90,6 +92,20 @@ def previous_of(policy: Policy) -> Policy | None:
 def live(organisation_id: int, lob_id: int | None) -> Policy | None:
     rows = Policy.objects.filter(organisation_id=organisation_id, lob_id=lob_id, state="live")
     return rows.select_related("lob").first()
+
+
+def missing_deployments(organisation_id: int) -> dict[str, list[str]]:
+    """Live version (`org@3`) → deployments that it names and that are no longer there: the gateway passes over them."""
+    known = set(Deployment.objects.filter(organisation_id=organisation_id).values_list("name", flat=True))
+    found = {}
+    for policy in Policy.objects.filter(organisation_id=organisation_id, state="live").select_related("lob"):
+        try:
+            names = {name for _path, name in unknown_deployments(document_of(policy), known)}
+        except ValidationFailed:
+            continue  # told where it is read: it refuses everything
+        if names:
+            found[label_of(policy)] = sorted(names)
+    return found
 
 
 def workload_facts(organisation_id: int) -> list[WorkloadFact]:

@@ -7,7 +7,10 @@ from datetime import datetime
 from django.db import transaction
 
 from costs.labels import Labelled, charge
-from routing.models import Interception, ReviewedText
+from routing.contracts import Facts
+from routing.models import DecisionRecord, Interception, ReviewedText
+from routing.policy.facts import FactError, whole
+from routing.selectors.policies import compiled
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.crypto import open_for_lob, seal_for_lob
@@ -53,7 +56,7 @@ def appeal(*, interception: Interception, user: User | None) -> Interception:
 
 def _label(interception: Interception) -> None:
     """Where the text is kept, the review is a labelled row for the next guard, sealed under the line of business's key."""
-    if not interception.text:
+    if not interception.text or not _may_train(interception):
         return
     ReviewedText.objects.update_or_create(
         interception=interception,
@@ -63,6 +66,20 @@ def _label(interception: Interception) -> None:
             "harmful": interception.state == "confirmed", "at": interception.reviewed_at or now(),
         },
     )  # fmt: skip
+
+
+def _may_train(interception: Interception) -> bool:
+    """Whether the policies of today let what the decision was about be trained on. A text was only kept where it wasn't
+    restricted: of a decision that nobody knows any more the strictest class below that is taken."""
+    record = DecisionRecord.objects.filter(
+        pk=interception.decision_id, organisation_id=interception.organisation_id
+    ).first()
+    unknown = {"lob.slug": interception.lob, "data.sensitivity": "confidential"}
+    try:
+        facts = whole(record.detail.get("facts", {}) if record is not None else unknown)
+    except FactError:
+        facts = whole(unknown)
+    return compiled(interception.organisation_id).keeps(Facts(facts), "training")
 
 
 def labelled_rows(organisation_id: int, lob: str) -> list[tuple[str, str, bool]]:

@@ -64,6 +64,9 @@ class ToldEvent(UsageEvent, gc=False, kw_only=True):
     stream: Raw = ABSENT
     confidence: Raw = ABSENT
     shadow: Raw = ABSENT
+    learned: Raw = ABSENT
+    found: Raw = ABSENT
+    masked: Raw = ABSENT
     beside: Raw = ABSENT
     other_side_deployment: Raw = ABSENT
 

@@ -9,6 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from routing.models import DecisionRecord
+from routing.selectors.decisions import KEPT
 from routing.services import records, told
 from switchyard.core.clock import now
 from switchyard.core.ids import new_id
@@ -124,3 +125,8 @@ def test_a_record_is_compressed_quickly_and_has_no_index_that_nobody_reads() -> 
         (compression,) = cursor.fetchone()
     assert len(definitions) == 4 and not any("pattern_ops" in definition for definition in definitions)
     assert compression == ("l" if has_lz4 else "")
+
+
+def test_the_straight_way_knows_every_part_that_is_kept() -> None:
+    own = {"at_ns", "guard"}  # told apart
+    assert set(KEPT) - own <= set(told.ToldEvent.__struct_fields__)
