@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 START = datetime(2026, 10, 5, tzinfo=UTC)
 LOB = "research"
 FEEDBACK_SHARE = 0.3
-EVALUATED = 300
+EVALUATED = 600  # rows a deployment and workload
 INVARIANTS = """\
 invariants:
   - name: confidential data stays home
@@ -255,12 +255,14 @@ def live_period(
         domains = mix.domains * np.exp(random.normal(0, 0.15, mix.domains.shape))
         count = random.poisson(mix.per_day)
         seconds = np.sort(random.beta(2.5, 2.0, count)) * 86_400
-        for w, second in zip(random.choice(len(works), count, p=works / works.sum()), seconds, strict=True):
-            work = world.works[w]
+        drawn = random.choice(len(works), count, p=works / works.sum())
+        prompts = np.zeros(count, np.int64)
+        for w, work in enumerate(world.works):
             weight = (domains[w] / domains[w].sum())[work.domain]
-            i = int(random.choice(work.prompts, p=weight / weight.sum()))
-            at = START + timedelta(days=day, seconds=float(second))
-            _ask(world, policy, period, int(w), i, at, random)
+            mine = drawn == w
+            prompts[mine] = random.choice(work.prompts, int(mine.sum()), p=weight / weight.sum())
+        for w, i, second in zip(drawn.tolist(), prompts.tolist(), seconds.tolist(), strict=True):
+            _ask(world, policy, period, w, i, START + timedelta(days=day, seconds=second), random)
     return period
 
 

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 from routing.whatif.cells import Escalation, Measured, Strata, escalation_of, measured_of
 from routing.whatif.columns import Traffic
 from routing.whatif.prices import Prices, corrections
-from routing.whatif.rates import fill_unmeasured, two_way_means, two_way_rates
+from routing.whatif.rates import OWN_JUDGED, OWN_REQUESTS, fill_unmeasured, two_way_means, two_way_rates
 
 SD_ELSEWHERE, SD_ASSUMED = 0.15, 0.35  # of the logarithm, where a deployment never answered this workload
+SD_TESTED = 1.25  # of an answer's tokens, in means: what an evaluation's rows vary by
+SD_INTERPLAY, LOGIT_INTERPLAY = (
+    0.10,
+    0.25,
+)  # of a cell around the two-way model, where it has nothing of its own
+PREFILL = 0.02  # of a written token's time that a token read takes
+CALL_WORK = 5.0  # written tokens' worth of time that a call takes before its first
 Floats = NDArray[np.float64]
 
 
@@ -98,8 +105,11 @@ class Rates:
             "tokens_in", sums["tokens_in"], size, n, "size", (taken_in, tested, rows)
         )
         self.tokens_out = self._means("tokens_out", sums["tokens_out"], n, n, "n", (taken_out, rows, rows))
-        self.ms = self._means("ms", sums["ms"], n, n, "n")
-        self.ns = self._nanoseconds(sums["accelerator_ns"], n)
+        # Time goes with the work: tokens written, and a little for those read (PREFILL), whoever answers.
+        work = sums["tokens_out"] + PREFILL * sums["tokens_in"] + n
+        per_answer = self.tokens_out + PREFILL * self.tokens_in * _mean_size(size, n) + 1
+        self.ms = self._means("ms", sums["ms"], work + CALL_WORK * n, n, "n") * (per_answer + CALL_WORK)
+        self.ns = self._nanoseconds(sums["accelerator_ns"], work, n) * per_answer
         self.count = n[0].sum(1) + rows
         self.accuracy, self.judged = self._accuracy(sums)
         self._escalations: dict[tuple[int, float], Escalation] = {}
@@ -123,9 +133,10 @@ class Rates:
             doubt = self.basis.random.standard_normal(total.shape[:2]) / np.sqrt(np.maximum(tested[2], 1.0))
             doubt[0] = 0.0
             total = total.copy()
-            total[:, :, -1] *= np.maximum(0.1, 1 + doubt)
+            total[:, :, -1] *= np.exp(SD_TESTED * doubt)
         means, parts = two_way_means(total, size, n)
-        means = means if tested is None else means[:, :, :-1]
+        means, n = (means, n) if tested is None else (means[:, :, :-1], n[:, :, :-1])
+        means = means * np.exp(SD_INTERPLAY * self._doubt(n, OWN_REQUESTS))
         if np.isnan(parts).any():
             elsewhere = self.basis.part(name, per)
             means = fill_unmeasured(
@@ -133,11 +144,18 @@ class Rates:
             )
         return np.nan_to_num(means)
 
-    def _nanoseconds(self, total: Floats, n: Floats) -> Floats:
-        """Accelerator time an answer; what evaluation measured where nothing was answered."""
-        means, _parts = two_way_means(total, n, n)
+    def _doubt(self, n: Floats, own: float) -> Floats:
+        """(R, D, S) normal, the less the more a cell has of its own; 0 in the estimate itself."""
+        doubt = self.basis.random.standard_normal(n.shape) * np.sqrt(own / (n + own))
+        doubt[0] = 0.0
+        return doubt
+
+    def _nanoseconds(self, total: Floats, work: Floats, n: Floats) -> Floats:
+        """Accelerator time a unit of work; by what evaluation measured an answer to take where nothing was answered."""
+        means, parts = two_way_means(total, work, n)
         usual = np.array([t.usual_ns.get(self.name, 0) for t in self.basis.targets], np.float64)
-        return np.where(np.isnan(means), usual[None, :, None], means)
+        whole = work[0].sum() / max(1.0, float(n[0].sum()))  # of an answer here, whoever gave it
+        return np.where(np.isnan(parts)[:, :, None], (usual / max(whole, 1.0))[None, :, None], means)
 
     def _accuracy(self, sums: Mapping[str, Floats]) -> tuple[Floats, Floats]:
         told = np.array([t.evaluated.get(self.name, (0, 0)) for t in self.basis.targets], np.float64)
@@ -148,6 +166,8 @@ class Rates:
         drawn = self.basis.random.binomial(rows.astype(int), share, (len(sums["n"]), len(rows))).astype(float)
         drawn[0] = told[:, 0]
         rates = two_way_rates(sums["correct"], sums["judged"], drawn, np.broadcast_to(rows, drawn.shape))
+        doubt = LOGIT_INTERPLAY * self._doubt(sums["judged"], OWN_JUDGED)
+        rates = np.clip(rates + rates * (1 - rates) * doubt, 0.0, 1.0)
         return rates, sums["judged"][0].sum(1) + rows
 
     def escalation(self, target: int, until: float) -> Escalation:
@@ -159,3 +179,10 @@ class Rates:
                 w @ told.asked, w @ told.under, w @ told.judged, w @ told.correct
             )
         return self._escalations[key]
+
+
+def _mean_size(size: Floats, n: Floats) -> Floats:
+    """(R, 1, S) of a stratum's requests, whoever answered them."""
+    total, count = size.sum(1, keepdims=True), n.sum(1, keepdims=True)
+    usual = total.sum(2, keepdims=True) / np.maximum(count.sum(2, keepdims=True), 1.0)
+    return np.divide(total, count, out=np.broadcast_to(usual, total.shape).copy(), where=count > 0)

@@ -118,6 +118,7 @@ class Reader:
         """`segments`: moments at which prices changed. `judged(decision id)` → (judged, correct answers)."""
         self.relevant, self.judged = relevant, judged
         self.since_s, self.block_s, self.blocks = since.timestamp(), block_s, blocks
+        self.first = 0
         self.segments = [moment.timestamp() for moment in segments]
         self.groups: list[Group] = []
         self.left_out: Counter[str] = Counter()
@@ -131,6 +132,10 @@ class Reader:
     def read(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._one(row)
+
+    def go_on(self, since: datetime, *, first: int, blocks: int) -> None:
+        """What is read from now on is of another window, in the `blocks` blocks from `first` on."""
+        self.since_s, self.first, self.blocks = since.timestamp(), first, first + blocks
 
     def _one(self, row: Row) -> None:
         pk, at, lob, workload, deployment, status, error_code, cost, latency, _answers, detail = row
@@ -150,7 +155,7 @@ class Reader:
             self.left_out["facts can't be read"] += 1
             return
         stamp = at.timestamp()
-        block = min(self.blocks - 1, max(0, int((stamp - self.since_s) / self.block_s)))
+        block = min(self.blocks - 1, self.first + max(0, int((stamp - self.since_s) / self.block_s)))
         segment = bisect_right(self.segments, stamp) if self.segments else 0
         size = told.facts["request"]["tokens_in"]
         first = self._code(told.attempts[0].deployment) if told.attempts else NOBODY

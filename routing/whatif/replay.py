@@ -54,13 +54,16 @@ class Question:
         since: datetime,
         until: datetime,
         judged: Callable[[str], tuple[int, int]] = lambda decision_id: (0, 0),
-        extra_blocks: int = 0,
     ) -> Reader:
-        """`extra_blocks`: of the same length after `until`, for what is compared with the truth."""
         block_s, blocks = blocks_of(since, until)
         return Reader(
-            self.relevant(), since=since, block_s=block_s, blocks=blocks + extra_blocks, segments=self.segments, judged=judged
-        )  # fmt: skip
+            self.relevant(),
+            since=since,
+            block_s=block_s,
+            blocks=blocks,
+            segments=self.segments,
+            judged=judged,
+        )
 
 
 @dataclass(frozen=True)

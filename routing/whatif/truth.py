@@ -80,9 +80,8 @@ def hold_against(question: Question, traffic: Traffic, boundary: int, *, seed: i
     }
     actual = _actual(traffic, strata.workload, len(strata.names), new)
     seen = traffic.rows["block"] >= boundary
-    blocks = min(
-        len(set(traffic.rows["block"][~seen].tolist())), len(set(traffic.rows["block"][seen].tolist()))
-    )
+    spans = [len(set(traffic.rows["block"][which].tolist())) for which in (~seen, seen)]
+    blocks = 0 if min(spans) < 2 else sum(spans) - 1  # both windows' spans vary
     measures, requests, judged = {}, {}, {}
     parts: list[tuple[tuple[str, str], list[int]]] = [(("", ""), list(range(len(strata.names))))]
     parts += [(name, [w]) for w, name in enumerate(strata.names)]

@@ -46,6 +46,9 @@ SCHEDULE: tuple[Beat, ...] = (
     Beat("routing: learn from judged answers", "routing.learn", 6, "hours"),
     Beat("bias: look at live answers", "routing.watch_bias", 1, "minutes"),
     Beat("bias: examine the guard on every route", "routing.guard_self_test", 1, "days"),
+    Beat("policy: watch versions that were published", "routing.watch_rollouts", 15, "seconds"),
+    Beat("policy: sum up what shadows would have done", "routing.tally_shadows", 1, "minutes"),
+    Beat("policy: hold what-ifs against the truth", "routing.compare_what_ifs", 1, "hours"),
 )
 
 
