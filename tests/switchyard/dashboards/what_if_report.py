@@ -6,9 +6,10 @@ from typing import Any
 
 
 def metrics(factor: float = 1.0, *, enough: bool = True) -> dict[str, Any]:
+    low, high = sorted((-0.004 * factor, -0.002 * factor))
     cost = {
         "before_usd": f"{0.012 * factor:.9f}", "after_usd": f"{0.009 * factor:.9f}", "change_usd": f"{-0.003 * factor:.9f}",
-        "low_usd": f"{-0.004 * factor:.9f}", "high_usd": f"{-0.002 * factor:.9f}", "change_pct": -25.0, "low_pct": -33.3,
+        "low_usd": f"{low:.9f}", "high_usd": f"{high:.9f}", "change_pct": -25.0, "low_pct": -33.3,
         "high_pct": -16.7,
     }  # fmt: skip
     known = {"before": 0.931, "after": 0.924, "change": -0.007, "low": -0.012, "high": -0.001}
