@@ -35,3 +35,8 @@ def classifier() -> InspectionModel:
             f"The artifact {MODEL!r} is missing or damaged; `make models` makes it again."
         )
     return model
+
+
+def preload() -> None:
+    """At a process's start, so that no request waits for it; whether it is there is told at each request."""
+    _loaded()

@@ -24,6 +24,7 @@ from routing.execution.probes import Prober
 from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
+from routing.inspection.learned import preload
 from routing.meter import Meter
 from routing.pipeline import Desk, Live
 from switchyard.core.addresses import check_address
@@ -62,6 +63,7 @@ class Office:
             settings.REDIS_URL, digest=keyed_digest, seal=seal_for_lob, unseal=open_for_lob
         )
         self.risk = load_risk()
+        preload()
         self.load = Load()
         self.desk = Desk(
             inspect=inspect, admission=self.admission, executor=Executor(self.upstream, self.load, RetryBudget()),
