@@ -180,17 +180,13 @@ class RedisAdmission:
     async def _ask(self, ask: AdmissionAsk, wired: Wired) -> list[Any]:
         if self._courier.down:
             raise LinkDown("Valkey is out of reach.")
-        checkpoint = ask.checkpoint
-        if checkpoint and not isinstance(checkpoint, Checkpoint):
-            checkpoint = Checkpoint(
-                encode(checkpoint), checkpoint.get("cost_nusd", 0), checkpoint.get("decision_id", "")
-            )
+        checkpoint = _encoded(ask.checkpoint)
         item = {
             "id": ask.request_id, "w": str(ask.worst_case_nusd), "t": ask.tokens, "b": wired.budgets_json,
             "l": wired.limits_json, "d": ask.breakers, "n": owner(ask.organisation_id),
-            "p": 1 if ask.budgets or checkpoint else 0, "e": 0, "c": "0", "k": "",
+            "p": 1 if ask.budgets or checkpoint is not None else 0, "e": 0, "c": "0", "k": "",
         }  # fmt: skip
-        if checkpoint:
+        if checkpoint is not None:
             item["e"] = self._courier.turn.add_event(checkpoint.body)
             item["c"], item["k"] = str(checkpoint.cost_nusd), checkpoint.decision_id
         return await self._courier.asked(item, partial(self._abandon, ask, wired))
@@ -253,6 +249,12 @@ class RedisAdmission:
             [counter_key(budget.id, start_s), str(spent), str(budget.limit_at(start_s)), expires]
         )
         await self._courier.sent()
+
+
+def _encoded(checkpoint: Checkpoint | Mapping[str, Any] | None) -> Checkpoint | None:
+    if not checkpoint or isinstance(checkpoint, Checkpoint):
+        return checkpoint or None
+    return Checkpoint(encode(checkpoint), checkpoint.get("cost_nusd", 0), checkpoint.get("decision_id", ""))
 
 
 def owner(organisation_id: int) -> str:

@@ -1,6 +1,7 @@
 """The promise: 200 parallel calls against $1.00 from three processes spend at most $1.00."""
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -28,12 +29,11 @@ async def spend(url: str, topped_up_in: int) -> dict[str, int]:
     the limit until that round, when the approved rest is heard of."""
     granted = refused = spent = 0
     budgets = (make_budget(0.6 if topped_up_in else 1.0),)
+    numbers = itertools.count()
 
     async def one(admission):
         nonlocal granted, refused, spent
-        ask = make_ask(
-            WORST_USD, budgets=budgets, request_id=f"req_{os.getpid()}_{granted + refused}_{id(object())}"
-        )
+        ask = make_ask(WORST_USD, budgets=budgets, request_id=f"req_{os.getpid()}_{next(numbers)}")
         try:
             await admission.reserve(ask)
         except BudgetExhausted:
