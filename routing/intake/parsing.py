@@ -124,6 +124,8 @@ def _inputs(endpoint: str, task: str, body: dict[str, Any]) -> dict[str, Any]:
         raise InvalidRequest("`prompt` must be text.", param="prompt")
     if task == "moderation":
         body = body | {"input": _moderated(body.get("input"))}
+    if task == "embedding":
+        _check_vectors(body)
     if task in ("classification", "embedding", "moderation"):
         return _texts(body, task)
     if task == "prediction":
@@ -131,8 +133,6 @@ def _inputs(endpoint: str, task: str, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-    if task == "embedding":
-        _check_vectors(body)
 def _moderated(value: Any) -> Any:
     """OpenAI's list of parts as the texts in it; nothing else can be judged here."""
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
@@ -142,13 +142,6 @@ def _moderated(value: Any) -> Any:
     return [part.get("text") for part in value]
 
 
-def _texts(body: dict[str, Any], task: str) -> dict[str, Any]:
-    value = body.get("input")
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
-        raise InvalidRequest(
-            "`input` must be a text or a non-empty list of texts, none of them empty.", param="input"
-        )
 def _check_vectors(body: dict[str, Any]) -> None:
     """Numbers of tokens are refused: what they say can't be inspected, and their vocabulary is nobody's here."""
     value = body.get("input")
@@ -165,6 +158,13 @@ def _check_vectors(body: dict[str, Any]) -> None:
         raise InvalidRequest("`dimensions` must be a whole number of at least 1.", param="dimensions")
 
 
+def _texts(body: dict[str, Any], task: str) -> dict[str, Any]:
+    value = body.get("input")
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+        raise InvalidRequest(
+            "`input` must be a text or a non-empty list of texts, none of them empty.", param="input"
+        )
     _check_count(texts, "input")
     return body if task == "embedding" else body | {"input": texts}
 
