@@ -252,8 +252,10 @@ class RedisAdmission:
 
 
 def _encoded(checkpoint: Checkpoint | Mapping[str, Any] | None) -> Checkpoint | None:
-    if not checkpoint or isinstance(checkpoint, Checkpoint):
-        return checkpoint or None
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if not checkpoint:
+        return None
     return Checkpoint(encode(checkpoint), checkpoint.get("cost_nusd", 0), checkpoint.get("decision_id", ""))
 
 
