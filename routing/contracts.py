@@ -156,6 +156,7 @@ class GatewayRequest:
     version: VersionInfo | None = None  # `wish` names its deployment then
     stuck: str = ""  # what a masked copy sticks to: as the request it was made of
     surface: str = ""  # the endpoint as its caller knows it, where it was translated to this one
+    fresh: bool = False  # Cache-Control: no-cache
     batch: bool = False  # a line of a batch: nobody waits, so it is asked for at the batch price where there is one
 
     @property

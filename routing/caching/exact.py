@@ -142,7 +142,7 @@ def may_keep(run: Run) -> bool:
     assert run.decision is not None and run.facts is not None
     if run.facts.sensitivity == "restricted" or not run.world.policies.keeps(run.facts, "cache"):
         return False
-    return not run.decision.mask and not wants_variety(run.request)
+    return not (run.decision.mask or run.request.fresh or wants_variety(run.request))
 
 
 def clean(run: Run) -> bool:

@@ -45,7 +45,14 @@ def parse(
         received_ns=received_ns, workload=resolved.workload, wish=resolved.wish, version=resolved.version, stream=stream,
         include_usage=include_usage,
         declared_sensitivity=sensitivity, max_cost_nusd=cap, surface=headers.get(SURFACE, b"").decode("latin-1"),
+        fresh=_wants_fresh(headers),
     )  # fmt: skip
+
+
+def _wants_fresh(headers: Mapping[bytes, bytes]) -> bool:
+    """`Cache-Control: no-cache` or `no-store`: neither given from what was kept, nor kept."""
+    told = headers.get(b"cache-control", b"").lower()
+    return b"no-cache" in told or b"no-store" in told
 
 
 def _max_cost(header: str) -> int | None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 
 from routing.approvals.services import standing
+from routing.caching import verdict
 from routing.models import Policy
 from routing.policy.document import digest, parse_document
 from routing.policy.rules import Document, Invariant
@@ -45,6 +48,10 @@ def check_document(
             f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(sorted(known)) or 'none yet'}."
         )
         faults.add(path, f"Unknown deployment {name!r}.{hint}")
+    for i, rule in enumerate(parsed.rules):
+        similarity = rule.route.cache.semantic if rule.route.cache is not None else None
+        if similarity is not None and (why := verdict.refusal(similarity, Path(settings.HOME))):
+            faults.add(f"rules[{i}].route.cache.semantic", why)
     faults.raise_if_any()
     invariants = parsed.invariants if lob is None else _inherited(organisation)
     lobs = [lob.slug] if lob is not None else read.lob_slugs(organisation.pk)

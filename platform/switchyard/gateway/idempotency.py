@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 
 from costs.link import LinkDown, ValkeyLink
 from routing.contracts import KeyInfo
+from routing.intake.parsing import SURFACE
 from routing.run import Run
 from switchyard.core.conf import conf
 from switchyard.core.crypto import open_for_lob, seal_for_lob
@@ -34,10 +35,8 @@ HEADER = b"idempotency-key"
 KEY_MAX = 255
 KEPT_MAX_BYTES = 1024 * 1024  # an answer larger than this isn't kept: its replay is refused
 FIRST_LOOK_S, SLOWEST_LOOK_S = 0.02, 0.25
-RAISES_COST = (
-    b"x-switchyard-sensitivity",
-    b"x-switchyard-max-cost-usd",
-)  # what else makes it another question
+# What else makes it another question: limits, and the endpoint that its caller knows where it was translated.
+ALSO_ASKED = (b"x-switchyard-sensitivity", b"x-switchyard-max-cost-usd", SURFACE)
 # Each answer speaks of its own moment: limits, and what this very call cost.
 OF_THE_MOMENT = (b"x-ratelimit-", b"x-switchyard-cost-usd", b"x-request-id", b"x-switchyard-overhead-ms")
 
@@ -193,7 +192,7 @@ def place_of(header: bytes, key: KeyInfo) -> str:
 
 def fingerprint(endpoint: str, headers: Mapping[bytes, bytes], body: Mapping[str, Any]) -> str:
     """The question itself: endpoint, body whatever the order of its names, and the headers that change what may be done."""
-    told = b"\0".join(headers.get(name, b"").strip() for name in RAISES_COST)
+    told = b"\0".join(headers.get(name, b"").strip() for name in ALSO_ASKED)
     return sha256(
         endpoint.encode() + b"\0" + told + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     ).hexdigest()

@@ -93,6 +93,12 @@ def test_who_asks_for_variety_gets_it(caching: RunningGateway, change: dict[str,
     assert len(caching.external.seen) == 2
 
 
+def test_a_caller_may_ask_past_the_cache(caching: RunningGateway) -> None:
+    ask(caching)
+    assert told(ask(caching, **{"Cache-Control": "no-cache"})) == "bypass"
+    assert told(ask(caching)) == "hit" and len(caching.external.seen) == 2
+
+
 @pytest.mark.parametrize(
     "change", [{"temperature": 0}, {"seed": 7, "temperature": 0.7}, {"n": 2, "temperature": 0}]
 )
