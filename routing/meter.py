@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 
-from costs.contracts import PriceSheet, Settlement, Usage
+from costs.contracts import Checkpoint, PriceSheet, Settlement, Usage
 from routing import quote
-from routing.contracts import Admission, Answered
-from routing.policy.engine import decision_as_json
+from routing.checkpoints import Checkpoints
+from routing.contracts import Admission, Answered, DeploymentInfo, RuleTrace
+from routing.kept import Kept
+from routing.policy.views import candidates_as_json
 from routing.rollout.beside import asked_beside
 from routing.run import Run
 from switchyard.core.clock import now_ns
@@ -25,6 +27,7 @@ class Meter:
 
     def __init__(self, admission: Admission, seal: Callable[[str, bytes], str]) -> None:
         self.admission, self.seal = admission, seal
+        self._checkpoints = Checkpoints()
 
     async def finish(self, run: Run) -> None:
         """Settle once: admission writes the event to its spool before it returns. Refused requests leave one too."""
@@ -37,50 +40,13 @@ class Meter:
             Settlement(run.request.request_id, run.cost_nusd, tokens, event, tuple(run.outcomes))
         )
 
-    def checkpoint(self, run: Run) -> dict[str, Any]:
+    def checkpoint(self, run: Run) -> Checkpoint:
         """The estimated event of a call that is about to begin: what is booked should nobody live to settle it."""
-        request, facts = run.request, run.facts
-        assert run.decision is not None
-        hop = run.decision.hops[0]
-        target = run.target(hop)
-        workload = request.workload.name if request.workload else ""
-        used = Usage(
-            tokens_in=len(request.raw) // 4,
-            accelerator_ns=target.usual_accelerator_ns.get(workload, 0),
-            source="estimated",
-        )
-        charge = quote.attempt_charge(used, target)
-        attempt = Answered(
-            target.name,
-            target.side,
-            target.model,
-            0,
-            "cut",
-            "lost",
-            request.received_ns,
-            0.0,
-            used,
-            charge.cost_nusd,
-            run.price_of(target),
-            legs=charge.legs,
-        )
-        return {
-            "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
-            "decision_id": request.decision_id, "at_ns": request.received_ns, "origin": request.origin,
-            "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": _purpose(run),
-            "application": request.key.application, "key_id": request.key.id, "workload": workload, "task": request.task,
-            "tier": request.workload.tier if request.workload else "core", "endpoint": request.surface or request.endpoint,
-            "stream": request.stream, "sensitivity": facts.sensitivity if facts else "", "side": "", "deployment": "",
-            "model": "", "policy_version": run.policy_version, "policy_hash": run.decision.policy_hash,
-            "rule": run.decision.rule, "status": 0, "error_code": "process_lost", "cost_nusd": charge.cost_nusd,
-            "other_side_cost_nusd": None, "other_side_deployment": None, "latency_ms": 0.0, "overhead_ms": 0.0, "answers": 0,
-            "cache": "", "facts": {}, "trace": [], "candidates": [], "attempts": [self._attempt(run, attempt)],
-            "prices": {}, "guard": {"verdict": "pass", "mode": "off"}, "sealed_answers": "", "confidence": None,
-        }  # fmt: skip
+        return self._checkpoints.of(run, _purpose(run))
 
     def event(self, run: Run) -> dict[str, Any]:
         request, answered = run.request, run.answered_by
-        decision = decision_as_json(run.decision) if run.decision else {"trace": [], "candidates": []}
+        decision = run.decision
         other = self._other_side(run)
         workload = request.workload
         return {
@@ -89,18 +55,19 @@ class Meter:
             "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": _purpose(run),
             "application": request.key.application, "key_id": request.key.id,
             "workload": workload.name if workload else "", "task": request.task,
-            "tier": workload.tier if workload else "core", "endpoint": request.surface or request.endpoint, "stream": request.stream,
-            "sensitivity": run.facts.sensitivity if run.facts else "",
+            "tier": workload.tier if workload else "core", "endpoint": request.surface or request.endpoint,
+            "stream": request.stream, "sensitivity": run.facts.sensitivity if run.facts else "",
             "side": answered.side if answered else "", "deployment": answered.name if answered else "",
             "model": run.attempts[-1].model if answered else "",
-            "policy_version": run.policy_version, "policy_hash": run.decision.policy_hash if run.decision else "",
-            "rule": run.decision.rule if run.decision else "",
+            "policy_version": run.policy_version, "policy_hash": decision.policy_hash if decision else "",
+            "rule": decision.rule if decision else "",
             "status": run.status, "error_code": run.error_code, "cost_nusd": run.cost_nusd,
             "other_side_cost_nusd": other[1] if other else None, "other_side_deployment": other[0] if other else None,
             "latency_ms": round((now_ns() - request.received_ns) / 1e6, 3), "overhead_ms": round(run.overhead_ms, 3),
             "answers": run.answer_count, "cache": run.cache, "facts": run.facts.values if run.facts else {},
             "found": dict(run.facts.found) if run.facts else {}, "masked": run.vault.counts if run.vault else {},
-            "trace": decision["trace"], "candidates": decision["candidates"],
+            "trace": TRACES.of(decision.trace) if decision else [],
+            "candidates": candidates_as_json(decision.candidates) if decision else [],
             "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
             "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
             "sealed_answers": self._sealed(run), "confidence": run.confidence, "shadow": run.shadow,
@@ -155,19 +122,26 @@ def _purpose(run: Run) -> str:
     return hop if hop in ("shadow", "judge") else "answer"
 
 
-def _prices(run: Run) -> dict[str, Any]:
+def _prices(run: Run) -> Any:
     """The price in force when it was answered, so that the record explains its own cost."""
-    target = run.answered_by
-    if target is None:
-        return {}
+    return PRICES.of(run.answered_by) if run.answered_by is not None else {}
+
+
+def _priced(target: DeploymentInfo) -> orjson.Fragment:
     if target.prices is not None:
-        return _sheet(target.prices)
+        return orjson.Fragment(orjson.dumps(_sheet(target.prices)))
     assert target.rate is not None
     rate = target.rate
-    return {
+    told = {
         "version": rate.version, "node": rate.node, "nusd_per_hour": rate.nusd_per_hour,
         "planned_utilisation_ppm": rate.planned_utilisation_ppm,
     }  # fmt: skip
+    return orjson.Fragment(orjson.dumps(told))
+
+
+def _traced(trace: tuple[RuleTrace, ...]) -> orjson.Fragment:
+    told = [{"rule": t.rule, "matched": t.matched, "reason": t.reason} for t in trace]
+    return orjson.Fragment(orjson.dumps(told))
 
 
 def _sheet(sheet: PriceSheet) -> dict[str, Any]:
@@ -183,3 +157,8 @@ def _sheet(sheet: PriceSheet) -> dict[str, Any]:
     if sheet.tiers:
         told["tiers"] = [{n: v for n in _TIER if (v := getattr(tier, n)) is not None} for tier in sheet.tiers]
     return told
+
+
+# Twenty rules that didn't match are the same twenty for every request that the next one took: encoded once.
+TRACES = Kept(_traced)
+PRICES = Kept(_priced)

@@ -27,12 +27,12 @@ def answers_asked(request: GatewayRequest) -> int:
 def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo]) -> list[DeploymentInfo]:
     """Deployments of the organisation that this line of business may name and that can do the task; of a version that was
     asked for by name only its own."""
-    lob = request.key.lob
+    lob, task = request.key.lob, request.task
     only = request.version.deployment if request.version is not None else ""
     return [
         d
         for d in deployments
-        if can_do(d, request.task) and (not d.lobs or lob in d.lobs) and only in ("", d.name)
+        if (task in d.tasks or can_do(d, task)) and (not d.lobs or lob in d.lobs) and (not only or only == d.name)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from costs.contracts import Charge, Grant, Outcome, Usage
@@ -90,7 +90,10 @@ class Run:
         took = time.perf_counter() - began
         self.upstream_s += took
         # A failure before any answer costs nothing: vendors bill what they deliver, nodes what they computed.
-        usage = replace(usage, duration_ns=int(took * 1e9))
+        usage = Usage(
+            usage.tokens_in, usage.tokens_out, usage.cached_tokens_in, usage.cache_write_tokens, usage.reasoning_tokens,
+            usage.calls, usage.accelerator_ns, int(took * 1e9), usage.batch, usage.source,
+        )  # fmt: skip
         paid = failure is None or failure.usage is not None
         charge = attempt_charge(usage, target) if paid else Charge(0)
         attempt = Answered(

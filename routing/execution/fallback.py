@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, PlannedHop
@@ -134,7 +134,10 @@ def timed(usage: Usage, target: DeploymentInfo, header: str | None, began: float
         measured = int(header)
     else:
         measured, source = int((time.perf_counter() - began) * 1e9), "estimated"
-    return replace(usage, accelerator_ns=measured, source=source)
+    return Usage(
+        usage.tokens_in, usage.tokens_out, usage.cached_tokens_in, usage.cache_write_tokens, usage.reasoning_tokens,
+        usage.calls, measured, usage.duration_ns, usage.batch, source,
+    )  # fmt: skip
 
 
 def nobody(run: Run, failure: AttemptFailed | None) -> SwitchyardError:

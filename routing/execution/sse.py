@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -12,41 +11,50 @@ FRAME_MAX_BYTES = 4 * 1024 * 1024
 READABLE = ("content", "refusal", "reasoning", "reasoning_content")
 
 
-@dataclass(slots=True)
+_PLAIN = frozenset({"content", "role"})  # a delta of nothing else has one thing that a person could read
+
+
 class Frame:
-    """One event: its bytes as relayed, its JSON (None for [DONE]), and what matters in it."""
+    """One event: its bytes as relayed, its JSON (None for [DONE]), and what matters in it, looked up once.
 
-    raw: bytes
-    data: dict[str, Any] | None
-    done: bool = False
+    `texts`: by channel, everything in it that a person could read: content, refusals, reasoning, tool names and arguments.
+    A channel is (choice, name): what stands in two of them is no sentence, however they are interleaved.
+    """
 
-    @property
-    def choices(self) -> list[dict[str, Any]]:
-        found = (self.data or {}).get("choices")
-        return [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
+    __slots__ = ("choices", "data", "done", "finished", "raw", "texts", "usage")
 
-    @property
-    def usage(self) -> dict[str, Any] | None:
-        usage = (self.data or {}).get("usage")
-        return usage if isinstance(usage, dict) else None
+    def __init__(self, raw: bytes, data: dict[str, Any] | None, done: bool = False) -> None:
+        self.raw, self.data, self.done = raw, data, done
+        self.choices: list[dict[str, Any]] = []
+        self.usage: dict[str, Any] | None = None
+        self.finished = False
+        self.texts: dict[Hashable, str] = {}
+        if data is None:
+            return
+        usage, found = data.get("usage"), data.get("choices")
+        if isinstance(usage, dict):
+            self.usage = usage
+        if isinstance(found, list) and found:
+            self.choices = [choice for choice in found if isinstance(choice, dict)]
+            for choice in self.choices:
+                if choice.get("finish_reason"):
+                    self.finished = True
+                self._read(choice)
 
-    @property
-    def finished(self) -> bool:
-        return any(choice.get("finish_reason") for choice in self.choices)
-
-    @property
-    def texts(self) -> dict[Hashable, str]:
-        """By channel, everything in it that a person could read: content, refusals, reasoning, tool names and arguments.
-
-        A channel is (choice, name): what stands in two of them is no sentence, however they are interleaved.
-        """
-        found: dict[Hashable, str] = {}
-        for choice in self.choices:
-            index = choice.get("index")
-            for channel, text in readable(choice, choice.get("delta") or {}):
-                key = (index if isinstance(index, int) else 0, channel)
-                found[key] = found.get(key, "") + text
-        return found
+    def _read(self, choice: dict[str, Any]) -> None:
+        index, delta = choice.get("index"), choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = {}
+        place = index if isinstance(index, int) else 0
+        if "text" not in choice and delta.keys() <= _PLAIN:
+            content = delta.get("content")
+            if isinstance(content, str) and content:
+                key: Hashable = (place, "content")
+                self.texts[key] = self.texts.get(key, "") + content
+            return
+        for channel, text in readable(choice, delta):
+            key = (place, channel)
+            self.texts[key] = self.texts.get(key, "") + text
 
 
 def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str, str]]:
@@ -88,6 +96,9 @@ class FrameReader:
 
     @staticmethod
     def _frame(block: bytes) -> Frame | None:
+        if block.startswith(b"data: {") and b"\n" not in block:  # nearly all of them
+            data = orjson.loads(block[6:])
+            return Frame(block + b"\n\n", data)
         lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
         if not lines:
             return None  # a comment, or a field we don't relay

@@ -29,6 +29,18 @@ def read_usage(usage: Any, *, accelerator_ns: int = 0) -> Usage:
     """
     if not isinstance(usage, dict):
         return Usage(accelerator_ns=accelerator_ns, source="estimated")
+    if len(usage) == 3:  # the three that most answers say and nothing else
+        tokens_in, tokens_out, total = (
+            usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens"),
+        )  # fmt: skip
+        if (
+            type(tokens_in) is int
+            and type(tokens_out) is int
+            and type(total) is int
+            and 0 < tokens_in <= total <= MOST_TOKENS
+            and 0 <= tokens_out <= total
+        ):
+            return Usage(tokens_in=tokens_in, tokens_out=tokens_out, accelerator_ns=accelerator_ns)
     try:
         return _read(usage, accelerator_ns)
     except _Absurd:
