@@ -41,7 +41,7 @@ def gather(body: Mapping[str, Any]) -> Gathered:
             inside = document or item.get("role") in READ_ROLES or item.get("type") in READ_BLOCKS
             for name in item:
                 names[name] = None
-            for name, value in reversed(item.items()):
+            for name, value in list(item.items())[::-1]:
                 if name in _MEDIA and not (isinstance(value, str) and value.startswith("data:")):
                     found.media = True  # what it holds is no text
                     continue

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import orjson
 
-from routing import shapes
-from routing.contracts import GatewayRequest
+from routing import quote, shapes
+from routing.contracts import GatewayRequest, PlannedHop
 from routing.execution.base import Completion
 from routing.inspection.collect import NOTHING
 from routing.masking.mask import Masked, mask_body
@@ -31,7 +31,7 @@ def prepare(run: Run) -> None:
         return
     if remask(run, always=True):
         if run.vault is not None and run.vault.by_mark:
-            run.decision = replace(decision, cache=None)
+            run.decision = replace(decision, cache=None, hops=_quoted(run, decision.hops))
         return
     hops = tuple(hop for hop in decision.hops if not hop.masked)
     shadows = tuple(s for s in decision.shadows if s not in outside)
@@ -44,6 +44,20 @@ def prepare(run: Run) -> None:
             + " Send it without what has no place in a text, or to a workload that is answered at home.",
             retry_after_s=60,
         )
+
+
+def _quoted(run: Run, hops: tuple[PlannedHop, ...]) -> tuple[PlannedHop, ...]:
+    """Placeholders may be longer than what they stand for: the reservation covers the longer text."""
+    assert run.masked is not None
+    if len(run.masked.raw) <= len(run.request.raw):
+        return hops
+    worst = quote.worst_cases(run.masked, run.candidates)
+    return tuple(
+        replace(hop, worst_case_nusd=max(hop.worst_case_nusd, worst.get(hop.deployment, 0)))
+        if hop.masked
+        else hop
+        for hop in hops
+    )
 
 
 def remask(run: Run, *, always: bool = False) -> bool:
