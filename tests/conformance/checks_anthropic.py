@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import traceback
 
 import anthropic
@@ -109,6 +110,7 @@ def refusals_have_their_kinds(client):
     )
     error = refused(anthropic.APIStatusError, said, client, "misbehave: 429")
     assert (error.status_code, error.body["error"]["type"]) == (529, "overloaded_error")
+    time.sleep(1.1)  # as long as the upstream asked to be left alone
 
 
 @check

@@ -50,6 +50,13 @@ def refused(kind, function, *args, **more):
     raise AssertionError(f"not refused as {kind.__name__}")
 
 
+def recover(client):
+    """Both sides answer well again, so that their breakers stay closed: this is about single answers."""
+    time.sleep(1.1)  # as long as an upstream may have asked to be left alone
+    for sensitivity in ("internal", "confidential"):
+        said(client, "Hello?", extra_headers={"X-Switchyard-Sensitivity": sensitivity})
+
+
 # ---------------------------------------------------------------------------------------------------------------- chat
 @check("chat")
 def plain(client):
@@ -343,6 +350,7 @@ def broken_answers_are_502(client):
     for what in ("html", "garbage", "no choices", "500", "reset", "redirect"):
         error = refused(openai.InternalServerError, said, client, f"misbehave: {what}")
         assert (error.status_code, error.code) == (502, "upstream_error"), (what, error)
+        recover(client)
 
 
 @check("upstream")
@@ -377,6 +385,7 @@ def a_stream_cut_off_is_an_error(client):
 
     refused(openai.APIError, read)
     assert found, "what came before the cut was given"
+    recover(client)
 
 
 @check("upstream")
