@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -130,3 +131,33 @@ def test_nothing_of_it_is_kept(masking: RunningGateway, tmp_path) -> None:
     assert events[0]["masked"] == {"email": 1}
     spooled = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert SECRET.encode() not in spooled
+
+
+def test_a_shadow_outside_gets_the_masked_copy(masking: RunningGateway) -> None:
+    at_home = MASKING.replace(
+        "prefer: [ext-a], fallback: [private-a], mask", "prefer: [private-a], shadow: [ext-a], mask"
+    )
+    publish(masking, at_home)
+    assert ask(masking).headers["x-switchyard-route"] == "private"
+    deadline = time.monotonic() + 5
+    while not masking.external.seen and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert masking.private.seen[0].body["messages"] == CHAT["messages"]
+    assert b"[EMAIL_1]" in sent(masking.external) and SECRET.encode() not in sent(masking.external)
+
+
+def test_texts_that_the_guard_swaps_words_in_leave_masked_as_well(masking: RunningGateway) -> None:
+    masking.company.service.guard_mode = "observe"
+    masking.company.service.save()
+    masking.refresh()
+    body = {"model": "support-sentiment", "input": [f"The women at {SECRET} were late.", "fine"]}
+    reply = ask(masking, body, "classifications")
+    assert reply.status_code == 200 and len(reply.json()["data"]) == 2
+    inputs = masking.external.seen[0].body["input"]
+    assert len(inputs) > 2 and all("[EMAIL_1]" in text for text in inputs if text != "fine")
+    assert SECRET.encode() not in sent(masking.external)
+
+
+def test_end_users_stay_apart_though_their_names_are_masked(masking: RunningGateway) -> None:
+    ask(masking, CHAT | {"user": "bob@example.org"})
+    assert b"bob@example" not in sent(masking.external)
