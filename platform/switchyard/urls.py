@@ -15,9 +15,8 @@ from costs.api.prices import PriceViewSet
 from costs.api.reconciliation import ReconciliationViewSet
 from costs.api.reports import ReportViewSet
 from modelhub.api.adapters import AdapterViewSet
+from modelhub.api.catalogue import CatalogueViewSet
 from modelhub.api.compressions import CompressionViewSet
-from modelhub.api.catalogue import CatalogueViewSet
-from modelhub.api.catalogue import CatalogueViewSet
 from modelhub.api.devices import DeviceViewSet
 from modelhub.api.experiments import ExperimentViewSet
 from modelhub.api.experts import ActivationViewSet, ExpertsViewSet
@@ -36,8 +35,9 @@ from routing.api.approvals import ApprovalViewSet
 from routing.api.bias import BiasEvidenceViewSet, BiasMonitorViewSet
 from routing.api.learned import CascadeViewSet, RoutingFitViewSet
 from routing.api.policies import PolicyViewSet
-from routing.dictionaries.api import DictionaryViewSet
+from routing.api.proofs import ProofViewSet
 from routing.api.views import DecisionViewSet, InterceptionViewSet
+from routing.dictionaries.api import DictionaryViewSet
 from switchyard.jobs.views import JobViewSet
 from switchyard.tenancy.api.base import ApiRouter, NothingHere
 from switchyard.tenancy.api.views import (
@@ -59,7 +59,7 @@ RESOURCES = {
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "compressions": CompressionViewSet, "catalogue": CatalogueViewSet,
     "policies": PolicyViewSet, "policy-approvals": ApprovalViewSet, "decisions": DecisionViewSet,
-    "interceptions": InterceptionViewSet,
+    "interceptions": InterceptionViewSet, "proofs": ProofViewSet,
     "bias-monitors": BiasMonitorViewSet,
     "nodes": NodeViewSet, "prices": PriceViewSet, "budgets": BudgetViewSet, "ledger": LedgerViewSet,
     "fiscal-periods": FiscalPeriodViewSet, "book-checks": BookCheckViewSet,

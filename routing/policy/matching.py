@@ -105,7 +105,7 @@ def _with_failures(
     rules: Sequence[Rule], lines: tuple[RuleTrace, ...], start: int, failed: Sequence[tuple[int, str]]
 ) -> tuple[RuleTrace, ...]:
     shown = list(lines)
-    earlier = []
+    earlier: list[RuleTrace] = []
     for place, why in failed:
         line = RuleTrace(rules[place].name, False, why)
         if place >= start:

@@ -20,26 +20,24 @@ import orjson
 GENESIS = "0" * 64
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DIGEST_BYTES = 16  # of SHA-256: enough to find a change; the chain itself uses all of it
-Attempt = Mapping[str, Any]
 
 
-def hop_of(attempts: Sequence[Attempt], place: int, shadow: bool) -> str:
-    """Which hop an attempt was, as the record tells it."""
-    if shadow:
-        return "shadow"
-    if place == 0:
-        return "first"
-    return "retry" if attempts[place]["deployment"] == attempts[place - 1]["deployment"] else "fallback"
+def with_hops(sent: Sequence[tuple[str, str, bool]], shadow: bool) -> list[list[Any]]:
+    """[deployment, side, hop, masked] of every time the data was sent; `sent`: (deployment, side, masked) in order."""
+    told: list[list[Any]] = []
+    before = ""
+    for deployment, side, masked in sent:
+        hop = "shadow" if shadow else "first" if not told else "retry" if deployment == before else "fallback"
+        told.append([deployment, side, hop, masked])
+        before = deployment
+    return told
 
 
 def attempts_of(detail: Mapping[str, Any]) -> list[list[Any]]:
-    """[deployment, side, hop, masked] of every time the data was sent to somebody."""
+    """As `with_hops`, of an event or a record's detail."""
     attempts = detail.get("attempts") or ()
-    shadow = detail.get("shadow") is not None
-    return [
-        [a["deployment"], a["side"], hop_of(attempts, i, shadow), bool(a.get("masked"))]
-        for i, a in enumerate(attempts)
-    ]
+    sent = [(a["deployment"], a["side"], bool(a.get("masked"))) for a in attempts]
+    return with_hops(sent, detail.get("shadow") is not None)
 
 
 class Line(NamedTuple):

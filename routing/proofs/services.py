@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from costs.demonstration import ORIGIN
+from costs.models import RollupMark
+from costs.rollups import MARK
 from routing.contracts import RANK, SENSITIVITIES
 from routing.models import DecisionRecord
 from routing.proofs.checking import MOST_NAMED, Found, lines_of, verify_chain, verify_records
 from routing.proofs.leaves import moment, unpacked
 from routing.proofs.models import DecisionSeal
 from routing.proofs.signing import own_fingerprint, sign_proof
+from routing.quote import LONGEST_CALL_NS
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest
 from switchyard.tenancy.querysets import Scope
 
 KIND = "switchyard.residency-proof"
+LONGEST = timedelta(microseconds=LONGEST_CALL_NS // 1000)  # a record comes when its call ends
 MOST_ROWS = 50_000  # records read one by one for an answer over the network; beyond that the command does it
 LIMITS = (
     "It speaks of what this gateway decided and sent, not of what a deployment that is called private does with it.",
@@ -175,14 +179,24 @@ def _covered(organisation_id: int, start: datetime, end: datetime, sealed: int) 
     """How far the answer reaches: records in the period that no seal holds, and up to when everything was sealed."""
     rows = DecisionRecord.objects.filter(organisation_id=organisation_id, at__gte=start, at__lt=end)
     there = rows.exclude(origin=ORIGIN).order_by().count()
-    last = DecisionSeal.objects.filter(organisation_id=organisation_id).order_by("-sequence")
-    until = last.values_list("at", flat=True).first()
+    until = _sealed_until(organisation_id)
     return {
         "from": start.isoformat(), "to": end.isoformat(), "sealed_records": sealed, "records": there,
         "unsealed_records": max(0, there - sealed), "missing_records": max(0, sealed - there),
         "sealed_until": until.isoformat() if until else None,
         "open": until is None or end > until,  # the period isn't over, or its last requests aren't recorded yet
     }  # fmt: skip
+
+
+def _sealed_until(organisation_id: int) -> datetime | None:
+    """Whatever came before this is sealed: the consumer was level with the events then, less the longest call there is."""
+    last = DecisionSeal.objects.filter(organisation_id=organisation_id).order_by("-sequence")
+    level = (
+        last.values_list("at", flat=True).first(),
+        RollupMark.objects.filter(name=MARK).values_list("at", flat=True).first(),
+    )
+    known = [at for at in level if at is not None]
+    return max(known) - LONGEST if known else None
 
 
 def _holds(left: int, chain: Found, looked: Found, covered: dict[str, Any]) -> bool | None:

@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 from costs.books.events import UNREADABLE, Key, Money, Name, Small, UsageEvent
 from costs.demonstration import ORIGIN
 from routing.models import DecisionRecord
-from routing.proofs.leaves import Line, attempts_of
+from routing.proofs.leaves import Line, with_hops
 from routing.proofs.seals import seal
 from routing.selectors.decisions import KEPT
 from switchyard.core import binary
@@ -130,15 +130,10 @@ def _lines(events: Sequence[ToldEvent]) -> Iterator[Line]:
     """What is sealed of them: see routing.proofs."""
     for event in events:
         if event.origin != ORIGIN:
-            tried = _read_attempts(event.attempts)
-            told = {
-                "attempts": [{"deployment": t.deployment, "side": t.side, "masked": t.masked} for t in tried]
-            }
-            if bytes(event.shadow) not in (b"", b"null"):
-                told["shadow"] = [{}]
+            sent = [(t.deployment, t.side, t.masked) for t in _read_attempts(event.attempts)]
             yield Line(
                 event.organisation_id, event.decision_id, event.at_ns // 1000, event.lob, event.sensitivity,
-                event.policy_hash, attempts_of(told),
+                event.policy_hash, with_hops(sent, bytes(event.shadow) not in (b"", b"null")),
             )  # fmt: skip
 
 

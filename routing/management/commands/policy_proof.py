@@ -66,5 +66,5 @@ def lines_of(body: dict[str, Any]) -> list[str]:
         f"sealed     {covered['sealed_records']} of {covered['records']}, missing {covered['missing_records']}",
         f"signed by  {chain['fingerprint']}",
         *(f"left       {row['id']} {row['at']} {row['lob']}" for row in body["contradictions"]),
-        *chain["problems"], *body["records"]["problems"],
+        *(f"{p['kind']} {p['id']}: {p['why']}" for p in (*chain["problems"], *body["records"]["problems"])),
     ]  # fmt: skip
