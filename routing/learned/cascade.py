@@ -101,16 +101,18 @@ def across_folds(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Honest:
-    """Choose the threshold on the other folds, judge it on the one held back. Where none meets the target there, everything
-    (accuracy) or nothing (cost) is escalated."""
+    """Choose the threshold on the other folds, judge it on the one held back. Where none meets the target there, the
+    big model is used alone (accuracy) or the small one (cost): a cascade that can't do what it is for isn't one."""
     n = len(small.right)
     order = np.random.default_rng(seed).permutation(n)
-    up = np.zeros(n, bool)
+    up, alone = np.zeros(n, bool), np.zeros(n, bool)
     for held in np.array_split(order, folds):
         rest = np.setdiff1d(order, held)
         found = choose(curve(_take(small, rest), _take(big, rest)), goal, target)
-        threshold = found.threshold if found is not None else (2.0 if goal == "accuracy" else 0.0)
-        up[held] = small.under(threshold)[held]
+        if found is None:
+            alone[held] = up[held] = goal == "accuracy"
+        else:
+            up[held] = small.under(found.threshold)[held]
     taken = np.where(up, big.right, small.right).astype(float)
     rng = np.random.default_rng(seed)
     shares, above = np.empty(draws), np.empty(draws)
@@ -119,7 +121,8 @@ def across_folds(
         shares[i] = taken[rows].mean() / max(big.right[rows].mean(), 1e-9)
         above[i] = _above_random(taken[rows], up[rows], small.right[rows], big.right[rows])
     share = float(up.mean())
-    cost = (small.cost + share * big.cost) / big.cost if big.cost else float("inf")
+    paid = small.cost * (1 - float(alone.mean())) + share * big.cost
+    cost = paid / big.cost if big.cost else float("inf")
     low, high = np.percentile(shares, [2.5, 97.5])
     least, most = np.percentile(above, [2.5, 97.5])
     return Honest(

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 VOCABULARY = 30_522  # of the text models' tokenizer
-PAIR_BITS = 15
+PAIR_BITS = 18  # at 15 a bucket holds a dozen pairs, and whatever it learns is theirs together
 TERMS = VOCABULARY + (1 << PAIR_BITS)
 MOST_CHARACTERS, MOST_TOKENS = 6_000, 512
 _OPTION = re.compile(r"\n[A-D]\. ")

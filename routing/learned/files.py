@@ -49,7 +49,7 @@ def save(path: Path, router: Router) -> None:
         values[f"{name}_scale"] = scale.astype(np.float32)
     values |= {"vector_of": own.astype(np.uint16), "token_weight": router.table.weight.astype(np.float16)}
     kept = np.flatnonzero(parts.slot >= 0)
-    values["terms"] = kept[np.argsort(parts.slot[kept])].astype(np.uint16)
+    values["terms"] = kept[np.argsort(parts.slot[kept])].astype(np.uint32)
     told = {
         "models": router.scorer.models, "domains": router.scorer.domains, "neighbours": parts.neighbours,
         "width": parts.width, "familiar": router.scorer.familiar, "facts": router.facts,

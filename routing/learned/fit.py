@@ -18,7 +18,7 @@ SHRINK = 50.0  # rows
 class Recipe:
     """What may be chosen. The defaults were chosen on training folds (docs/decisions/0061)."""
 
-    least_rows: float = 1 / 300  # share of the rows that a term must occur in; never fewer than three
+    least_rows: float = 1 / 600  # share of the rows that a term must occur in; never fewer than three
     term_penalty: float = 40.0
     domain_penalty: float = 1.0
     dense_penalty: float = 1_000.0

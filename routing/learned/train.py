@@ -24,7 +24,7 @@ from routing.learned.features import MOST_CHARACTERS, VOCABULARY, TokenTable, re
 ID, FILE, SHEETS = "router-base", "router.npz", "answers.json"
 LEARNT_FROM = ("mmlu", "gsm8k")
 TOKEN_WIDTH = 32
-FREQUENT = 4_000  # tokens below this number have a vector even where no training prompt has them
+FREQUENT = 2_000  # tokens below this number have a vector even where no training prompt has them
 RARE = 1e-3  # of smooth inverse frequency
 COMMAND = "python -m routing.learned.train"
 
@@ -79,7 +79,7 @@ def token_table(reader: Reader, texts: list[str], kept: Path | None) -> TokenTab
     seen = np.zeros(VOCABULARY)
     for ids in reader.ids(texts, MOST_CHARACTERS):
         np.add.at(seen, ids[1:-1], 1)
-    known = (seen > 0) | (np.arange(VOCABULARY) < FREQUENT)
+    known = (seen > 1) | (np.arange(VOCABULARY) < FREQUENT)
     vectors = np.where(known[:, None], vectors, 0).astype(np.float32)
     return TokenTable(vectors, (known * RARE / (RARE + seen / seen.sum())).astype(np.float32))
 

@@ -1,0 +1,137 @@
+"""Scorers fitted on small tables, the shipped one read back, and what they are pinned to."""
+
+import numpy as np
+import pytest
+
+from modelhub import artifacts
+from routing.learned import features, files, fit, measures, tables, train
+from routing.learned.embedding import OtherEdge, Reader
+
+WIDTH = 8
+
+
+class Words:
+    """A tokenizer and an embedding in two lines: words by their hash."""
+
+    body = "00"
+
+    def ids(self, texts, most_characters):
+        return [
+            np.array([101, *(_number(word) for word in text[:most_characters].split()), 102])
+            for text in texts
+        ]
+
+    def embed(self, rows):
+        return np.array([[len(row) % (k + 2) for k in range(96)] for row in rows], np.float32)
+
+
+def _number(word):
+    return sum(ord(c) * 31**i for i, c in enumerate(word)) % 20_000 + 1_000
+
+
+def table_of_two_subjects(n=900, seed=0):
+    """In `law` only the strong model is right; in `cooking` both are, but for prompts that say `hard`."""
+    rng = np.random.default_rng(seed)
+    words = {"law": ["tort", "contract", "court", "appeal"], "cooking": ["salt", "oven", "knead", "boil"]}
+    texts, domain, score = [], [], []
+    for _ in range(n):
+        subject = str(rng.choice(["law", "cooking"]))
+        hard = rng.random() < 0.5
+        texts.append(" ".join([*rng.choice(words[subject], 6), *(["hard"] if hard else [])]))
+        domain.append(subject)
+        cheap = subject == "cooking" and (not hard or rng.random() < 0.2)
+        score.append([float(cheap), float(rng.random() < 0.95)])
+    return texts, np.array(domain), np.array(score)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    texts, domain, score = table_of_two_subjects()
+    vectors = np.random.default_rng(1).normal(size=(features.VOCABULARY, WIDTH)).astype(np.float32)
+    table = features.TokenTable(vectors, np.ones(features.VOCABULARY, np.float32))
+    part = fit.Table(features.read(texts, Words(), table), domain, score, ("cheap", "strong"))
+    return files.Router(fit.fit(part), table, {"verdicts": {}, "table_of": {}})
+
+
+def test_a_scorer_finds_subject_and_difficulty_on_rows_it_never_saw(fitted):
+    texts, domain, score = table_of_two_subjects(seed=7)
+    found = fitted.scorer.score(fitted.read(texts, Words()))
+    gain = found.chance[:, 1] - found.chance[:, 0]
+    assert measures.apgr(gain, score[:, 0], score[:, 1]) > 0.6
+    assert measures.auc_within(-gain, (score[:, 1] <= score[:, 0]).astype(int), domain) > 0.7
+    named = np.array(fitted.scorer.domains)[found.domain]
+    assert (named == domain).mean() > 0.95
+    errors = [measures.calibration_error(found.chance[:, m], score[:, m]) for m in (0, 1)]
+    assert max(errors) < 0.1
+
+
+def test_what_is_written_comes_back_within_eight_bits(fitted, tmp_path):
+    files.save(tmp_path / "router.npz", fitted)
+    again = files.load(tmp_path / "router.npz")
+    rows = fitted.read(table_of_two_subjects(60, seed=3)[0], Words())
+    assert again.scorer.models == ("cheap", "strong")
+    assert np.abs(again.scorer.score(rows).chance - fitted.scorer.score(rows).chance).max() < 0.03
+
+
+def test_a_file_with_a_table_of_another_shape_or_no_numbers_is_refused(fitted, tmp_path):
+    path = tmp_path / "router.npz"
+    for change in ({"prior": np.zeros((9, 2), np.float32)}, {"base": np.array([np.nan, 0], np.float32)}):
+        files.save(path, fitted)
+        with np.load(path) as stored:
+            values = {name: stored[name] for name in stored}
+        np.savez(path, allow_pickle=False, **(values | change))
+        with pytest.raises(ValueError, match=r"shape|no numbers"):
+            files.load(path)
+    values.pop("idf")
+    np.savez(path, allow_pickle=False, **values)
+    with pytest.raises(ValueError, match="idf"):
+        files.load(path)
+
+
+def test_ridge_agrees_with_the_normal_equations():
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    dense, wanted = rng.normal(size=(60, 12)), rng.normal(size=(60, 3))
+    exact = np.linalg.solve(dense.T @ dense + 5 * np.eye(12), dense.T @ wanted)
+    assert fit.ridge(sparse.csr_matrix(dense), wanted, 5.0, steps=60) == pytest.approx(exact, abs=1e-4)
+
+
+# --- what ships ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    folder = artifacts.SHIPPED / train.ID
+    manifest = artifacts.verify(folder)
+    reader = Reader(artifacts.SHIPPED / "txt-edge", body=manifest["requires"]["txt-edge"]["body"])
+    return manifest, files.load(artifacts.file_of(folder, manifest, "router")), reader
+
+
+def test_the_shipped_router_reaches_on_validation_rows_what_its_manifest_says(shipped):
+    manifest, router, reader = shipped
+    part = tables.load("mmlu", "val")
+    rows = np.arange(0, len(part), 3)
+    chance = router.scorer.score(router.read([part.texts[i] for i in rows], reader)).chance
+    gain, score = chance[:, 1] - chance[:, 0], part.score[rows]
+    assert measures.apgr(gain, score[:, 0], score[:, 1]) > 0.55
+    assert manifest["metrics"]["mmlu"]["apgr"]["value"] >= 0.64
+
+
+def test_a_table_whose_own_chances_beat_nobody_is_marked_and_falls_back(shipped):
+    _, router, _ = shipped
+    for place, domain in enumerate(router.scorer.domains):
+        verdict = router.facts["verdicts"][router.facts["table_of"][domain]]
+        assert router.speaks(place) == (verdict["apgr"]["low"] > 0.5)
+
+
+def test_only_tables_whose_licence_allows_it_taught_the_shipped_router(shipped):
+    manifest, _, _ = shipped
+    assert set(manifest["licences"]) == set(train.LEARNT_FROM)
+    assert all(tables.SOURCES[name].shipped for name in train.LEARNT_FROM)
+    assert sum(p.stat().st_size for p in (artifacts.SHIPPED / train.ID).iterdir()) <= 2 * 1024 * 1024
+
+
+def test_another_edge_student_is_refused_by_its_digest():
+    with pytest.raises(OtherEdge, match="fit it anew"):
+        Reader(artifacts.SHIPPED / "txt-edge", body="0" * 64)
