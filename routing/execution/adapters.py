@@ -5,43 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
+from routing.execution.price_class import tiered, used
 from routing.execution.sse import readable
-from routing.execution.usage import read_usage
 from switchyard.core.errors import UpstreamFailure
 
 
 def garbage(target: DeploymentInfo, what: str) -> AttemptFailed:
     return AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with {what}."), http_status=200)
-
-
-FLEX = "flex"  # what vendors call work that may wait, and asks less
-BATCH_TIERS = (FLEX, "batch")
-
-
-def waits(request: GatewayRequest, target: DeploymentInfo) -> bool:
-    """Whether it is asked for at the vendor's batch price: a line of a batch, and a sheet that has one."""
-    return request.batch and target.prices is not None and target.prices.batch_ppm is not None
-
-
-def tiered(request: GatewayRequest, target: DeploymentInfo, body: dict[str, Any]) -> dict[str, Any]:
-    """The body with the price class it is asked for at; what the caller chose itself stands."""
-    return {"service_tier": FLEX} | body if waits(request, target) else body
-
-
-def used(request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Usage:
-    """What the answer used, at the batch price unless the vendor says that it was answered in another class."""
-    usage = read_usage(reply.get("usage"))
-    if waits(request, target) and reply.get("service_tier", FLEX) in (*BATCH_TIERS, None):
-        return replace(usage, batch=True)
-    return usage
 
 
 def public_usage(usage: dict[str, Any]) -> dict[str, Any]:
@@ -111,21 +87,18 @@ class Embeddings:
             ]
         except (AttributeError, KeyError, TypeError, ValueError, struct.error):
             raise garbage(target, "rows without an embedding") from None
-        usage = reply.get("usage") or {}
-        payload = {
-            "object": "list",
-            "data": data,
-            "model": shown_model(request),
-            "usage": public_usage(usage),
-        }
-        return Completion(payload, used(request, target, reply))
+        counted = used(request, target, reply)
+        counts = {"prompt_tokens": counted.tokens_in, "total_tokens": counted.tokens_in}
+        usage = counts | public_usage(reply.get("usage") or {})
+        payload = {"object": "list", "data": data, "model": shown_model(request), "usage": usage}
+        return Completion(payload, counted)
 
 
 def encoded(vector: Any, *, as_text: bool) -> str | list[float]:
     """Base64 of little-endian float32, or numbers. Raises ValueError or TypeError for what is neither."""
+    if not vector or not isinstance(vector, str | list):
+        raise TypeError("no vector")
     if as_text == isinstance(vector, str):
-        if not vector or not isinstance(vector, str | list):
-            raise TypeError("no vector")
         return vector
     if isinstance(vector, str):
         raw = base64.b64decode(vector, validate=True)
