@@ -98,7 +98,7 @@ def test_a_leak_is_refused_with_its_counter_example(company: Company) -> None:
 
 def test_the_difference_of_two_versions_is_shown(company: Company) -> None:
     client = client_of("ann", company, "admin")
-    text = client.get(f"/policies/{draft(client).pk}/").content.decode()
+    text = client.get(f"/policies/{draft(client).pk}/difference/").content.decode()
     assert (
         '<code class="added">+  - name: home</code>' in text
         and '<code class="removed">-  - name: edge goes out</code>' in text

@@ -382,7 +382,7 @@ def test_two_tabs_publishing_meet_each_other(company: Company) -> None:
     )
     client.post(f"/policies/{first.pk}/publish/", {"percent": "100", "seen": seen})
     refused = client.post(f"/policies/{second.pk}/publish/", {"percent": "100", "seen": seen}, follow=True)
-    assert f"Version {first.version} has gone live since" in told(refused)
+    assert f"customer-service@{first.version} is live now" in told(refused)
     states = dict(Policy.objects.filter(lob=company.lobs["customer-service"]).values_list("version", "state"))
     assert states == {1: "superseded", 2: "live", 3: "draft"}
     client.post(f"/policies/{second.pk}/publish/", {"percent": "10", "seen": first.pk})
@@ -445,7 +445,9 @@ def test_history_rolls_back_with_one_click(company: Company) -> None:
     paul.post(f"/policies/{new.pk}/publish/", {"percent": "25"})
     page = paul.get("/policies/history/?scope=customer-service").content.decode()
     assert "Roll back to version 1" in page and "25 %" in page
-    paul.post(f"/policies/{new.pk}/rollback/")
+    paul.post(f"/policies/{new.pk}/rollback/", {"reason": "too dear"})
+    assert "no longer live" in told(paul.post(f"/policies/{new.pk}/rollback/", follow=True)), "pressed twice"
+    assert "too dear" in paul.get("/policies/history/?scope=customer-service").content.decode()
     assert Policy.objects.get(lob=company.lobs["customer-service"], state="live").version == 1
     assert (
         "Roll back to version"

@@ -31,7 +31,7 @@ def hour_ago() -> str:
     """A period that ended before now and holds what `event` makes by default."""
     from datetime import timedelta
 
-    start, end = now() - timedelta(hours=3), now() - timedelta(minutes=2)
+    start, end = now() - timedelta(hours=3), now() - timedelta(minutes=30)
     return f"class=restricted&from={start:%Y-%m-%dT%H:%M:%SZ}&to={end:%Y-%m-%dT%H:%M:%SZ}"
 
 

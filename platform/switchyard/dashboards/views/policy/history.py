@@ -41,7 +41,8 @@ def _actions() -> dict[str, Any]:
         "created": _("written"), "validated": _("proven"), "published": _("published"), "rolled_back": _("rolled back to"),
         "what_if": _("replayed"), "approval_requested": _("approval asked for"), "approved": _("approved"),
         "sent_back": _("sent back"), "withdrawn": _("request withdrawn"), "shadow_started": _("shadow started"),
-        "shadow_stopped": _("shadow stopped"), "guard_fired": _("taken back by itself: a guard fired"),
+        "shadow_stopped": _("shadow stopped"), "what_if_compared": _("prediction held against what happened"),
+        "guard_fired": _("taken back by itself: a guard fired"),
     }  # fmt: skip
 
 

@@ -130,7 +130,9 @@ def _unshadow(row: Policy, request: PageRequest) -> tuple[Policy, str]:
 
 def _rollback(row: Policy, request: PageRequest) -> tuple[Policy, str]:
     user: Any = request.user
-    done = write.rollback(organisation=row.organisation, lob=row.lob, user=user)
+    done = write.rollback(
+        organisation=row.organisation, lob=row.lob, user=user, only=row.pk, reason=request.POST.get("reason", "")
+    )  # fmt: skip
     return done, _("Rolled back: version %(version)s is live again.") % {"version": done.version}
 
 
