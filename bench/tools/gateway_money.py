@@ -231,7 +231,7 @@ def rows(results: Results) -> None:
     )  # fmt: skip
     results.add(
         "lost_settlements", gone, "",
-        f"{len(whole)} answers received whole while {PROCESSES * ROUNDS} web processes were killed -9: what the books lack or hold twice; "
+        f"{len(whole)} answers received whole while {PROCESSES * ROUNDS} web processes were killed -9: those lacking or twice; "
         f"{twice} of them twice", at_most=0,
         judged=len(whole) >= ROUNDS * KILL_REQUESTS // 4,
     )  # fmt: skip
