@@ -24,7 +24,7 @@ from bench.tools.publishing import watched
 
 CHANGES = 20
 SEED = 20_261
-PER_DAY = 600
+PER_DAY = 900
 OLD_DAYS, NEW_DAYS = 14, 7
 RECORDS = 1_000_000 if FULL else 300_000
 LEAST_ROWS_PER_S = 1_000_000 / 60

@@ -24,7 +24,8 @@ KINDS = {
     "event_conflict": _("event conflict"), "event_rejected": _("event rejected"),
     "guard_self_test": _("guard's self-test"), "label_budget": _("label budget"), "late_event": _("late event"),
     "missing_exchange_rate": _("missing exchange rate"), "missing_price": _("missing price"),
-    "node_unbilled": _("machine not billed"), "price_ends": _("price ends"), "test": _("test"),
+    "node_unbilled": _("machine not billed"), "policy_rolled_back": _("policy taken back"),
+    "policy_worse": _("policy does worse"), "price_ends": _("price ends"), "test": _("test"),
     "upstream_misconfigured": _("upstream misconfigured"),
 }  # fmt: skip
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 from numpy.typing import NDArray
 
 from routing.whatif.columns import day_name
@@ -25,12 +27,18 @@ COST_FIGURES = (
     "before_usd", "after_usd", "change_usd", "low_usd", "high_usd", "change_pct", "low_pct", "high_pct",
 )  # fmt: skip
 NOTES = {
-    "today": "Deployments and qualities are those of today; a deployment that is gone is passed over.",
-    "judged": "Right answers are judged by feedback and evaluations; who gives feedback is taken to be nobody special.",
-    "dynamic": "Budgets and queues are as they were recorded: how the new version would fill them is not played through.",
-    "chances": "A rule chooses by each prompt's own chances, and no record holds any: the evaluated quality stands in.",
-    "short": "The window is too short for intervals.",
-    "wide": "The intervals rest on few spans of time and are wide.",
+    "today": _("Deployments and qualities are those of today; a deployment that is gone is passed over."),
+    "judged": _(
+        "Right answers are judged by feedback and evaluations; who gives feedback is taken to be nobody special."
+    ),
+    "dynamic": _(
+        "Budgets and queues are as they were recorded: how the new version would fill them is not played through."
+    ),
+    "chances": _(
+        "A rule chooses by each prompt's own chances, and no record holds any: the evaluated quality stands in."
+    ),
+    "short": _("The window is too short for intervals."),
+    "wide": _("The intervals rest on few spans of time and are wide."),
 }
 
 
@@ -235,4 +243,5 @@ def _notes(question: Question, found: Replayed) -> list[str]:
         told.append("short")
     elif found.blocks < DAYS_TO_SAY_SURELY:
         told.append("wide")
-    return [NOTES[name] for name in told]
+    with override("en"):  # the report is stored; pages say it in their reader's language
+        return [str(NOTES[name]) for name in told]

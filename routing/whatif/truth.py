@@ -51,7 +51,7 @@ class Means:
     @property
     def held(self) -> bool | None:
         told = self.bounds()
-        return None if told is None else told[0] <= self.actual[0] <= told[1]
+        return None if told is None else bool(told[0] <= self.actual[0] <= told[1])
 
 
 @dataclass(frozen=True)
