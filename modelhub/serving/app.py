@@ -43,6 +43,7 @@ from modelhub.serving.work import Work, deadline_in
 BODY_MAX_BYTES = 12 * 1024 * 1024
 DEADLINE_HEADER = "x-switchyard-deadline-ms"
 LONGEST_S = 600.0
+WAITS = web.RequestKey("waits", bool)  # asked for as work that may wait: the batch share of the price
 COUNT_EVERY = 16  # of how many batches one has its experts counted
 
 
@@ -121,6 +122,7 @@ class ModelServer:
         if not isinstance(body, dict) or not isinstance(body.get("model"), str):
             raise invalid("The body must be an object with a `model` string.", "model")
         request[ASKED_MODEL] = body["model"].partition("/")[0]
+        request[WAITS] = body.get("service_tier") == "flex"
         return body
 
     def deadline(self, request: web.Request) -> float:
@@ -142,7 +144,10 @@ class ModelServer:
         self.metrics.answered(model, elapsed, tokens_in, tokens_out)
         if self.bill is not None:
             request_id = request.headers.get("x-request-id", "")
-            self.bill.charge(request_id=request_id, model=model, tokens_in=tokens_in, tokens_out=tokens_out)
+            self.bill.charge(
+                request_id=request_id, model=model, tokens_in=tokens_in, tokens_out=tokens_out,
+                waits=request.get(WAITS, False),
+            )  # fmt: skip
 
     async def _resolve(self, name: str, kind: str) -> tuple[Loaded, str]:
         """In memory at once; else off the loop, for a first use reads files."""

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from costs.pricing import PPM, half_even
 from switchyard.core.money import format_usd, leg_nusd, usd_to_nusd
 
 FLUSH_ROWS = 200
@@ -28,7 +29,7 @@ class Bill:
 
     Rows go to a journal first (one write, there after kill -9) and in batches to the database; they are numbered, so a
     journal that is read again after a crash adds nothing twice.
-    `prices`: JSON file {model id: {"input_usd_per_mtok", "output_usd_per_mtok"}} (decimal strings).
+    `prices`: JSON file {model id: {"input_usd_per_mtok", "output_usd_per_mtok", "batch_pct"?}} (decimal strings).
     """
 
     def __init__(self, database: Path, prices: Path) -> None:
@@ -39,6 +40,9 @@ class Bill:
                 usd_to_nusd(Decimal(str(p["output_usd_per_mtok"]))),
             )
             for model, p in sheet.items()
+        }
+        self._share_ppm = {
+            model: int(Decimal(str(p.get("batch_pct") or "100")) * 10_000) for model, p in sheet.items()
         }
         database.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(database, check_same_thread=False)
@@ -61,9 +65,20 @@ class Bill:
         lines = os.pread(self._journal, size, 0).split(b"\n")
         return [json.loads(line) for line in lines[:-1]]
 
-    def charge(self, *, request_id: str, model: str, tokens_in: int, tokens_out: int) -> None:
-        price_in, price_out = self._prices[model.partition("/")[0]]
-        cost = leg_nusd(tokens_in, price_in) + leg_nusd(tokens_out, price_out)
+    def charge(
+        self, *, request_id: str, model: str, tokens_in: int, tokens_out: int, waits: bool = False
+    ) -> None:
+        """`waits`: asked for as work that may wait, at the sheet's batch share."""
+        name = model.partition("/")[0]
+        price_in, price_out = self._prices[name]
+        share = self._share_ppm[name] if waits else PPM
+        if share == PPM:
+            cost = leg_nusd(tokens_in, price_in) + leg_nusd(tokens_out, price_out)
+        else:
+            cost = sum(
+                half_even(count * price * share, PPM * PPM)
+                for count, price in ((tokens_in, price_in), (tokens_out, price_out))
+            )
         at = datetime.now(UTC).isoformat(timespec="microseconds")
         with self._lock:
             self._number += 1

@@ -173,6 +173,7 @@ def _create_prices(organisation: Organisation) -> None:
             valid_from=min(published, now() - timedelta(days=60)),
             input_nusd_per_munit=usd_to_nusd(Decimal(price.input_usd_per_mtok)),
             output_nusd_per_munit=usd_to_nusd(Decimal(price.output_usd_per_mtok)),
+            batch_ppm=int(Decimal(price.batch_pct) * 10_000) if price.batch_pct else None,
         )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ class BookPrice:
     output_usd_per_mtok: str
     as_of: str
     source: str
+    batch_pct: str = ""  # what work that may wait pays of it; empty: the whole
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def stand_in_prices(folder: Path = FOLDER) -> list[BookPrice]:
                 output_usd_per_mtok=row["output_usd_per_mtok"],
                 as_of=plan["as_of"],
                 source=f"{plan['book']}, {plan['as_of']}: {row['name']}",
+                batch_pct=plan.get("batch_pct", ""),
             )
         )
     return prices
@@ -68,6 +70,7 @@ def write_sheet(path: Path) -> None:
             "output_usd_per_mtok": p.output_usd_per_mtok,
             "source": p.source,
         }
+        | ({"batch_pct": p.batch_pct} if p.batch_pct else {})
         for p in stand_in_prices()
     }
     path.write_text(json.dumps(sheet, indent=1) + "\n", "utf-8")
