@@ -62,12 +62,11 @@ def at(small: Answers, big: Answers, threshold: float) -> Point:
             f"{len(small.right)} and {len(big.right)} rows: both models must have answered the same ones"
         )
     up = small.under(threshold)
-    share, least, most = float(up.mean()), float(small.right.mean()), float(big.right.mean())
+    share, most = float(up.mean()), float(big.right.mean())
     accuracy = float(np.where(up, big.right, small.right).mean())
     cost = (small.cost + share * big.cost) / big.cost if big.cost else float("inf")
-    return Point(
-        threshold, share, accuracy, accuracy / most if most else 0.0, cost, least + share * (most - least)
-    )
+    lot = accuracy - _above_random(up, small.under(np.inf), small.right, big.right) / 100
+    return Point(threshold, share, accuracy, accuracy / most if most else 0.0, cost, lot)
 
 
 def choose(points: list[Point], goal: Goal, target: float) -> Point | None:
@@ -114,12 +113,13 @@ def across_folds(
         else:
             up[held] = small.under(found.threshold)[held]
     taken = np.where(up, big.right, small.right).astype(float)
+    open_ = np.ones(n, bool) if small.withheld is None else ~small.withheld | alone
     rng = np.random.default_rng(seed)
     shares, above = np.empty(draws), np.empty(draws)
     for i in range(draws):
         rows = rng.integers(0, n, n)
         shares[i] = taken[rows].mean() / max(big.right[rows].mean(), 1e-9)
-        above[i] = _above_random(taken[rows], up[rows], small.right[rows], big.right[rows])
+        above[i] = _above_random(up[rows], open_[rows], small.right[rows], big.right[rows])
     share = float(up.mean())
     paid = small.cost * (1 - float(alone.mean())) + share * big.cost
     cost = paid / big.cost if big.cost else float("inf")
@@ -127,14 +127,16 @@ def across_folds(
     least, most = np.percentile(above, [2.5, 97.5])
     return Honest(
         Interval(float(taken.mean() / max(big.right.mean(), 1e-9)), float(low), float(high), n), cost, share,
-        Interval(_above_random(taken, up, small.right, big.right), float(least), float(most), n),
+        Interval(_above_random(up, open_, small.right, big.right), float(least), float(most), n),
     )  # fmt: skip
 
 
-def _above_random(taken: np.ndarray, up: np.ndarray, small: np.ndarray, big: np.ndarray) -> float:
-    """Accuracy less that of as many escalations by lot, in points."""
-    lot = small.mean() + up.mean() * (big.mean() - small.mean())
-    return float(100 * (taken.mean() - lot))
+def _above_random(up: np.ndarray, can: np.ndarray, small: np.ndarray, big: np.ndarray) -> float:
+    """Accuracy less that of as many escalations by lot among the rows that can be escalated (`can`), in points."""
+    rate = float(up[can].mean()) if can.any() else 0.0
+    gained = (np.where(up, big, small).astype(float) - small)[can]
+    by_lot = rate * (big[can].astype(float) - small[can])
+    return float(100 * (gained.sum() - by_lot.sum()) / len(up))
 
 
 def _take(answers: Answers, rows: np.ndarray) -> Answers:
