@@ -5,12 +5,18 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from modelhub.ml.answer_sheets import Sheet
+from modelhub.models import Evaluation
 from routing.models import Policy, RolloutWatch, ShadowTally
 from routing.services import policies as services
+from switchyard.core.clock import now
 from switchyard.tenancy.models import User
+from tests import factories as make
+from tests.routing.whatif import test_job as replay_test
 from tests.switchyard.api.company import caller_of
 from tests.switchyard.dashboards.company import Company, make_company
 from tests.switchyard.dashboards.test_pages import client_of
@@ -94,9 +100,13 @@ def test_a_rollout_is_watched_where_everybody_sees_it(company: Company) -> None:
     services.rollback(
         organisation=company.organisation, lob=company.lobs["customer-service"], user=None, reason=reason
     )
-    RolloutWatch.objects.filter(policy=new).update(state="rolled_back", reason=reason)
+    figures = {"errors": {"n": 400, "new": 0.041, "old": 0.009, "evidence": 312.0}}
+    RolloutWatch.objects.filter(policy=new).update(
+        state="rolled_back", reason=reason, tests={"figures": figures}
+    )
     history = client.get("/policies/history/?scope=customer-service").content.decode()
     assert "rolled back by itself" in history and history.count(reason) == 2
+    assert "4.1 %" in history and "0.9 %" in history and "312" in history
 
 
 def test_a_publisher_who_saw_another_version_live_is_refused_by_rest(company: Company) -> None:
@@ -117,7 +127,6 @@ def test_a_publisher_who_saw_another_version_live_is_refused_by_rest(company: Co
 @pytest.mark.parametrize(
     "given",
     [
-        {},
         {"small": "nobody"},
         {"target": "much"},
         {"target": "nan"},
@@ -143,3 +152,59 @@ def test_a_threshold_that_cannot_be_offered_is_said(company: Company, given: dic
         == 404
     )
     assert client_of("vera", company, "viewer").post("/policies/threshold/", values).status_code == 403
+
+
+def test_a_threshold_from_evaluated_rows_is_offered_to_insert(company: Company) -> None:
+    draws = np.random.default_rng(7).random(400)
+    for name, right, sure in (
+        ("ext-mini", draws < 0.85, 1 - draws),
+        ("private-sparse", draws < 0.95, 1 - draws / 2),
+    ):
+        rows = Evaluation.objects.filter(
+            workload=company.workloads["customer-service"], deployment__name=name
+        )
+        rows.update(detail={"answers": Sheet(right, sure, "the same rows").pack()}, at=now())
+    values = {
+        "workload": "support-intent",
+        "small": "ext-mini",
+        "big": "private-sparse",
+        "goal": "accuracy",
+        "target": "95",
+    }
+    answer = client_of("ann", company, "policy_author").post("/policies/threshold/", values)
+    assert answer.status_code == 200 and answer.context["told"]["n"] == 400
+    assert "{cascade: [ext-mini, private-sparse], until: &quot;confidence &gt;= 0." in answer.content.decode()
+
+
+@pytest.fixture
+def replayed() -> Any:
+    organisation = make.make_organisation()
+    lob = make.make_lob(organisation, "customer-service")
+    make.make_workload(lob, "support-intent")
+    make.make_deployment(organisation, "private-sparse", "private")
+    make.make_deployment(organisation, "ext-mini")
+    make.make_policy(organisation)
+    make.make_policy(organisation, replay_test.HOME, lob)
+    return organisation
+
+
+def test_a_real_replay_is_shown_on_its_page_by_rest_and_on_the_command_line(
+    replayed: Any, capsys: Any
+) -> None:
+    """What the job writes is what the pages read."""
+    for number in range(60):
+        replay_test.recorded(replayed, number)
+    lob = replay_test.lob_of(replayed)
+    new = services.create_draft(organisation=replayed, lob=lob, document=replay_test.OUT, user=None)
+    client = client_of("ann", Company(replayed, {lob.slug: lob}, {}, {}, {}, {}, {}), "admin")
+    client.post(f"/policies/{new.pk}/what-if/start/", {"days": "14"})
+    replay_test.answered(new.what_ifs.get())
+    page = client.get(f"/policies/{new.pk}/what-if/")
+    text = page.content.decode()
+    assert page.context["report"]["requests"] == 60 and page.context["report"]["changed"] == 60
+    assert text.count("data-figure=") >= 3 and "Not enough data to say for: support-intent." in text
+    assert "/decisions/dec_0000" in text, "movers lead to decisions"
+    ann = caller_of(User.objects.get(username="ann"))
+    assert ann.get(f"policies/{new.pk}/what-if")["report"]["crossings"]["requests"] == 0
+    call_command("policy_what_if", "customer-service@2", "--show")
+    assert "requests          60" in capsys.readouterr().out
