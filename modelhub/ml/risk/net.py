@@ -22,6 +22,8 @@ JUDGED = 3  # kinds that a verdict hangs on; abuse (swearing, insults to one per
 BUCKETS = 1 << 14
 MOST_TOKENS = 400
 KEPT_KEYS = 20_000
+TOGETHER = 2_048  # tokens computed at a time
+REACH = 4  # of the widest convolution
 _PRIME = (1 << 31) - 1
 TENSORS = (
     "letters",
@@ -105,32 +107,67 @@ class RiskNet:
 
     def logits(self, text: str) -> np.ndarray:
         """(4,) log-odds of one text by kind."""
-        keys = reading.keys(text)[:MOST_TOKENS] or ["."]
-        found = self._logits(keys)
-        if self.shift_chinese and any(key.startswith("\x02") for key in keys):
-            found[:JUDGED] += self.shift_chinese
+        return self.logits_of([text])[0]
+
+    def logits_of(self, texts: list[str]) -> np.ndarray:
+        """(N, 4) log-odds by kind. Texts are computed together, rows of nothing between them: a sentence of sixteen words
+        costs a third of what it costs alone."""
+        keys = [reading.keys(text)[:MOST_TOKENS] or ["."] for text in texts]
+        found = np.empty((len(texts), len(KINDS)), np.float32)
+        start, most = 0, min(TOGETHER, KEPT_KEYS)
+        while start < len(keys):
+            stop, rows = start, 0
+            while stop < len(keys) and (stop == start or rows + len(keys[stop]) <= most):
+                rows += len(keys[stop])
+                stop += 1
+            found[start:stop] = self._logits(keys[start:stop])
+            start = stop
+        if self.shift_chinese:
+            for i, told in enumerate(keys):
+                if any(key.startswith("\x02") for key in told):
+                    found[i, :JUDGED] += self.shift_chinese
         return found
 
-    def _logits(self, keys: list[str]) -> np.ndarray:
-        n, width = len(keys), len(self.bias1)
-        parts = np.zeros((n + 2, 3 * width), np.float32)
+    def _firsts_of(self, keys: list[list[str]], real: np.ndarray, width: int) -> np.ndarray:
+        """What each token and its neighbours add up to before the first bias; zeros around each text."""
+        parts = np.zeros((len(real), 3 * width), np.float32)
+        count = sum(map(len, keys))
         with self._lock:  # a table that begins anew must not move under another thread's row numbers
-            if len(self._known) + n > KEPT_KEYS:
+            if len(self._known) + count > KEPT_KEYS:
                 self._known.clear()
-            parts[1:-1] = self._firsts[[self._place(key) for key in keys]]
-        first = np.empty((n, width), np.float32)
-        np.add(parts[:-2, :width], parts[1:-1, width : 2 * width], out=first)
-        first += parts[2:, 2 * width :]
+            known = self._known
+            places = [
+                place if (place := known.get(key)) is not None else self._place(key) for told in keys for key in told
+            ]
+            parts[real] = self._firsts[places]
+        first = np.empty((len(real), width), np.float32)
+        first[0] = first[-1] = 0
+        np.add(parts[:-2, :width], parts[1:-1, width : 2 * width], out=first[1:-1])
+        first[1:-1] += parts[2:, 2 * width :]
+        return first
+
+    def _logits(self, keys: list[list[str]]) -> np.ndarray:
+        """(N, 4) of texts that have at least one key each."""
+        sizes = np.array([len(told) for told in keys])
+        starts = np.cumsum(sizes) - sizes  # among the tokens of all
+        real = np.zeros(int(sizes.sum()) + REACH * (len(keys) + 1), bool)
+        rows = np.arange(sizes.sum()) + REACH * (1 + np.repeat(np.arange(len(keys)), sizes))
+        real[rows] = True
+        nothing = ~real
+        first = self._firsts_of(keys, real, len(self.bias1))
         first += self.bias1
         np.maximum(first, 0, out=first)
+        first[nothing] = 0  # beyond a text's ends there is nothing, whatever stands beside it
         second = _wider(first, self.conv2, self.bias2, 2)
-        third = _wider(second, self.conv3, self.bias3, 4)
-        pooled = np.concatenate([third.max(axis=0), third.sum(axis=0) / n])
+        second[nothing] = 0
+        third = _wider(second, self.conv3, self.bias3, 4)[rows]
+        means = np.add.reduceat(third, starts, axis=0) / sizes[:, None].astype(np.float32)
+        pooled = np.concatenate([np.maximum.reduceat(third, starts, axis=0), means], axis=1)
         return np.maximum(pooled @ self.hidden + self.bias4, 0) @ self.out + self.bias5
 
     def kinds(self, texts: list[str]) -> np.ndarray:
         """Probabilities (N, 4) float32 in the order of KINDS."""
-        logits = np.array([self.logits(text) for text in texts], np.float64).reshape(-1, len(KINDS))
+        logits = self.logits_of(texts).astype(np.float64)
         return (1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
 
     def score(self, texts: list[str]) -> np.ndarray:

@@ -22,12 +22,14 @@ BEFORE_MAN = frozenset(
 _TOKEN = re.compile(r"[a-z0-9@$*]+(?:['’][a-z]+)?|[\u3400-\u9fff]|[\"“”「」『』]|[!?！？]|[.,;:。，；：…]")
 _SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z0-9@$*][ .\-_]){2,}[a-z0-9@$*](?![a-z0-9])")
 _LEET = str.maketrans("013457@$", "oieastas")
+_MAY_NAME = frozenset({term.split(" ")[0] for term in TERMS} | set(ADJECTIVES) | {"man"})  # no name begins otherwise
 _SAME = dict.fromkeys("“”「」『』", '"') | dict(zip("！？。，；：…", "!?.,;:.", strict=True)) | {"an": "a"}
 
 
 def normalise(text: str) -> str:
     """Lower case, full-width folded, letters spelled apart put together again."""
-    folded = unicodedata.normalize("NFKC", text[:MAX_CHARS]).lower().replace("’", "'")
+    text = text[:MAX_CHARS]
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower().replace("’", "'")
     return _SPELLED.sub(lambda found: re.sub(r"[ .\-_]", "", found.group()), folded)
 
 
@@ -46,6 +48,8 @@ def _unmasked(token: str) -> str:
 
 
 def _without_names(found: list[str]) -> list[str]:
+    if _MAY_NAME.isdisjoint(found) and not any("\u3400" <= token <= "\u9fff" for token in found):
+        return found
     out: list[str] = []
     at, n = 0, len(found)
     while at < n:
