@@ -1,5 +1,6 @@
 """The front reference, 1× of the hot path: a plain ASGI callable ahead of Django in the same process that parses the
-body, looks the key up in memory, forwards with aiohttp, reads usage and appends a record to a list. Nothing else.
+body, looks the key up in memory, forwards with aiohttp, reads usage and appends a record to a list. Nothing else. Streams are
+relayed as they come, their tail parsed for usage.
 
 uvicorn bench.front_reference:application, with REFERENCE_UPSTREAM and REFERENCE_KEY in the environment.
 """
@@ -24,6 +25,7 @@ UPSTREAM = URL(os.environ.get("REFERENCE_UPSTREAM", "http://127.0.0.1:9/v1/chat/
 KEYS = {f"Bearer {os.environ.get('REFERENCE_KEY', 'key')}".encode(): "customer-service"}
 RECORDS: list[tuple[str, str, int, int]] = []
 JSON = (b"content-type", b"application/json")
+SSE = (b"content-type", b"text/event-stream")
 _session: aiohttp.ClientSession | None = None
 
 
@@ -73,6 +75,9 @@ async def _forward(scope: dict[str, Any], receive: Any, send: Any) -> None:
         raw += message.get("body", b"")
         more = message.get("more_body", False)
     body = orjson.loads(raw)
+    if body.get("stream"):
+        await _stream(raw, lob, body["model"], send)
+        return
     async with _session.post(UPSTREAM, data=raw, headers={"content-type": "application/json"}) as reply:
         payload = await reply.read()
     usage = orjson.loads(payload)["usage"]
@@ -80,3 +85,17 @@ async def _forward(scope: dict[str, Any], receive: Any, send: Any) -> None:
     length = (b"content-length", str(len(payload)).encode())
     await send({"type": "http.response.start", "status": reply.status, "headers": [JSON, length]})
     await send({"type": "http.response.body", "body": payload})
+
+
+async def _stream(raw: bytes, lob: str, model: str, send: Any) -> None:
+    assert _session is not None
+    tail = b""
+    async with _session.post(UPSTREAM, data=raw, headers={"content-type": "application/json"}) as reply:
+        await send({"type": "http.response.start", "status": reply.status, "headers": [SSE]})
+        async for chunk in reply.content.iter_any():
+            tail = (tail + chunk)[-4096:]
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    last = tail[tail.rindex(b"data: {") :].split(b"\n\n")[0]
+    usage = orjson.loads(last[6:])["usage"]
+    RECORDS.append((lob, model, usage["prompt_tokens"], usage["completion_tokens"]))

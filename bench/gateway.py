@@ -1,146 +1,77 @@
-"""The gateway's own cost: CPU of the web process per request against the front reference, added latency against the
-bare upstream. Same upstream, interleaved rounds, loopback only; bounded in requests and in time."""
+"""The gateway's own cost: CPU of the web process per request against the front reference, added latency against the bare
+upstream, peers from their public packages where they are installed. Same upstream, interleaved rounds, loopback only; bounded in
+requests and in time."""
 
 from __future__ import annotations
 
-import os
+import importlib
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import orjson
-import psutil
+from bench.common import FULL, Results
+from bench.tools import gateway_load, peers
+from bench.tools.gateway_stage import UVICORN, Target, cpu_ms, of_peer, percentile, settle, targets
 
-from bench.common import FULL, Results, child, free_port, wait_for
-
+__all__ = ["UVICORN", "main", "targets"]
 ROUNDS = 7 if FULL else 3
-REQUESTS_C16 = 8_000 if FULL else 2_500
-REQUESTS_C1 = 1_500 if FULL else 500
+REQUESTS = {1: 1_500 if FULL else 500, 16: 8_000 if FULL else 2_500, 64: 8_000 if FULL else 2_500}
 STREAMS_C16 = 600 if FULL else 250
+PEER_REQUESTS = 1_000 if FULL else 300
 WARM_UP = 300
-UVICORN = ("--host", "127.0.0.1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
-           "--ws", "none", "--no-server-header")  # fmt: skip
+NAMES = ("bare", "reference", "gateway", "aiohttp", "guarded")
+LEAST_RATIO = {"litellm": 35.0, "portkey": 2.5, "mlflow": 2.5}
+COLLEAGUES = {
+    "bench.tools.gateway_money": ("budget_overspend_usd", "lost_settlements"),
+    "bench.tools.gateway_conformance": tuple(
+        f"conformance_passed_{client}" for client in ("python_1", "python_2", "python_3", "node")
+    ),
+}
+Series = dict[str, list[float]]
 
 
-@dataclass(frozen=True)
-class Target:
-    """Something that answers chat completions; `pid` is the process whose CPU counts."""
-
-    name: str
-    url: str
-    key: str
-    pid: int
-
-    def run(self, concurrency: int, requests: int, *, stream: bool = False) -> tuple[list[float], float]:
-        """(latencies in ms, CPU ms of the process per request). RuntimeError when a request failed."""
-        words = [
-            sys.executable,
-            "-m",
-            "bench.tools.load",
-            self.url,
-            self.key,
-            str(concurrency),
-            str(requests),
-        ]
-        process = psutil.Process(self.pid)
-        before = process.cpu_times()
-        done = subprocess.run(words + ["stream"] * stream, capture_output=True, timeout=180, check=True)
-        after = process.cpu_times()
-        result = orjson.loads(done.stdout)
-        if result["failed"]:
-            raise RuntimeError(f"{self.name}: {result['failed']} of {requests} requests failed.")
-        cpu_s = after.user + after.system - before.user - before.system
-        return result["latencies_ms"], cpu_s * 1000 / requests
-
-
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
-@contextmanager
-def targets(home: Path) -> Iterator[dict[str, Target]]:
-    """The bare upstream, the reference and the gateway, with a database, a Valkey and a ledger consumer beside it."""
-    from switchyard.supervisor import valkey
-
-    with ExitStack() as stack:
-        socket_path = home / "valkey.sock"
-        (home / "valkey").mkdir()
-        store = subprocess.Popen(valkey.command(socket_path, home / "valkey"), stdout=subprocess.DEVNULL)
-        stack.callback(store.wait, 10)
-        stack.callback(store.terminate)
-        ports = {name: free_port() for name in ("bare upstream", "front reference", "gateway")}
-        upstream_url = f"http://127.0.0.1:{ports['bare upstream']}/v1"
-        env = {
-            "SWITCHYARD_HOME": str(home), "REDIS_URL": f"unix://{socket_path}", "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
-            "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "BENCH_UPSTREAM": upstream_url, "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
-        made = subprocess.run(
-            [sys.executable, "-m", "bench.tools.company"], env={**os.environ, **env}, capture_output=True, timeout=180
-        )  # fmt: skip
-        if made.returncode:
-            raise RuntimeError(made.stderr.decode()[-2000:])
-        keys = orjson.loads(made.stdout.splitlines()[-1])
-        env |= {"REFERENCE_UPSTREAM": f"{upstream_url}/chat/completions", "REFERENCE_KEY": keys["plain"]}
-        log = home / "children.log"
-        upstream = stack.enter_context(
-            child("-m", "bench.tools.upstream", str(ports["bare upstream"]), env=env, log=log)
-        )
-        reference = stack.enter_context(_web("bench.front_reference", ports["front reference"], env, log))
-        web = stack.enter_context(_web("switchyard.asgi", ports["gateway"], env, log))
-        consumer = stack.enter_context(child("manage.py", "consume_usage", env=env, log=log))
-        wait_for(f"http://127.0.0.1:{ports['front reference']}/healthz", reference)
-        wait_for(f"http://127.0.0.1:{ports['gateway']}/readyz", web)
-
-        def target(name: str, process: int, key: str, server: str = "") -> Target:
-            return Target(name, f"http://127.0.0.1:{ports[server or name]}/v1/chat/completions", key, process)
-
-        yield {
-            "bare": target("bare upstream", upstream.pid, "any"),
-            "reference": target("front reference", reference.pid, keys["plain"]),
-            "gateway": target("gateway", web.pid, keys["plain"]),
-            "guarded": target("gateway with guard", web.pid, keys["guarded"], "gateway"),
-            "valkey": Target("valkey", "", "", store.pid),
-            "consumer": Target("consumer", "", "", consumer.pid),
-        }
-
-
-def _web(module: str, port: int, env: dict[str, str], log: Path):  # type: ignore[no-untyped-def]
-    return child("-m", "uvicorn", f"{module}:application", "--port", str(port), *UVICORN, env=env, log=log)
-
-
-def measure(found: dict[str, Target]) -> dict[str, list[float]]:
+def measure(found: dict[str, Target]) -> Series:
     """Series by name, one value a round; who goes first changes from round to round."""
-    series: dict[str, list[float]] = defaultdict(list)
-    names = ["bare", "reference", "gateway", "guarded"]
-    for name in names:
+    series: Series = defaultdict(list)
+    for name in NAMES:
         found[name].run(16, WARM_UP)
-    for round_number in range(ROUNDS):
-        turn = round_number % len(names)
-        beside = {n: _cpu_ms(found[n]) for n in ("valkey", "consumer")}
-        for name in names[turn:] + names[:turn]:
-            busy, cpu = found[name].run(16, REQUESTS_C16)
-            alone, _ = found[name].run(1, REQUESTS_C1)
-            series[f"{name}.cpu"].append(cpu)
-            series[f"{name}.p50_c1"].append(statistics.median(alone))
-            series[f"{name}.p99_c16"].append(percentile(busy, 0.99))
-        served = 2 * (REQUESTS_C16 + REQUESTS_C1)
+        found[name].run(16, 32, "stream")
+    for number in range(ROUNDS):
+        turn = number % len(NAMES)
+        beside = {n: cpu_ms(found[n].pid) for n in ("valkey", "consumer")}
+        for name in NAMES[turn:] + NAMES[:turn]:
+            _one_round(series, found[name])
+        answered = 3 * sum(REQUESTS.values()) + 3 * STREAMS_C16  # by the three that use the store
+        settle(found)
         for n, before in beside.items():
-            series[f"{n}.cpu"].append((_cpu_ms(found[n]) - before) / served)
-        series["gateway.stream_cpu"].append(found["gateway"].run(16, STREAMS_C16, stream=True)[1])
-        print(f"  round {round_number + 1} of {ROUNDS}", flush=True)
+            series[f"{n}.cpu"].append((cpu_ms(found[n].pid) - before) / answered)
+        print(f"  round {number + 1} of {ROUNDS}", flush=True)
     return series
 
 
-def _cpu_ms(target: Target) -> float:
-    times = psutil.Process(target.pid).cpu_times()
-    return (times.user + times.system) * 1000
+def _one_round(series: Series, target: Target) -> None:
+    for concurrency, requests in REQUESTS.items():
+        given = target.run(concurrency, requests)
+        where = f"{_key(target)}.c{concurrency}"
+        series[f"{where}.cpu"].append(given.cpu_ms)
+        for share, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
+            series[f"{where}.{name}"].append(percentile(given.latencies, share))
+    streams = target.run(16, STREAMS_C16, "stream")
+    series[f"{_key(target)}.stream"].append(streams.cpu_ms)
+    alone = target.run(1, 60, "stream")
+    series[f"{_key(target)}.first"].append(statistics.median(alone.firsts))
+
+
+def _key(target: Target) -> str:
+    return {
+        "bare upstream": "bare", "front reference": "reference", "gateway with aiohttp": "aiohttp",
+        "gateway with guard": "guarded",
+    }.get(target.name, target.name)  # fmt: skip
 
 
 def main() -> None:
@@ -148,51 +79,175 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="sy-bench-", dir="/tmp"))
     try:
         with targets(home) as found:
-            series = measure(found)
+            report(results, measure(found))
+            gateway_load.rows(results, found)
+            compare(results, found, home)
+            gateway_load.memory(results, found["gateway"])
     except Exception:
         log = home / "children.log"
         print(log.read_text()[-3000:] if log.exists() else "no log", file=sys.stderr)
         raise
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    report(results, series)
+    others(results)
     results.write()
 
 
-def report(results: Results, series: dict[str, list[float]]) -> None:
-    def less(name: str, base: str) -> list[float]:
-        return [a - b for a, b in zip(series[name], series[base], strict=True)]
+def others(results: Results) -> None:
+    """Rows of money and of conformance, each measured by its own tool."""
+    for module, metrics in COLLEAGUES.items():
+        try:
+            importlib.import_module(module).rows(results)
+        except Exception as error:
+            there = {row.metric for row in results.rows}
+            for metric in metrics:
+                if metric not in there:
+                    results.not_run(metric, "", f"{module} {type(error).__name__}: {error}"[:200])
 
-    size = f"1 kB chat request, {REQUESTS_C16} requests a round at 16 concurrent, user+system time of the web process"
-    budget = "four budgets, limits, policy, inspection, event; guard off"
-    results.add("cpu_ms_per_request_c16", series["gateway.cpu"], "ms", f"{size}; {budget}", at_most=0.35)
-    results.add("front_reference_ms_c16", series["reference.cpu"], "ms", f"{size}; bench/front_reference.py")
-    ratios = [g / r for g, r in zip(series["gateway.cpu"], series["reference.cpu"], strict=True)]
-    results.add("ratio_c16", ratios, "x", "gateway ÷ front reference, within each round")
-    results.add("added_p50_ms_c1", less("gateway.p50_c1", "bare.p50_c1"), "ms",
-                f"median at 1 concurrent less the bare upstream's, {REQUESTS_C1} requests a round")  # fmt: skip
-    results.add("added_p99_ms_c16", less("gateway.p99_c16", "bare.p99_c16"), "ms",
-                "99th percentile at 16 concurrent less the bare upstream's; all share the cores")  # fmt: skip
+
+def compare(results: Results, found: dict[str, Target], home: Path) -> None:
+    """Each installed peer in turns with the gateway: CPU of its processes ÷ CPU of ours, within each round."""
+    where = peers.home()
+    upstream = found["bare"].url.removesuffix("/chat/completions")
+    for name, least in LEAST_RATIO.items():
+        reason = peers.missing(where, name)
+        with ExitStack() as stack:
+            if not reason:
+                try:
+                    peer = stack.enter_context(peers.start(where, name, upstream, home))
+                    plain, streams, how = _beside(of_peer(peer), found["gateway"]), [], peer.how
+                    streams = [p / g for p, g in _streams(of_peer(peer), found["gateway"])]
+                except (OSError, RuntimeError) as error:
+                    reason = f"{type(error).__name__}: {error}"[:200]
+            if reason:
+                results.not_run(f"{name}_ratio", "x", reason)
+                continue
+        version = peers.version(where, name)
+        ratios = [p / g for p, g in plain]
+        said = f"CPU of {name} {version} ({how}) ÷ CPU of the gateway, all on, {PEER_REQUESTS} requests at 16 concurrent"
+        results.add(f"{name}_ratio", ratios, "x", said, at_least=least)
+        results.add(f"{name}_cpu_ms_c16", [p for p, _ in plain], "ms", said.split(" ÷ ")[0], control=True)
+        results.add(f"{name}_stream_ratio", streams, "x", "the same for streams of 50 chunks", control=True)
+
+
+def _beside(peer: Target, own: Target) -> list[tuple[float, float]]:
+    peer.run(8, 60)
+    pairs = []
+    for _ in range(ROUNDS):
+        theirs = peer.run(16, PEER_REQUESTS).cpu_ms
+        pairs.append((theirs, own.run(16, REQUESTS[16]).cpu_ms))
+    return pairs
+
+
+def _streams(peer: Target, own: Target) -> list[tuple[float, float]]:
+    return [
+        (peer.run(16, 48, "stream").cpu_ms, own.run(16, STREAMS_C16, "stream").cpu_ms) for _ in range(ROUNDS)
+    ]
+
+
+def report(results: Results, series: Series) -> None:
+    def less(name: str, base: str = "bare") -> list[float]:
+        return [a - b for a, b in zip(series[f"gateway.{name}"], series[f"{base}.{name}"], strict=True)]
+
+    def over(name: str, of: str = "gateway", base: str = "reference") -> list[float]:
+        return [a / b for a, b in zip(series[f"{of}.{name}"], series[f"{base}.{name}"], strict=True)]
+
+    size = f"1 kB chat request, {REQUESTS[16]} requests a round at 16 concurrent, user+system time of the web process"
+    budget = "four budgets, limits, twenty rules, inspection, event; guard off"
     results.add(
-        "guarded_cpu_ms_per_request_c16", series["guarded.cpu"], "ms", f"{size}; the same with the risk guard"
-    )
-    results.add("stream_50_chunks_cpu_ms_c16", series["gateway.stream_cpu"], "ms",
-                f"{STREAMS_C16} streams a round at 16 concurrent; guard off")  # fmt: skip
-    results.add(
-        "valkey_cpu_ms_per_request",
-        series["valkey.cpu"],
+        "cpu_ms_per_request_c16",
+        series["gateway.c16.cpu"],
         "ms",
-        "the store's own process, all requests of a round",
+        f"{size}; {budget}; lean client",
+        at_most=0.25,
     )
-    results.add("consumer_cpu_ms_per_request", series["consumer.cpu"], "ms",
-                "the ledger process while requests come; what it has not read yet is not in it")  # fmt: skip
     results.add(
-        "upstream_cpu_ms_c16", series["bare.cpu"], "ms", "the bare upstream's own process", control=True
+        "cpu_ms_per_request_c16_aiohttp",
+        series["aiohttp.c16.cpu"],
+        "ms",
+        f"{size}; {budget}; aiohttp",
+        at_most=0.35,
     )
-    results.add("reference_added_p50_ms_c1", less("reference.p50_c1", "bare.p50_c1"), "ms",
-                "the front reference, measured likewise", control=True)  # fmt: skip
-    results.add("reference_added_p99_ms_c16", less("reference.p99_c16", "bare.p99_c16"), "ms",
-                "the front reference, measured likewise", control=True)  # fmt: skip
+    results.add(
+        "front_reference_ms_c16", series["reference.c16.cpu"], "ms", f"{size}; bench/front_reference.py"
+    )
+    within = "÷ front reference, within each round"
+    results.add(
+        "ratio_c16", over("c16.cpu"), "x", f"CPU of the gateway with the lean client {within}", at_most=1.3
+    )
+    results.add(
+        "ratio_c16_aiohttp", over("c16.cpu", "aiohttp"), "x", f"the same with aiohttp {within}", at_most=1.8
+    )
+    results.add("ratio_c1", over("c1.cpu"), "x", f"the same at 1 concurrent {within}")
+    results.add("ratio_c64", over("c64.cpu"), "x", f"the same at 64 concurrent {within}")
+    _latencies(results, series, less)
+    guard = [a - b for a, b in zip(series["guarded.c16.cpu"], series["gateway.c16.cpu"], strict=True)]
+    results.add(
+        "guard_ms",
+        guard,
+        "ms",
+        "CPU that the classifying guard adds to a request, within each round",
+        at_most=0.2,
+    )
+    results.add(
+        "guarded_cpu_ms_per_request_c16",
+        series["guarded.c16.cpu"],
+        "ms",
+        f"{size}; the same with the risk guard",
+    )
+    results.add("stream_50_chunks_cpu_ms_c16", series["gateway.stream"], "ms",
+                f"{STREAMS_C16} streams a round at 16 concurrent; guard off")  # fmt: skip
+    results.add("stream_ratio_c16", over("stream"), "x", f"CPU of such a stream {within}", at_most=1.5)
+    _first_tokens(results, series, less)
+    results.add("valkey_cpu_ms_per_request", series["valkey.cpu"], "ms", "the store's own process, all requests of a round",
+                at_most=0.1)  # fmt: skip
+    results.add(
+        "consumer_cpu_ms_per_request",
+        series["consumer.cpu"],
+        "ms",
+        "the ledger process, until it has read the round's",
+    )
+    results.add(
+        "upstream_cpu_ms_c16", series["bare.c16.cpu"], "ms", "the bare upstream's own process", control=True
+    )
+    results.add(
+        "reference_stream_cpu_ms_c16",
+        series["reference.stream"],
+        "ms",
+        "the front reference's streams",
+        control=True,
+    )
+
+
+def _latencies(results: Results, series: Series, less: object) -> None:
+    assert callable(less)
+    shared = "caller, upstream and web share the cores"
+    for concurrency in REQUESTS:
+        for name, word in (("p50", "median"), ("p95", "95th percentile"), ("p99", "99th percentile")):
+            most = 10 if (concurrency, name) == (16, "p99") else None
+            results.add(f"added_{name}_ms_c{concurrency}", less(f"c{concurrency}.{name}"), "ms",
+                        f"{word} at {concurrency} concurrent less the bare upstream's; {shared}", at_most=most)  # fmt: skip
+    for where, name in (("c1", "p50"), ("c16", "p99")):
+        added: Sequence[float] = [
+            a - b for a, b in zip(series[f"reference.{where}.{name}"], series[f"bare.{where}.{name}"], strict=True)
+        ]  # fmt: skip
+        results.add(
+            f"reference_added_{name}_ms_{where}",
+            added,
+            "ms",
+            "the front reference, measured likewise",
+            control=True,
+        )
+
+
+def _first_tokens(results: Results, series: Series, less: object) -> None:
+    assert callable(less)
+    results.add("first_token_added_ms_c1", less("first"), "ms",
+                "median time to a stream's first byte at 1 concurrent less the bare upstream's", at_most=2)  # fmt: skip
+    observed = [a - b for a, b in zip(series["guarded.first"], series["bare.first"], strict=True)]
+    results.add(
+        "first_token_added_ms_observed", observed, "ms", "the same where the guard observes", at_most=2
+    )
 
 
 if __name__ == "__main__":

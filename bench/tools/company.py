@@ -1,6 +1,6 @@
-"""A company for the gateway's benchmark: two keys (guard off, guard on), four budgets each, limits, twenty rules.
+"""A company for the gateway's benchmark: keys with guard off, guard on and a low limit, four budgets each, twenty rules.
 
-Prints {"plain": key, "guarded": key} as its last line. BENCH_UPSTREAM names the upstream.
+Prints {"plain": key, "guarded": key, "flooding": key} as its last line. BENCH_UPSTREAM names the upstream.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import django
 
 RULES = 20
+FLOOD_RPM = 1_200  # of the key that asks for many times as many
 
 
 def policy() -> str:
@@ -44,11 +45,11 @@ def make() -> dict[str, str]:
     factories.make_deployment(organisation, "private-llm", "private", **common)
     keys = {}
     factories.make_budget(organisation, "organisation", usd="100000", period="month", action="stop")
-    for name, mode in (("plain", "off"), ("guarded", "observe")):
-        lob = factories.make_lob(organisation, name, guard_mode=mode, rpm=4_000_000)
+    for name, mode, rpm in (("plain", "off", 4_000_000), ("guarded", "observe", 4_000_000), ("flooding", "off", FLOOD_RPM)):
+        lob = factories.make_lob(organisation, name, guard_mode=mode, rpm=rpm)
         application = factories.make_application(lob)
         key, keys[name] = factories.make_key(application, tpm=2_000_000_000)
-        workload = {"plain": "chatter", "guarded": "chatter-guarded"}[name]
+        workload = "chatter" if name == "plain" else f"chatter-{name}"
         factories.make_workload(lob, workload, task="chat", tier="edge")
         for scope in (f"lob:{name}", f"application:{application.slug}", f"key:{key.pk}"):
             factories.make_budget(organisation, scope, usd="100000", period="month", action="stop")

@@ -57,7 +57,7 @@ class Hot:
         os.environ.update(self.env)
         made = subprocess.run(
             [sys.executable, "-m", "bench.tools.company"],
-            env=os.environ, capture_output=True, timeout=180, check=True,
+            env=os.environ, capture_output=True, timeout=600, check=True,
         )  # fmt: skip
         self.keys: dict[str, str] = orjson.loads(made.stdout.splitlines()[-1])
         self.env |= {

@@ -20,10 +20,11 @@ from bench.common import free_port, wait_for
 
 NAMES = ("litellm", "portkey", "mlflow")
 KEY = "sk-bench-0123456789"
-# hono's server helper is held: with later ones every stream of this gateway answers 500.
+# hono's server helper is held everywhere: with later ones every stream of this gateway answers 500.
 NODE_PACKAGES = ("@portkey-ai/gateway", "@hono/node-server@1.13.7")
+NODE_MANIFEST = '{"name": "peer", "private": true, "overrides": {"@hono/node-server": "1.13.7"}}\n'
 PIP_PACKAGES = {"litellm": ["litellm[proxy]"], "mlflow": ["mlflow[gateway]"]}
-WAITED_S = 120.0
+WAITED_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,8 @@ def install(where: Path, name: str) -> None:
     target = folder(where, name)
     target.mkdir(parents=True, exist_ok=True)
     if name == "portkey":
-        (target / "package.json").write_text('{"name": "peer", "private": true}\n')
-        subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", *NODE_PACKAGES], cwd=target, check=True
-        )
+        (target / "package.json").write_text(NODE_MANIFEST)
+        subprocess.run(["npm", "install", "--no-audit", "--no-fund", *NODE_PACKAGES], cwd=target, check=True)
         return
     venv.create(target, with_pip=True)
     subprocess.run(
@@ -114,6 +113,7 @@ def start(where: Path, name: str, upstream: str, work: Path) -> Iterator[Peer]:
     """The peer before `upstream` (its /v1), until the block ends. RuntimeError when it doesn't come up."""
     port, place = free_port(), folder(where, name)
     env = os.environ | {"LITELLM_MODE": "PRODUCTION", "LITELLM_TELEMETRY": "False", "DO_NOT_TRACK": "1"}
+    env["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks a host that may be out of reach, thrice
     env.pop("PYTHONPATH", None)
     base = f"http://127.0.0.1:{port}"
     (work / f"{name}.yaml").write_text(
@@ -121,7 +121,15 @@ def start(where: Path, name: str, upstream: str, work: Path) -> Iterator[Peer]:
     )
     config = str(work / f"{name}.yaml")
     if name == "litellm":
-        words = [str(place / "bin" / "litellm"), "--config", config, "--port", str(port), "--host", "127.0.0.1"]
+        words = [
+            str(place / "bin" / "litellm"),
+            "--config",
+            config,
+            "--port",
+            str(port),
+            "--host",
+            "127.0.0.1",
+        ]
         peer = {"url": f"{base}/v1/chat/completions", "ready": f"{base}/health/liveliness", "key": KEY}
         how = "master key, requests and tokens a minute on the model; without its database"
     elif name == "mlflow":
@@ -136,9 +144,7 @@ def start(where: Path, name: str, upstream: str, work: Path) -> Iterator[Peer]:
         env |= {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"}
         peer = {"url": f"{base}/v1/chat/completions", "ready": f"{base}/", "key": "any"}
         how = "without keys, budgets or records"
-    headers = (
-        {"x-portkey-provider": "openai", "x-portkey-custom-host": upstream} if name == "portkey" else {}
-    )
+    headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": upstream} if name == "portkey" else {}
     with (work / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(words, cwd=work, env=env, stdout=log, stderr=log)
     try:

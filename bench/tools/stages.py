@@ -174,7 +174,7 @@ def main() -> None:
             "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
         }  # fmt: skip
         made = subprocess.run(
-            [sys.executable, "-m", "bench.tools.company"], capture_output=True, timeout=180, check=True
+            [sys.executable, "-m", "bench.tools.company"], capture_output=True, timeout=600, check=True
         )
         import django
         import uvloop

@@ -57,7 +57,7 @@ class Answering(asyncio.Protocol):
         self.body += body
 
     def on_message_complete(self) -> None:
-        if b'"stream":true' in self.body:
+        if b'"stream":true' in self.body or b'"stream": true' in self.body:
             asyncio.ensure_future(self._stream())
         else:
             self.transport.write(PLAIN)
