@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,41 @@ def test_the_mix_is_told_apart_from_the_policy() -> None:
     assert abs(moved) > 0.1
     assert float(cost["mix"]) / float(cost["predicted"]) == pytest.approx(moved, abs=0.08)
     assert cost["held"] is True and abs(cost["error_pct"]) < 8
+
+
+def test_the_demonstrations_own_fortnight_foretells_its_last_days() -> None:
+    """Arrivals as the history replays them (a public trace: nights, week-ends, bursts): ten days under one policy, four under the
+    next; every answer is known."""
+    from routing.whatif.truth import hold_against
+    from switchyard.demo.history import traffic_of
+    from switchyard.demo.traffic import REQUESTS, arrivals
+
+    world, random = planted.made_world(), np.random.default_rng(11)
+    busiest = ("support-intent", "assistant-intent", "price-advice")
+    place = {name: w for w, name in enumerate(busiest)}
+    came = arrivals(
+        end_s=int((planted.START + timedelta(days=14)).timestamp()), rows_of=dict.fromkeys(busiest, 1_500),
+        client_of={n: c for n, c in traffic_of().items() if n in place}, requests={n: REQUESTS[n] // 3 for n in busiest},
+    )  # fmt: skip
+    rules = planted.drawn_rules(world, random)
+    texts = [planted.policy_text(rules), planted.policy_text(planted.changed_rules(world, rules, random))]
+    question, boundary = planted.question_of(world, *texts, random), planted.START + timedelta(days=10)
+    periods, policies = [planted.Period([], {}), planted.Period([], {})], [planted.compiled(t) for t in texts]
+    for arrival in came:
+        at = datetime.fromtimestamp(arrival.at_ms / 1_000, UTC)
+        later = int(at >= boundary)
+        planted.ask(world, policies[later], periods[later], place[arrival.workload], arrival.row, at, random)
+    judgements = periods[0].judged | periods[1].judged
+    reader = question.reader(
+        since=planted.START, until=boundary, judged=lambda pk: judgements.get(pk, (0, 0))
+    )
+    reader.read(periods[0].rows)
+    reader.go_on(boundary, first=10, blocks=4)
+    reader.read(periods[1].rows)
+    means = hold_against(question, reader.traffic(), 10).measures["", ""]
+    assert means["cost"].held and means["accuracy"].held
+    assert float(means["cost"].expected[0]) == pytest.approx(periods[1].mean_cost, rel=0.05)
+    assert float(means["accuracy"].expected[0]) == pytest.approx(periods[1].accuracy, abs=0.03)
 
 
 @pytest.mark.django_db
