@@ -47,7 +47,7 @@ def everyday(results: Results) -> None:
     rate(results, "benign_named_pct", sum(named), len(named),
           "the same texts in which a name is found, rightly or not; a name alone raises "
           "nothing", control=True, scale=100, unit="%")  # fmt: skip
-    tools = [t for name in splits.DOCUMENTS for t in splits.benign(name, "report")] + splits.code("report")
+    tools = [t for name in splits.DOCUMENTS for t in splits.benign(name, "report")] + splits.code()
     read = ["injection" in found(brought(t)) for t in tools]
     rate(results, "benign_documents_raised_pct", sum(read), len(read),
           "contracts, terms, reviews, consultations and programs as a tool "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -104,11 +105,33 @@ def benign(name: str, part: str) -> list[str]:
     return [t for t in texts_of(name, "val", column) if hashlib.sha256(t.encode()).digest()[0] % 2 == wanted]
 
 
-def code(part: str) -> list[str]:
-    """Programs of MBPP: what a tool that reads files brings; by a hash of the text."""
+def code() -> list[str]:
+    """Programs of MBPP: what a tool that reads files brings. For measurement only."""
     with gzip.open(DATA / "mbpp" / "dev.jsonl.gz", "rt", encoding="utf-8") as file:
-        texts = [json.loads(line)["code"] for line in file]
-    return [text for text in texts if part_of(f"code:{text}") == part]
+        return [json.loads(line)["code"] for line in file]
+
+
+LIBRARY = (
+    "argparse", "ast", "asyncio.base_events", "base64", "bisect", "calendar", "collections", "configparser", "contextlib", "copy",
+    "csv", "dataclasses", "datetime", "decimal", "difflib", "email.message", "fractions", "ftplib", "functools", "gzip", "heapq",
+    "html.parser", "http.client", "http.server", "imaplib", "inspect", "ipaddress", "json.decoder", "logging", "mailbox", "netrc",
+    "os", "pathlib", "pickle", "platform", "queue", "random", "re", "shutil", "smtplib", "socket", "sqlite3.dump", "statistics",
+    "string", "subprocess", "tarfile", "tempfile", "textwrap", "threading", "timeit", "tokenize", "traceback", "urllib.parse",
+    "urllib.request", "uuid", "webbrowser", "xml.dom.minidom", "zipfile",
+)  # fmt: skip
+
+
+def library_code(count: int) -> list[str]:
+    """Functions of Python's own library (PSF licence): programs that tell nobody what to do."""
+    parts: list[str] = []
+    for name in LIBRARY:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin and spec.origin.endswith(".py"):
+            source = Path(spec.origin).read_text("utf-8", "replace")
+            parts += [f"def {part}"[:1_500] for part in source.split("\ndef ")[1:]]
+            parts += [f"    def {part}"[:1_500] for part in source.split("\n    def ")[1:]]
+    parts.sort(key=lambda text: hashlib.sha256(text.encode()).hexdigest())
+    return parts[:count]
 
 
 def chinese(part: str, limit: int) -> list[str]:

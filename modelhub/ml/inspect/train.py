@@ -28,14 +28,14 @@ _SMALL = re.compile(r"(?<![\w'])[a-zà-öø-ÿ]{2,20}(?![\w'])")
 _LARGE = re.compile(r"\b[A-Z]\w+")
 
 
-def names_model(seed: int) -> tuple[dict[str, float], float, Lists]:
+def names_model(seed: int, parts: Sequence[str] = ("fit",)) -> tuple[dict[str, float], float, Lists]:
     """(weights, bias, lists)."""
     given, family = (frozenset(n for n in names if " " not in n) for names in frames.gazetteer())
     texts = _everyday()
     counts = Counter(word for text in texts for word in _SMALL.findall(text))
     # A word that everybody writes small is no name, unless it is a given name and rare (`mark`, `will` stay words).
     common = frozenset(w for w, n in counts.items() if n >= 3 and not (w in given and n < 40))
-    rows: Texts = [(row["full_text"], _people(row)) for row in splits.pii_rows("fit")]
+    rows: Texts = [(row["full_text"], _people(row)) for part in parts for row in splits.pii_rows(part)]
     rows = [
         *rows,
         *rows,
@@ -75,7 +75,7 @@ def instruction_model(seed: int) -> Loudness:
     told += attempts.made(2_500, seed + 1, attempts.DOCUMENT)
     good = [text for name in splits.DOCUMENTS for text in splits.benign(name, "fit")[:1_300]]
     good += splits.chinese("fit", 1_500) + list(attempts.MAIL) * 12 + splits.contexts("fit") * 5
-    good += list(attempts.TOOLS) * 12 + splits.code("fit") * 2
+    good += list(attempts.TOOLS) * 16 + splits.library_code(900)
     good += [" ".join(draw.sample(attempts.MAIL, 3)) for _ in range(600)]
     return loudness(*fit.by_window([_between(text, draw) for text in told], good, c=1.0))
 
@@ -95,7 +95,6 @@ def choose(model: InspectionModel) -> Threshold:
     direct = [model.attempt(t) for name in splits.BENIGN for t in splits.benign(name, "choose")]
     direct += [model.attempt(t) for t in splits.chinese("choose", 600)]
     documents = [model.instruction(t) for name in splits.DOCUMENTS for t in splits.benign(name, "choose")]
-    documents += [model.instruction(t) for t in splits.code("choose")]
     grid = [i / 4 for i in range(-12, 25)]
     names = max((t for t in grid if name_recall(with_names(model, t)) >= 0.93), default=grid[0])
     return Threshold(names, max(0.5, _lowest(grid, direct, 0.001)), max(0.0, _lowest(grid, documents, 0.01)))
@@ -139,7 +138,7 @@ def figures(model: InspectionModel) -> dict[str, Any]:
     documents = {
         name: share(lambda t: model.is_injection(t, document=True), splits.benign(name, "choose"))
         for name in splits.DOCUMENTS
-    } | {"mbpp": share(lambda t: model.is_injection(t, document=True), splits.code("choose"))}
+    }
     return {
         "part": "choose", "names_recall": round(name_recall(model), 4),
         "attempts_recall": share(model.is_injection, [a.text for a in direct]), "attempts_n": len(direct),
@@ -155,6 +154,10 @@ def make(out: Path, seed: int = SEED) -> dict[str, Any]:
         names, bias, lists, attempt_model(seed), instruction_model(seed), Threshold(0, 0, 0)
     )
     model = _replaced(model, choose(model))
+    told = figures(model)
+    # What thresholds were chosen by is then learnt from as well; nothing is chosen after it.
+    names, bias, lists = names_model(seed, ("fit", "choose"))
+    model = replace(model, names=names, names_bias=bias, lists=lists)
     out.mkdir(parents=True, exist_ok=True)
     save(model, out / "weights.npz")
     model = load(out / "weights.npz")  # as it is served: weights of 16 bits
@@ -163,11 +166,11 @@ def make(out: Path, seed: int = SEED) -> dict[str, Any]:
         "id": "inspect-text", "kind": "inspection", "version": "1", "sparse": False, "precision": "fp16", "requires": {},
         "heads": {},
         "thresholds": {"names": threshold.names, "direct": threshold.direct, "document": threshold.document},
-        "metrics": figures(model), "sizes": {"names": len(names), "direct": len(model.direct.words) + len(model.direct.pairs),
+        "metrics": told, "sizes": {"names": len(names), "direct": len(model.direct.words) + len(model.direct.pairs),
                   "document": len(model.document.words) + len(model.document.pairs)},
         "train": {"command": "python -m modelhub.ml.inspect.train", "seed": seed},
-        "data": ["pii_synthetic (fit)", "injection (fit)", *(f"{name} (train)" for name in (*splits.BENIGN, "cold_zh")),
-                 "mbpp (fit)",
+        "data": ["pii_synthetic (fit, then choose)", "injection (fit)", "Python\'s library",
+                 *(f"{name} (train)" for name in (*splits.BENIGN, "cold_zh")),
                  "Faker's names"],
     }  # fmt: skip
     card.write(out, manifest)
