@@ -21,9 +21,6 @@ from routing.api.policy_serializers import (
     PolicySerializer,
     PublishSerializer,
     QueuedSerializer,
-    RolloutSerializer,
-    ShadowingSerializer,
-    ShadowSerializer,
     TriedSerializer,
     TryDraftSerializer,
     TrySerializer,
@@ -31,6 +28,7 @@ from routing.api.policy_serializers import (
     WhatIfResultSerializer,
     WhatIfSerializer,
 )
+from routing.api.rollout_serializers import RolloutSerializer, ShadowingSerializer, ShadowSerializer
 from routing.models import Policy, WhatIf
 from routing.policy.examples import example_of
 from routing.policy.facts import describe
