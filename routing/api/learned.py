@@ -106,17 +106,30 @@ class CascadeSerializer(serializers.Serializer):
     verdict = serializers.ChoiceField(choices=["pass", "fail", "not_enough_data"])
 
 
+class CascadeNameSerializer(serializers.Serializer):
+    """A workload that a threshold can be asked for."""
+
+    workload = serializers.CharField()
+
+
 class CascadeViewSet(TenantViewSet):
     """GET cascade-thresholds/{workload}?small=&big=&goal=accuracy|cost&target=."""
 
     queryset = Workload.objects.select_related("lob", "organisation")
     serializer_class = CascadeSerializer
     lookup_names = ("name",)
+    page_order = ("name", "pk")
+
+    @extend_schema(responses={200: CascadeNameSerializer(many=True)})
+    def list(self, request: Any) -> Response:
+        """Classification workloads: the only ones whose answers tell how sure they are."""
+        rows = self.paginate_queryset(self.get_queryset().filter(task="classification"))
+        return self.get_paginated_response([{"workload": row.name} for row in rows])
 
     @extend_schema(
         parameters=[
             OpenApiParameter("small", OpenApiTypes.STR, required=True), OpenApiParameter("big", OpenApiTypes.STR, required=True),
-            OpenApiParameter("goal", OpenApiTypes.STR, enum=list(GOALS)), OpenApiParameter("target", OpenApiTypes.FLOAT),
+            OpenApiParameter("goal", OpenApiTypes.STR, enum=[*GOALS]), OpenApiParameter("target", OpenApiTypes.FLOAT),
         ],
         responses={200: CascadeSerializer},
     )  # fmt: skip

@@ -67,6 +67,7 @@ def test_a_threshold_is_offered_to_those_who_see_the_workload(deployed: Company)
     )
     assert offer["n"] == 1_487 and offer["verdict"] == "pass" and offer["chosen"]["accuracy_share"] >= 0.99
     assert offer["on_unseen_rows"]["above_random_points"]["low"] > 0
+    assert deployed.bob.get("cascade-thresholds")["results"] == [{"workload": "support-intent"}]
     deployed.bob.get("cascade-thresholds/contract-clauses", expect=404, small="ext-a", big="home-a")
     deployed.alice.get("cascade-thresholds/contract-clauses", small="ext-a", big="home-a")
     deployed.charlie.get("cascade-thresholds/support-intent", expect=403, small="ext-a", big="home-a")
