@@ -1,6 +1,7 @@
 """The official clients a conformance run drives: the installed one, and older ones in folders of their own.
 
-python -m tests.conformance.clients install   puts them under $SWITCHYARD_HOME/conformance; what can't be had is named.
+python -m tests.conformance.clients install   puts them under var/conformance, or where
+$SWITCHYARD_CONFORMANCE says; what can't be had is named.
 """
 
 from __future__ import annotations

@@ -30,11 +30,11 @@ def items_of(value: Any) -> list[Item]:
                 f"input[{i}] is of type {str(kind)[:40]!r}; expected one of {', '.join(PREFIXES)}.",
                 param=f"input[{i}].type",
             )
-        item = {"id": new_id(PREFIXES[kind])} | item | {"type": kind}
-        if kind == "message" and isinstance(item.get("content"), str):
-            said = "output_text" if item.get("role") == "assistant" else "input_text"
-            item["content"] = [{"type": said, "text": item["content"]}]
-        items.append(item)
+        whole: Item = {"id": new_id(PREFIXES[kind])} | item | {"type": kind}
+        if kind == "message" and isinstance(whole.get("content"), str):
+            said = "output_text" if whole.get("role") == "assistant" else "input_text"
+            whole["content"] = [{"type": said, "text": whole["content"]}]
+        items.append(whole)
     return items
 
 
