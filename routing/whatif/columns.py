@@ -172,6 +172,9 @@ class Reader:
         if told.shadow is not None:  # nobody waited for it, but what it took was measured
             self.left_out["asked for comparison only"] += 1
             return
+        if deployment and not told.attempts:  # it cost nothing, and would again
+            self.left_out["answered from the cache"] += 1
+            return
         judged, correct = self.judged(pk)
         confidence = float("nan") if told.confidence is None else told.confidence
         entry = (

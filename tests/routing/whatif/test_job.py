@@ -198,9 +198,14 @@ def test_refused_limited_and_lost_requests_are_told_apart(company: Any) -> None:
     compared = recorded(company, 4)
     compared.detail["shadow"] = {"of": "dec_1", "agrees": True}
     compared.save()
+    cached = recorded(company, 5, cost_nusd=0)
+    cached.detail["attempts"] = []
+    cached.save()
     report = answered(asked(company))
     assert report["requests"] == 2
-    assert report["left_out"] == {"rate_limit_exceeded": 1, "asked for comparison only": 1}
+    assert report["left_out"] == {
+        "rate_limit_exceeded": 1, "asked for comparison only": 1, "answered from the cache": 1,
+    }  # fmt: skip
     assert report["totals"]["sides"]["after"] == {"private": 0, "external": 2, "refused": 0}
 
 
