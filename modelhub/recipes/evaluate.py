@@ -149,5 +149,6 @@ def _keep(
     )  # fmt: skip
     return {
         "evaluation": row.pk, "metric": measured.metric, "value": measured.value, "low": measured.low,
-        "high": measured.high, "n": n, "correct": right, "p50_ms": p50_ms, "verdict": verdict, "detail": {name: told for name, told in detail.items() if name != "answers"},
+        "high": measured.high, "n": n, "correct": right, "p50_ms": p50_ms, "verdict": verdict,
+        "detail": {name: told for name, told in detail.items() if name != "answers"},
     }  # fmt: skip

@@ -137,7 +137,9 @@ class RiskNet:
                 self._known.clear()
             known = self._known
             places = [
-                place if (place := known.get(key)) is not None else self._place(key) for told in keys for key in told
+                place if (place := known.get(key)) is not None else self._place(key)
+                for told in keys
+                for key in told
             ]
             parts[real] = self._firsts[places]
         first = np.empty((len(real), width), np.float32)

@@ -22,7 +22,9 @@ BEFORE_MAN = frozenset(
 _TOKEN = re.compile(r"[a-z0-9@$*]+(?:['’][a-z]+)?|[\u3400-\u9fff]|[\"“”「」『』]|[!?！？]|[.,;:。，；：…]")
 _SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z0-9@$*][ .\-_]){2,}[a-z0-9@$*](?![a-z0-9])")
 _LEET = str.maketrans("013457@$", "oieastas")
-_MAY_NAME = frozenset({term.split(" ")[0] for term in TERMS} | set(ADJECTIVES) | {"man"})  # no name begins otherwise
+_MAY_NAME = frozenset(
+    {term.split(" ")[0] for term in TERMS} | set(ADJECTIVES) | {"man"}
+)  # no name begins otherwise
 _SAME = dict.fromkeys("“”「」『』", '"') | dict(zip("！？。，；：…", "!?.,;:.", strict=True)) | {"an": "a"}
 
 

@@ -27,7 +27,12 @@ def stepped_back(group: Path, *, own_session: bool) -> list[str]:
     if not own_session:
         command = ["sh", "-c", '"$@"; exit $?', "sh", *command]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, start_new_session=True, env={"PYTHONPATH": "platform:."}
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        start_new_session=True,
+        env={"PYTHONPATH": "platform:."},
     )
     return done.stdout.split()
 

@@ -69,7 +69,11 @@ def _cards(model_ids: set[str], mine: set[str]) -> list[dict[str, Any]]:
             continue
         files = manifest["files"].values()
         manifest["size_mib"] = sum(entry.get("bytes", 0) for entry in files) / 2**20
-        metrics = {k: v for k, v in manifest.get("metrics", {}).items() if k in mine and isinstance(v, dict) and "metric" in v}
+        metrics = {
+            k: v
+            for k, v in manifest.get("metrics", {}).items()
+            if k in mine and isinstance(v, dict) and "metric" in v
+        }
         for measured in metrics.values():
             beside = measured.get("tfidf") or measured.get("control") or {}
             measured["beside"] = beside.get("value")
