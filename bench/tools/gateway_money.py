@@ -31,6 +31,7 @@ PROCESSES, CALLS = 3, 200
 LIMIT_USD = 1.0
 ROUNDS = int(os.environ.get("BENCH_MONEY_ROUNDS", "3"))
 KILL_REQUESTS = 1500 if FULL else 400
+KILL_S = 120.0
 SETTLE_S = 40.0
 # 800 bytes are reserved as 800 tokens; the upstream reports 180 in and 50 out: at these prices $0.0076 of $0.020 reserved.
 QUESTION = "Where is my parcel? " * 40
@@ -157,20 +158,20 @@ def overspend(found: Stage, key: str, lob: str) -> tuple[float, float, int]:
 async def killed(found: Stage, key: str, seed: int) -> list[str]:
     """Ids of the answers received whole while one web process after another is killed -9 and started again."""
     whole: list[str] = []
-    left = KILL_REQUESTS
+    left, until = KILL_REQUESTS, time.monotonic() + KILL_S
     draw = random.Random(seed)
     body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 60}
 
     async def caller(session: aiohttp.ClientSession, number: int) -> None:
         nonlocal left
-        while left > 0:
-            left -= 1
+        while left > 0 and time.monotonic() < until:
             stream = draw.random() < 0.4
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with session.post(found.url(number + left), json=body | {"stream": stream}) as reply:
                     raw = await reply.read()
                     if reply.status == 200 and (not stream or raw.endswith(b"data: [DONE]\n\n")):
                         whole.append(reply.headers["x-request-id"])
+                        left -= 1
             await asyncio.sleep(draw.uniform(0.005, 0.02))
 
     async def hand() -> None:
