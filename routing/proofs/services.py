@@ -29,6 +29,10 @@ LIMITS = (
     "Requests that were still on their way when this was made are not in it; `covered.sealed_until` says how far it reaches.",
     "Whoever holds the database and this installation's key could make another chain: compare heads that you kept.",
 )
+UNREAD = (
+    "Counts are the signed seals'; of the records beneath them only `records.checked` were read again, those of the "
+    "classes asked for first: `manage.py verify_decisions` reads all."
+)
 
 
 class _Tally:
@@ -110,9 +114,9 @@ def residency_proof(
             "whole": chain.whole, "first": chain.first, "last": chain.last, "seals": chain.seals, "head": chain.head,
             "problems": chain.problems, "fingerprint": own_fingerprint(),
         },
-        "records": {"checked": looked.records, "whole": looked.whole, "problems": looked.problems,
+        "records": {"checked": looked.records, "of": sealed, "whole": looked.whole, "problems": looked.problems,
                     "more_problems": looked.more},
-        "covered": covered, "limits": list(LIMITS),
+        "covered": covered, "limits": [*LIMITS, *([UNREAD] if looked.records < sealed else [])],
     }  # fmt: skip
     return sign_proof(body)
 
