@@ -181,7 +181,16 @@ class PolicyAdmin(ScopedAdmin):
 class PolicyApprovalAdmin(ScopedReadOnlyAdmin):
     """Decided on its page, where the evidence stands beside it."""
 
-    list_display = ["policy", "state", "requested_by", "requested_at", "decided_by", "decided_at", "note", "reason"]
+    list_display = [
+        "policy",
+        "state",
+        "requested_by",
+        "requested_at",
+        "decided_by",
+        "decided_at",
+        "note",
+        "reason",
+    ]
     list_filter = ["state"]
     list_select_related = ["policy__lob", "requested_by", "decided_by"]
 

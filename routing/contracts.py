@@ -126,7 +126,9 @@ class DeploymentInfo:
         default_factory=dict
     )  # workload → per answer, for worst cases
     calibrations: Mapping[str, ConfidenceMap] = field(default_factory=dict)  # by workload
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # beside the key; names in small letters
+    headers: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # beside the key; names in small letters
 
     @property
     def billable(self) -> bool:
@@ -157,14 +159,16 @@ class GatewayRequest:
     stuck: str = ""  # what a masked copy sticks to: as the request it was made of
     surface: str = ""  # the endpoint as its caller knows it, where it was translated to this one
     fresh: bool = False  # Cache-Control: no-cache
-    batch: bool = False  # a line of a batch: nobody waits, so it is asked for at the batch price where there is one
+    batch: bool = (
+        False  # a line of a batch: nobody waits, so it is asked for at the batch price where there is one
+    )
 
     @property
     def sticky(self) -> str:
         """What splits, rollouts and canaries stick to: the end user the app names, else each request draws for itself."""
-        user = self.body.get("user")
         if self.stuck:
             return self.stuck
+        user = self.body.get("user")
         return f"{self.key.id}:{user}" if isinstance(user, str) and user else self.request_id
 
 
@@ -173,7 +177,9 @@ class Facts:
     """Everything a rule may test. Always whole: what is unknown is empty, zero or false."""
 
     values: Mapping[str, Any]  # {"request": {...}, "workload": {...}, "lob": {...}, "data": {...}, …}
-    found: Mapping[str, int] = field(default_factory=dict)  # kind → how many, as inspection counted; never text
+    found: Mapping[str, int] = field(
+        default_factory=dict
+    )  # kind → how many, as inspection counted; never text
 
     @property
     def sensitivity(self) -> str:
@@ -333,5 +339,7 @@ class Snapshot:
     dictionaries: Mapping[str, Any] = field(
         default_factory=dict
     )  # LOB → its own terms (routing.inspection.dictionaries)
-    wants_names: bool = True  # whether a policy in force speaks of names: else nobody looks for them by the model
+    wants_names: bool = (
+        True  # whether a policy in force speaks of names: else nobody looks for them by the model
+    )
     trials: Sequence[Trial] = ()  # shadow versions

@@ -32,7 +32,9 @@ def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo
     return [
         d
         for d in deployments
-        if (task in d.tasks or can_do(d, task)) and (not d.lobs or lob in d.lobs) and (not only or only == d.name)
+        if (task in d.tasks or can_do(d, task))
+        and (not d.lobs or lob in d.lobs)
+        and (not only or only == d.name)
     ]
 
 

@@ -45,7 +45,11 @@ def make() -> dict[str, str]:
     factories.make_deployment(organisation, "private-llm", "private", **common)
     keys = {}
     factories.make_budget(organisation, "organisation", usd="100000", period="month", action="stop")
-    for name, mode, rpm in (("plain", "off", 4_000_000), ("guarded", "observe", 4_000_000), ("flooding", "off", FLOOD_RPM)):
+    for name, mode, rpm in (
+        ("plain", "off", 4_000_000),
+        ("guarded", "observe", 4_000_000),
+        ("flooding", "off", FLOOD_RPM),
+    ):
         lob = factories.make_lob(organisation, name, guard_mode=mode, rpm=rpm)
         application = factories.make_application(lob)
         key, keys[name] = factories.make_key(application, tpm=2_000_000_000)

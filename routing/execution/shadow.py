@@ -94,7 +94,10 @@ def _shadow_of(run: Run, decision: Decision, name: str) -> Run:
     shadow.decision = replace(decision, hops=(hop,), shadows=(), rule=f"{decision.rule} (shadow)")
     if masked and run.masked is not None:
         kept = {k: v for k, v in run.masked.body.items() if k in body}
-        shadow.masked, shadow.vault = replace(request, body=kept, raw=run.masked.raw, stuck=request.sticky), run.vault
+        shadow.masked, shadow.vault = (
+            replace(request, body=kept, raw=run.masked.raw, stuck=request.sticky),
+            run.vault,
+        )
     shadow.shadow = {"of": run.request.decision_id, "agrees": None}
     return shadow
 

@@ -139,7 +139,10 @@ async def _one(
             if cut is None and not ended and not attempt.finished:
                 raise AttemptFailed("status", broken(target, EOFError()).error)
             rest = unmasker.finish() if unmasker is not None else ()
-            for part in (*(out for told in rest for out in guard.feed(told.raw, told.texts)), *guard.finish()):
+            for part in (
+                *(out for told in rest for out in guard.feed(told.raw, told.texts)),
+                *guard.finish(),
+            ):
                 released = True
                 yield part
         recorded = True

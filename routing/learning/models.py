@@ -20,14 +20,18 @@ class RoutingFit(models.Model):
     lob = models.CharField(max_length=63)
     workload = models.CharField(max_length=63)
     kind = models.CharField(max_length=12, choices=[(k, k) for k in FIT_KINDS])
-    deployment = models.CharField(max_length=63, blank=True, help_text="Of a calibration; empty for a scorer.")
+    deployment = models.CharField(
+        max_length=63, blank=True, help_text="Of a calibration; empty for a scorer."
+    )
     model = models.CharField(
         max_length=160, blank=True, help_text="The version whose confidence is mapped; another one is not."
     )
     version = models.PositiveIntegerField(help_text="Counts up by workload, kind and deployment.")
     state = models.CharField(max_length=8, choices=[(s, s) for s in FIT_STATES])
     values = models.JSONField(default=dict)
-    report = models.JSONField(default=dict, help_text="What it reached on rows it had not seen, and against what.")
+    report = models.JSONField(
+        default=dict, help_text="What it reached on rows it had not seen, and against what."
+    )
     n = models.PositiveIntegerField()
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"

@@ -63,7 +63,9 @@ FACTS: Mapping[str, FactType] = {
     "lob.slug": FactType("string", "Slug of the line of business."),
     "lob.application": FactType("string", "Slug of the application."),
     "data.sensitivity": FactType("class", "The highest of workload, header and inspection.", CLASS_NAMES),
-    "data.entities": FactType("list", "Kinds found: personal data, credentials, markers, attempts, the unreadable.", ENTITIES),
+    "data.entities": FactType(
+        "list", "Kinds found: personal data, credentials, markers, attempts, the unreadable.", ENTITIES
+    ),
     "budget.used_pct": FactType("double", "The fullest budget on the path, in per cent."),
     "private.queue_s": FactType("double", "Wait at the private side, seconds."),
     "quality.accuracy": FactType("double", "Best evaluated accuracy of the workload."),

@@ -58,7 +58,9 @@ CHANCES = Gauge("switchyard_chances_asked", "Requests whose chances a policy ask
 CHANCES_FAILED = Gauge(
     "switchyard_chances_failed", "Of those, where evaluated quality spoke instead.", registry=REGISTRY
 )
-CHANCES_TOOK = Gauge("switchyard_chances_seconds", "What working chances out took, in sum.", registry=REGISTRY)
+CHANCES_TOOK = Gauge(
+    "switchyard_chances_seconds", "What working chances out took, in sum.", registry=REGISTRY
+)
 STREAMS = Gauge("switchyard_requests_in_flight", "Requests being answered.", registry=REGISTRY)
 # Pages, admin and REST as they leave this front, whichever process answers them.
 PAGES = Counter(

@@ -14,7 +14,9 @@ HEADER = "x-switchyard-policy-version"
 SENTIMENT = {"model": "support-sentiment", "input": "fine"}
 
 
-def posted(gateway: RunningGateway, path: str, body: Any, lob: str = "customer-service", **headers: str) -> Any:
+def posted(
+    gateway: RunningGateway, path: str, body: Any, lob: str = "customer-service", **headers: str
+) -> Any:
     with gateway.client(lob, **headers) as client:
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         return client.post(path, content=data, headers={"content-type": "application/json"})
@@ -69,7 +71,9 @@ def test_a_stranger_is_told_nothing(gateway: RunningGateway) -> None:
 def test_both_versions_answer_while_one_is_rolled_out(gateway: RunningGateway) -> None:
     from routing.services.policies import create_draft, publish
 
-    document = "rules:\n  - {name: all, when: 'data.sensitivity <= internal', route: {prefer: [ext-a, private-a]}}\n"
+    document = (
+        "rules:\n  - {name: all, when: 'data.sensitivity <= internal', route: {prefer: [ext-a, private-a]}}\n"
+    )
     for text, percent in ((document, 100), (document + "\n", 50)):
         draft = create_draft(
             organisation=gateway.company.organisation, lob=gateway.company.service, document=text, user=None
