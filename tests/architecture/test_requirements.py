@@ -13,7 +13,7 @@ OURS = {"switchyard", "routing", "modelhub", "costs", "tests", "bench", "manage"
 LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-gpu.lock")
 EXTRAS = {"torch"}  # its own step, never in the lock
 # Asked for only where somebody installed them: other runtimes and collectors.
-OPTIONAL = {"openvino", "peft", "accelerate", "opentelemetry", "triton"}
+OPTIONAL = {"openvino", "peft", "accelerate", "opentelemetry", "triton", "faker"}
 
 
 def canonical(name: str) -> str:
