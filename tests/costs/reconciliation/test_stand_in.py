@@ -225,10 +225,12 @@ def test_the_bill_is_asked_in_any_zone_and_its_ends_are_exact(tmp_path: Path):
 def test_a_call_that_nobody_waited_for_is_booked_by_estimate():
     """The executor is cancelled in the middle of a call, as when a shadow is stopped: the vendor bills it all the same."""
     recorded = []
+    request = SimpleNamespace(
+        task="chat", raw=b"x" * 80, body={}, request_id="r", workload=None, wish="", key=None, version=None, batch=None,
+    )  # fmt: skip
     run = SimpleNamespace(
-        request=SimpleNamespace(task="chat", raw=b"x" * 80, body={}, request_id="r", workload=None, wish="", key=None,
-                                version=None),
-        deadline=None, attempted=lambda target, **told: recorded.append(told),
+        request=request, sent_to=lambda target: request, deadline=None,
+        attempted=lambda target, **told: recorded.append(told),
     )  # fmt: skip
 
     class Never:
