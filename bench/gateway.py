@@ -17,6 +17,7 @@ from pathlib import Path
 from bench.common import FULL, Results
 from bench.tools import gateway_load, peers
 from bench.tools.gateway_stage import UVICORN, Target, cpu_ms, of_peer, percentile, settle, targets
+from tests.conformance.clients import CLIENTS
 
 __all__ = ["UVICORN", "main", "targets"]
 ROUNDS = 7 if FULL else 3
@@ -28,9 +29,7 @@ NAMES = ("bare", "reference", "gateway", "aiohttp", "guarded")
 LEAST_RATIO = {"litellm": 35.0, "portkey": 2.5, "mlflow": 2.5}
 COLLEAGUES = {
     "bench.tools.gateway_money": ("budget_overspend_usd", "lost_settlements"),
-    "bench.tools.gateway_conformance": tuple(
-        f"conformance_passed_{client}" for client in ("python_1", "python_2", "python_3", "node")
-    ),
+    "bench.tools.gateway_conformance": tuple(f"conformance_passed_{client.name}" for client in CLIENTS),
 }
 Series = dict[str, list[float]]
 

@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.common import Results
 from tests.conformance.clients import CLIENTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
 HOW = "every check of the client over HTTP against an upstream that misbehaves on command (tests/conformance)"
-Results = Mapping[str, Mapping[str, Any]]  # name of the client → {"client", "results"}
+Told = Mapping[str, Mapping[str, Any]]  # name of the client → {"client", "results"}
 
 
 def collect(timeout_s: float = 1800.0) -> dict[str, dict[str, Any]]:
@@ -40,28 +41,23 @@ def collect(timeout_s: float = 1800.0) -> dict[str, dict[str, Any]]:
         return {path.stem: json.loads(path.read_text()) for path in Path(folder).glob("*.json")}
 
 
-def rows(results: Results) -> list[dict[str, Any]]:
-    """A row a client: the share of its checks that passed, 1 being the target; absent clients say so."""
-    found = []
+def rows(results: Results, told: Told | None = None) -> None:
+    """A row a client: the share of its checks that passed; absent clients say so."""
+    told = collect() if told is None else told
     for client in CLIENTS:
-        told = results.get(client.name)
-        row: dict[str, Any] = {
-            "metric": f"conformance_passed_{client.name}", "unit": "share", "target": 1.0, "low": None, "high": None,
-        }  # fmt: skip
-        if told is None:
-            why = (
-                f"not run: {client.name} is not installed here (python -m tests.conformance.clients install)"
-            )
-            found.append(row | {"value": None, "n": 0, "met": None, "how": why})
+        metric, one = f"conformance_passed_{client.name}", told.get(client.name)
+        if one is None:
+            why = f"{client.name} is not installed here (python -m tests.conformance.clients install)"
+            results.not_run(metric, "share", why)
             continue
-        checks = told["results"]
-        share = sum(check["passed"] for check in checks) / len(checks)
-        values = {"value": share, "low": share, "high": share, "n": len(checks), "met": share == 1.0}
-        found.append(row | values | {"how": f"{told['client']}: {HOW}; one run, n counts checks"})
-    return found
+        passed = [check["passed"] for check in one["results"]]
+        results.add(
+            metric, [sum(passed) / len(passed)], "share", f"{one['client']}: {len(passed)} checks, {HOW}; one run",
+            at_least=1,
+        )  # fmt: skip
 
 
-def page(results: Results) -> str:
+def page(results: Told) -> str:
     """The matrix: a line a check, a column a client; an empty cell is a check that the client's script doesn't have."""
     shown = [client.name for client in CLIENTS if client.name in results]
     absent = [client.name for client in CLIENTS if client.name not in results]
@@ -88,10 +84,9 @@ def page(results: Results) -> str:
 
 
 def main() -> None:
-    results = collect()
-    PAGE.write_text(page(results), encoding="utf-8")
-    for row in rows(results):
-        print(f"{row['metric']}: {row['value']} ({row['n']} checks)")
+    told = collect()
+    PAGE.write_text(page(told), encoding="utf-8")
+    rows(Results("conformance"), told)
 
 
 if __name__ == "__main__":
