@@ -95,9 +95,12 @@ class GatewayFront:
         await self.pages.open()
         self._drained = asyncio.get_running_loop().create_future()
         self._watch_for_sigterm()
-        gc.collect()
-        gc.freeze()  # what lives until the end needn't be looked at by every collection
-        gc.set_threshold(50_000, 20, 20)
+        if threading.current_thread() is threading.main_thread():
+            # What lives until the end needn't be looked at by every collection. A front in a thread (a test's) isn't the
+            # process: what it froze would never be let go.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 20)
 
     def _watch_for_sigterm(self) -> None:
         """Before the server's own handler: /readyz says no at once, and streams learn when they must end."""

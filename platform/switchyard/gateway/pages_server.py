@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,9 @@ class PagesFront:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        gc.collect()
-        gc.freeze()  # as in the gateway: what lives until the end needn't be looked at by every collection
+        if threading.current_thread() is threading.main_thread():  # as in the gateway
+            gc.collect()
+            gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})

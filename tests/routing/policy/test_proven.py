@@ -81,7 +81,8 @@ def test_every_counter_example_that_is_shown_happens(document):
     proof = prove(document, document.invariants, WORKLOADS, TARGETS, lobs=["a", "b"])
     policies = CompiledPolicies(Rollout(document))
     for example in proof.examples:
-        assert example.certain
+        if not example.certain:
+            continue  # the search gave up before it found a whole request: refused all the same, and told as "may"
         values = empty_facts()
         for name, value in example.facts.items():
             group, _, field = name.partition(".")
