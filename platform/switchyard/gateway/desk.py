@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -110,7 +111,14 @@ class Office:
 def load_risk() -> RiskModel | None:
     """The shipped risk model; without it guards are unavailable, and say so on every answer."""
     try:
-        return RiskModel(artifacts.find("risk-guard"))
+        folder = artifacts.find("risk-guard")
+        return _risk_of(folder, artifacts.digest(folder / artifacts.MANIFEST))
     except (artifacts.ArtifactMissing, artifacts.ArtifactCorrupt):
         log.exception("the risk model can't be loaded: guards are unavailable")
         return None
+
+
+@lru_cache(maxsize=1)
+def _risk_of(folder: Path, manifest: str) -> RiskModel:
+    """One for all desks of a process: its words alone are tens of megabytes."""
+    return RiskModel(folder)
