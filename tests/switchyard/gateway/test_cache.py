@@ -24,6 +24,12 @@ CACHING = POLICY.replace("route: {prefer: [ext-a], fallback: [private-a]}",
     "route: {prefer: [private-a], fallback: [], cache: {exact: true, ttl_s: 60}}")  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look-up that a busy machine holds up is no bypass here."""
+    monkeypatch.setattr("routing.caching.exact.PATIENCE_S", 10.0)
+
+
 @pytest.fixture
 def caching(gateway: RunningGateway) -> RunningGateway:
     publish(gateway, CACHING)
