@@ -21,7 +21,13 @@
     const open = button.getAttribute("aria-expanded") !== "true";
     button.setAttribute("aria-expanded", String(open));
   });
-  document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest" });
+  // Not by scrollIntoView: Chromium lets the keyboard begin there then, and nobody reaches "Skip to the content".
+  const here = document.querySelector(".side [aria-current]");
+  const side = here?.closest(".side");
+  if (side) {
+    const below = here.getBoundingClientRect().bottom - side.getBoundingClientRect().bottom;
+    if (below > 0) side.scrollTop += below + 24;
+  }
 
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-send]")) event.target.form.requestSubmit();
