@@ -42,11 +42,16 @@ def company(
 def _work(stop: threading.Event) -> None:
     from modelhub.tasks import run_job
     from switchyard.jobs.models import Job
+    from switchyard.jobs.services import retry
 
     while not stop.wait(0.2):
         try:
             for pk in Job.objects.filter(state="queued").values_list("pk", flat=True):
                 run_job(pk)
+            for job in Job.objects.filter(
+                state="failed", kind="batch"
+            ):  # no batch here may fail but for that one writer
+                retry(job=job, user=None)
         except OperationalError:  # the tests' database in memory knows one writer at a time
             continue
     connections.close_all()
