@@ -36,7 +36,9 @@ def collect(timeout_s: float = 1800.0) -> dict[str, dict[str, Any]]:
             "no:cacheprovider",
             "tests/conformance/test_clients.py",
         ]
-        settings = {"DJANGO_SETTINGS_MODULE": "switchyard.settings.test"}  # another is named where a benchmark calls
+        settings = {
+            "DJANGO_SETTINGS_MODULE": "switchyard.settings.test"
+        }  # another is named where a benchmark calls
         env = os.environ | settings | {"SWITCHYARD_CONFORMANCE_RESULTS": folder}
         subprocess.run(call, cwd=ROOT, env=env, timeout=timeout_s, check=False)
         return {path.stem: json.loads(path.read_text()) for path in Path(folder).glob("*.json")}

@@ -30,8 +30,8 @@ LIMITS = (
     "Whoever holds the database and this installation's key could make another chain: compare heads that you kept.",
 )
 UNREAD = (
-    "Counts are the signed seals'; of the records beneath them only `records.checked` were read again, those of the "
-    "classes asked for first: `manage.py verify_decisions` reads all."
+    "Counts are those of the signed seals; there are too many records beneath them to read each again here. "
+    "The command verify_decisions reads all."
 )
 
 
@@ -91,7 +91,7 @@ def residency_proof(
         raise InvalidRequest("You belong to no organisation.", param="")
     organisation_id = scope.organisation_id
     tally = _Tally(scope, lob, at_least)
-    sequences, sealed, deep = _read(organisation_id, start, end, tally)
+    sequences, sealed, deep, unread = _read(organisation_id, start, end, tally)
     chain = verify_chain(organisation_id, since=min(sequences, default=1))
     looked = Found()
     seals = DecisionSeal.objects.filter(organisation_id=organisation_id, sequence__in=deep)
@@ -116,18 +116,20 @@ def residency_proof(
         },
         "records": {"checked": looked.records, "of": sealed, "whole": looked.whole, "problems": looked.problems,
                     "more_problems": looked.more},
-        "covered": covered, "limits": [*LIMITS, *([UNREAD] if looked.records < sealed else [])],
+        "covered": covered, "limits": [*LIMITS, *([UNREAD] if unread else [])],
     }  # fmt: skip
     return sign_proof(body)
 
 
 def _read(
     organisation_id: int, start: datetime, end: datetime, tally: _Tally
-) -> tuple[list[int], int, list[int]]:
-    """(sequences that reach into the period, records sealed in it, sequences whose records are read one by one)."""
+) -> tuple[list[int], int, list[int], bool]:
+    """(sequences that reach into the period, records sealed in it, sequences whose records are read one by one, whether some
+    that should be aren't)."""
     rows = DecisionSeal.objects.filter(organisation_id=organisation_id, last_at__gte=start, first_at__lt=end)
     sequences: list[int] = []
     sealed = rows_read = 0
+    unread = False
     deep: list[int] = []
     names = ("sequence", "first_at", "last_at", "n", "counts")
     for sequence, first_at, last_at, n, counts in rows.order_by("sequence").values_list(*names).iterator():
@@ -140,10 +142,13 @@ def _read(
             tally.add_records(organisation_id, seal, start, end)
             ids = list(unpacked(seal.leaves))
             sealed += DecisionRecord.objects.filter(pk__in=ids, at__gte=start, at__lt=end).count()
-        if rows_read + n <= MOST_ROWS and any(tally.wants(lob, c) for lob, c, _n in counts["requests"]):
+        if any(tally.wants(lob, c) for lob, c, _n in counts["requests"]):
+            if rows_read + n > MOST_ROWS:
+                unread = True
+                continue
             rows_read += n
             deep.append(sequence)
-    return sequences, sealed, deep
+    return sequences, sealed, deep, unread
 
 
 def _contradictions(

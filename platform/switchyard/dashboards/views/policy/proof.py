@@ -10,7 +10,7 @@ from django.http import HttpResponse
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
-from routing.proofs.services import LIMITS, residency_proof
+from routing.proofs.services import LIMITS, UNREAD, residency_proof
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show
@@ -100,6 +100,8 @@ def limits(body: dict[str, Any]) -> list[str]:
         _("It speaks of what this gateway decided and sent, not of what a deployment that is called private does with it."),
         _("Requests that were still on their way when this was made are not in it; “Sealed until” says how far it reaches."),
         _("Whoever holds the database and this installation's key could make another chain: compare heads that you kept."),
+        _("Counts are those of the signed seals; there are too many records beneath them to read each again here. "
+          "The command verify_decisions reads all."),
     )  # fmt: skip
-    known = dict(zip(LIMITS, words, strict=True))
+    known = dict(zip((*LIMITS, UNREAD), words, strict=True))
     return [known.get(limit, limit) for limit in body["limits"]]
