@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import platform
@@ -146,12 +147,39 @@ def child(
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end; after ten seconds it is not asked any more."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def start_store(stack: contextlib.ExitStack, home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """A Valkey under `home` until the stack closes, and its URL."""
+    from switchyard.supervisor import valkey
+
+    (home / "valkey").mkdir()
+    socket_path = home / "valkey.sock"
+    store = subprocess.Popen(valkey.command(socket_path, home / "valkey"), stdout=subprocess.DEVNULL)
+    stack.callback(end, store)
+    return store, f"unix://{socket_path}"
+
+
+def owed_rows(results: Results, module: str, metrics: Sequence[str]) -> None:
+    """Rows of a tool of their own; where it fails, those it still owes say why they are missing."""
+    try:
+        importlib.import_module(module).rows(results)
+    except Exception as error:
+        there = {row.metric for row in results.rows}
+        for metric in metrics:
+            if metric not in there:
+                results.not_run(metric, "", f"{module} {type(error).__name__}: {error}"[:200])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> None:

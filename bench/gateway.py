@@ -4,7 +4,6 @@ requests and in time."""
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import statistics
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.common import FULL, Results
+from bench.common import FULL, Results, owed_rows
 from bench.tools import gateway_load, peers
 from bench.tools.gateway_stage import UVICORN, Target, cpu_ms, of_peer, percentile, settle, targets
 from tests.conformance.clients import CLIENTS
@@ -95,13 +94,7 @@ def main() -> None:
 def others(results: Results) -> None:
     """Rows of money and of conformance, each measured by its own tool."""
     for module, metrics in COLLEAGUES.items():
-        try:
-            importlib.import_module(module).rows(results)
-        except Exception as error:
-            there = {row.metric for row in results.rows}
-            for metric in metrics:
-                if metric not in there:
-                    results.not_run(metric, "", f"{module} {type(error).__name__}: {error}"[:200])
+        owed_rows(results, module, metrics)
 
 
 def compare(results: Results, found: dict[str, Target], home: Path) -> None:

@@ -7,12 +7,11 @@ bench.tools.policy_inspection.
 from __future__ import annotations
 
 import gc
-import importlib
 import random
 import time
 from collections.abc import Callable, Sequence
 
-from bench.common import Results
+from bench.common import Results, owed_rows
 from costs.contracts import NodeRate, PriceSheet
 from routing.contracts import DeploymentInfo, Facts
 from routing.policy.document import parse_document
@@ -286,27 +285,12 @@ TOOLS = {
 }  # fmt: skip
 
 
-def _tool(results: Results, name: str) -> None:
-    """Rows of a tool of their own; where it isn't there, or fails, the rows it owes say so."""
-    try:
-        importlib.import_module(f"bench.tools.{name}").rows(results)
-        return
-    except ModuleNotFoundError as error:
-        why = f"bench.tools.{name} is not here ({error.name})"
-    except Exception as error:
-        why = f"bench.tools.{name} failed: {type(error).__name__}: {error}"[:300]
-    there = {row.metric for row in results.rows}
-    for metric in TOOLS[name]:
-        if metric not in there:
-            results.not_run(metric, "", why)
-
-
 def main() -> None:
     results = Results("policy")
     _decisions(results)
     _proofs(results)
-    for name in TOOLS:
-        _tool(results, name)
+    for name, metrics in TOOLS.items():
+        owed_rows(results, f"bench.tools.{name}", metrics)
     results.write()
 
 

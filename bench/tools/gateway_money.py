@@ -25,7 +25,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.common import FULL, Results, child, free_port, wait_for
+from bench.common import FULL, Results, child, free_port, start_store, wait_for
 
 PROCESSES, CALLS = 3, 200
 LIMIT_USD = 1.0
@@ -80,17 +80,12 @@ class Stage:
 @contextmanager
 def stage(home: Path) -> Iterator[Stage]:
     from bench.common import ROOT
-    from switchyard.supervisor import valkey
 
     with ExitStack() as stack:
-        (home / "valkey").mkdir()
-        socket_path = home / "valkey.sock"
-        store = subprocess.Popen(valkey.command(socket_path, home / "valkey"), stdout=subprocess.DEVNULL)
-        stack.callback(store.wait, 10)
-        stack.callback(store.terminate)
+        _, store_url = start_store(stack, home)
         upstream_port = free_port()
         env = {
-            "SWITCHYARD_HOME": str(home), "REDIS_URL": f"unix://{socket_path}", "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
+            "SWITCHYARD_HOME": str(home), "REDIS_URL": store_url, "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "OMP_NUM_THREADS": "1", "PROCESSES": str(PROCESSES),
             "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream_port}/v1", "BENCH_CHUNK_PAUSE_S": "0.01",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import psutil
 
-from bench.common import child, free_port, wait_for
+from bench.common import child, free_port, start_store, wait_for
 from bench.tools.peers import Peer
 
 UVICORN = ("--host", "127.0.0.1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
@@ -107,18 +107,12 @@ def of_peer(peer: Peer) -> Target:
 @contextmanager
 def targets(home: Path) -> Iterator[dict[str, Target]]:
     """The bare upstream, the reference and the gateway, with a database, a Valkey and a ledger consumer beside it."""
-    from switchyard.supervisor import valkey
-
     with ExitStack() as stack:
-        socket_path = home / "valkey.sock"
-        (home / "valkey").mkdir()
-        store = subprocess.Popen(valkey.command(socket_path, home / "valkey"), stdout=subprocess.DEVNULL)
-        stack.callback(store.wait, 10)
-        stack.callback(store.terminate)
+        store, store_url = start_store(stack, home)
         ports = {name: free_port() for name in ("bare upstream", "front reference", "gateway")}
         upstream_url = f"http://127.0.0.1:{ports['bare upstream']}/v1"
         env = {
-            "SWITCHYARD_HOME": str(home), "REDIS_URL": f"unix://{socket_path}", "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
+            "SWITCHYARD_HOME": str(home), "REDIS_URL": store_url, "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "BENCH_UPSTREAM": upstream_url, "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         made = subprocess.run(

@@ -28,7 +28,7 @@ import orjson
 import psutil
 import uvicorn
 
-from bench.common import child, free_port, wait_for
+from bench.common import child, free_port, start_store, wait_for
 
 CONCURRENCY = "16"
 MODES = ("off", "observe")
@@ -38,20 +38,15 @@ class Hot:
     """A company, an upstream and a reference beside a gateway that is served from this process."""
 
     def __init__(self, stack: ExitStack) -> None:
-        from switchyard.supervisor import valkey
-
         home = Path(tempfile.mkdtemp(prefix="sy-hot-", dir="/tmp"))
         stack.callback(shutil.rmtree, home, True)
-        (home / "valkey").mkdir()
         self.log = home / "children.log"
-        store = subprocess.Popen(valkey.command(home / "v.sock", home / "valkey"), stdout=subprocess.DEVNULL)
-        stack.callback(store.wait, 10)
-        stack.callback(store.terminate)
+        store, store_url = start_store(stack, home)
         self.store = psutil.Process(store.pid)
         ports = [free_port() for _ in range(3)]
         upstream = f"http://127.0.0.1:{ports[0]}/v1"
         self.env = {
-            "SWITCHYARD_HOME": str(home), "REDIS_URL": f"unix://{home}/v.sock", "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
+            "SWITCHYARD_HOME": str(home), "REDIS_URL": store_url, "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "BENCH_UPSTREAM": upstream, "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         os.environ.update(self.env)

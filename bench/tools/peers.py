@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.common import free_port, wait_for
+from bench.common import end, free_port, wait_for
 
 NAMES = ("litellm", "portkey", "mlflow")
 KEY = "sk-bench-0123456789"
@@ -151,12 +151,7 @@ def start(where: Path, name: str, upstream: str, work: Path) -> Iterator[Peer]:
         wait_for(peer["ready"], process, WAITED_S)
         yield Peer(name, peer["url"], peer["key"], process.pid, "m", headers, how)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.common import ROOT, child, free_port, wait_for
+from bench.common import ROOT, child, free_port, start_store, wait_for
 
 VERSION = "x-switchyard-policy-version"
 CALLERS = 3  # connections to each process
@@ -82,16 +82,10 @@ def watched(processes: int = 3, rounds: int = 6) -> Published:
 
 
 def _company(stack: ExitStack, home: Path) -> tuple[dict[str, str], str]:
-    from switchyard.supervisor import valkey
-
-    (home / "valkey").mkdir()
-    socket = home / "valkey.sock"
-    store = subprocess.Popen(valkey.command(socket, home / "valkey"), stdout=subprocess.DEVNULL)
-    stack.callback(store.wait, 10)
-    stack.callback(store.terminate)
+    _, store_url = start_store(stack, home)
     port = free_port()
     env = {
-        "SWITCHYARD_HOME": str(home), "REDIS_URL": f"unix://{socket}", "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
+        "SWITCHYARD_HOME": str(home), "REDIS_URL": store_url, "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
         "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "BENCH_UPSTREAM": f"http://127.0.0.1:{port}/v1",
         "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "platform")]),
     }  # fmt: skip

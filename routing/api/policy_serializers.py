@@ -13,10 +13,14 @@ from switchyard.tenancy.api.base import ScopedSlugField, StrictForm, StrictSeria
 from switchyard.tenancy.models import LineOfBusiness
 
 
-class PolicySerializer(StrictSerializer):
-    lob = ScopedSlugField(
+def _lob() -> ScopedSlugField:
+    return ScopedSlugField(
         slug_field="slug", queryset=LineOfBusiness.objects.all(), allow_null=True, required=False
     )
+
+
+class PolicySerializer(StrictSerializer):
+    lob = _lob()
     document = serializers.CharField(max_length=200_000, trim_whitespace=False)
 
     class Meta:
@@ -148,12 +152,6 @@ class FactSerializer(serializers.Serializer):
 class FactListSerializer(serializers.Serializer):
     results = FactSerializer(many=True)
     next = serializers.CharField(allow_null=True)
-
-
-def _lob() -> ScopedSlugField:
-    return ScopedSlugField(
-        slug_field="slug", queryset=LineOfBusiness.objects.all(), allow_null=True, required=False
-    )
 
 
 class CheckSerializer(StrictForm):

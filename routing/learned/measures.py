@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelhub.ml.fairness import ranking
+from modelhub.ml.fairness.resampling import resampled
+
 BINS = 10
 DRAWS = 1_000
 
@@ -66,19 +69,7 @@ def bootstrap(
 
     Draws in which the measure has no value are left out.
     """
-    rng = np.random.default_rng(seed)
-    members = None
-    if groups is not None:
-        _, which = np.unique(groups, return_inverse=True)
-        members = [np.flatnonzero(which == g) for g in range(which.max() + 1)]
-    values = []
-    for _ in range(draws):
-        if members is None:
-            rows = rng.integers(0, n, n)
-        else:
-            rows = np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
-        values.append(measure(rows))
-    drawn = np.asarray(values)
+    drawn = resampled(measure, n, groups=groups, seed=seed, draws=draws)
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
     return Interval(float(measure(np.arange(n))), float(low), float(high), n)
@@ -104,13 +95,8 @@ def calibration_noise(chance: np.ndarray, *, bins: int = BINS, draws: int = 200,
 def auc(score: np.ndarray, positive: np.ndarray) -> float:
     """Chance that a positive row has the higher score; ties count half. Shapes: (N,) each; NaN with one class only."""
     hits = positive.astype(bool)
-    n_pos, n_neg = int(hits.sum()), int((~hits).sum())
-    if not n_pos or not n_neg:
-        return float("nan")
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    ranks = (ends - (counts - 1) / 2)[inverse]
-    return float((ranks[hits].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
+    found = ranking.auc(score[hits], score[~hits])
+    return float("nan") if found is None else found
 
 
 def auc_within(score: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> float:

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import socket
 import struct
-import threading
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from tests.fakes.threads import InThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,11 @@ class Harm:
     slow_read: int = 0  # takes so many bytes a tenth of a second from the client; 0: all
 
 
-class FaultProxy:
+class FaultProxy(InThread):
     """`url` is the target's with our own port. Started and stopped as a context manager."""
 
     def __init__(self, target_url: str) -> None:
+        super().__init__("fault proxy")
         parts = urlsplit(target_url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._path = parts.path
@@ -42,33 +44,15 @@ class FaultProxy:
         self.connections = 0
         self.sent = 0  # bytes given to clients
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="fault-proxy", daemon=True)
-
-    def __enter__(self) -> FaultProxy:
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError("The fault proxy didn't start.")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._open())
-        self._ready.set()
-        self._loop.run_forever()
-        for task in self._tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
-        self._loop.close()
 
     async def _open(self) -> None:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{self._path}"
+
+    async def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +14,7 @@ from aiohttp import web
 from modelhub.serving.app import ModelServer
 from modelhub.serving.bill import Bill
 from modelhub.serving.sessions import Loaded, ModelPool
+from tests.fakes.threads import InThread
 
 LABELS = ["positive", "negative"]
 MODELS = ("txt-edge", "lm-tiny")
@@ -53,12 +52,13 @@ class TinyLm:
             yield " word", token
 
 
-class StandIn:
+class StandIn(InThread):
     """Started and stopped as a context manager; `url` ends in /v1. Every model has one price, in dollars a million."""
 
     def __init__(
         self, folder: Path, heads: tuple[str, ...], *, price_in: str = "0.05", price_out: str = "0.40"
     ) -> None:
+        super().__init__("stand-in")
         self.key, self.lm = "upstream-key", TinyLm()
         prices = folder / "prices.json"
         sheet = {m: {"input_usd_per_mtok": price_in, "output_usd_per_mtok": price_out} for m in MODELS}
@@ -71,32 +71,15 @@ class StandIn:
             "lm-tiny": Loaded("lm-tiny", "causal-lm", self.lm, {}, time.thread_time_ns),
         }
         self._server = ModelServer(pool, api_key=self.key, bill=self.bill)
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="stand-in", daemon=True)
         self._runner: web.AppRunner | None = None
         self.url = ""
-
-    def __enter__(self) -> StandIn:
-        self._thread.start()
-        assert self._ready.wait(10), "The stand-in didn't start."
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._open())
-        self._ready.set()
-        self._loop.run_forever()
-        assert self._runner is not None
-        self._loop.run_until_complete(self._runner.cleanup())
-        self._loop.close()
 
     async def _open(self) -> None:
         self._runner = web.AppRunner(self._server.application(), shutdown_timeout=0.2, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+
+    async def _close(self) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from typing import Any
 import numpy as np
 import orjson
 from aiohttp import web
+
+from tests.fakes.threads import InThread
 
 Fault = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse | None]]
 SERVER: web.AppKey[FakeUpstream] = web.AppKey("server")
@@ -146,10 +147,11 @@ def raw_stream(*chunks: bytes) -> Fault:
 
 
 # ---------------------------------------------------------------------------------------------------------- server
-class FakeUpstream:
+class FakeUpstream(InThread):
     """Started and stopped as a context manager; `url` ends in /v1."""
 
     def __init__(self, key: str = "upstream-key") -> None:
+        super().__init__("fake upstream")
         self.key = key
         self.manners = Manners()
         self.seen: list[Seen] = []
@@ -157,10 +159,7 @@ class FakeUpstream:
         self.url = ""
         self._faults: deque[Fault] = deque()
         self._always: Fault | None = None
-        self._loop = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="fake-upstream", daemon=True)
 
     def next(self, *faults: Fault) -> None:
         self._faults.extend(faults)
@@ -176,25 +175,6 @@ class FakeUpstream:
         self.hung_up = 0
         self.manners = Manners()
 
-    def __enter__(self) -> FakeUpstream:
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError("The fake upstream didn't start.")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._open())
-        self._ready.set()
-        self._loop.run_forever()
-        assert self._runner is not None
-        self._loop.run_until_complete(self._runner.cleanup())
-        self._loop.close()
-
     async def _open(self) -> None:
         app = web.Application(client_max_size=32 * 1024 * 1024)
         app[SERVER] = self
@@ -205,6 +185,10 @@ class FakeUpstream:
         await site.start()
         port = self._runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{port}/v1"
+
+    async def _close(self) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())

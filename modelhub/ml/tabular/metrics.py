@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from modelhub.ml.fairness.resampling import resampled
+
 DRAWS = 1000
 
 
@@ -85,16 +87,8 @@ def bootstrap(
     figure: Callable[[np.ndarray], float], n: int, groups: np.ndarray | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """`figure(indices)` on all rows, with a percentile interval over rows drawn again (whole groups if given)."""
-    rng = np.random.default_rng(seed)
-    members = None if groups is None else [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    draws = []
-    for _ in range(DRAWS):
-        if members is None:
-            indices = rng.integers(0, n, n)
-        else:
-            indices = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        draws.append(figure(indices))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    drawn = resampled(figure, n, groups=groups, seed=seed, draws=DRAWS)
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return rounded({"value": figure(np.arange(n)), "low": float(low), "high": float(high), "n": n})
 
 

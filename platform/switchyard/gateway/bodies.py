@@ -21,6 +21,20 @@ class ClientGone(Exception):
     """The caller hung up before its request was whole."""
 
 
+def instead(first: Receive, receive: Receive) -> Receive:
+    """An ASGI `receive` that gives what `first` gives, once, then whatever comes."""
+    given = False
+
+    async def take() -> dict[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return await first()
+
+    return take
+
+
 async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
     """The whole body. Raises BodyTooLarge by its header, or as soon as more than `limit` bytes came."""
     declared = headers.get(b"content-length", b"")

@@ -16,7 +16,7 @@ from routing.contracts import KeyInfo
 from routing.execution.sse import FrameReader
 from routing.intake.parsing import SURFACE
 from switchyard.core.conf import conf
-from switchyard.gateway.bodies import decode, read_body
+from switchyard.gateway.bodies import decode, instead, read_body
 from switchyard.gateway.replies import Send
 
 Scope = dict[str, Any]
@@ -80,18 +80,13 @@ def inner_scope(scope: Scope, dialect: Dialect, inner: str) -> Scope:
 
 def inner_receive(scope: Scope, receive: Receive, dialect: Dialect, authenticate: Authenticate) -> Receive:
     """The body is read and translated when the pipeline asks for it: after the key was looked at."""
-    taken = False
 
-    async def take() -> dict[str, Any]:
-        nonlocal taken
-        if taken:
-            return await receive()
-        taken = True
+    async def translated() -> dict[str, Any]:
         raw = await read_body(receive, dict(scope["headers"]), conf("BODY_MAX_BYTES"))
         chat = await dialect.asked(decode(raw, conf("BODY_MAX_DEPTH")), authenticate())
         return {"type": "http.request", "body": orjson.dumps(chat), "more_body": False}
 
-    return take
+    return instead(translated, receive)
 
 
 class Translator:

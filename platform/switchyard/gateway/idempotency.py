@@ -26,7 +26,7 @@ from switchyard.core.conf import conf
 from switchyard.core.crypto import open_for_lob, seal_for_lob
 from switchyard.core.errors import Conflict, InvalidRequest, Unavailable
 from switchyard.core.ids import new_id
-from switchyard.gateway.bodies import decode, read_body
+from switchyard.gateway.bodies import decode, instead, read_body
 
 log = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -110,10 +110,14 @@ class Idempotency:
         if kept is not None:
             await _replay(kept, key.lob, send)
             return
+
+        async def whole() -> dict[str, Any]:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
         watched = Watched()
         recorder = _Recorder(send, lambda answer: self._keep(name, owner, key.lob, watched, answer))
         try:
-            await inner(_given(raw, receive), recorder, watched)
+            await inner(instead(whole, receive), recorder, watched)
         finally:
             if not recorder.kept:
                 await asyncio.shield(self._finish(name, owner, "", b"", ""))
@@ -196,20 +200,6 @@ def fingerprint(endpoint: str, headers: Mapping[bytes, bytes], body: Mapping[str
     return sha256(
         endpoint.encode() + b"\0" + told + b"\0" + orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     ).hexdigest()
-
-
-def _given(raw: bytes, receive: Receive) -> Receive:
-    """The body again, then whatever comes."""
-    given = False
-
-    async def again() -> dict[str, Any]:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": raw, "more_body": False}
-
-    return again
 
 
 @dataclass(slots=True)
