@@ -19,10 +19,10 @@ from costs.exports.focus import Export, focus_csv
 from costs.exports.focus_columns import VERSIONS
 from costs.exports.statement_csv import statement_csv
 from costs.exports.statements import BASES, Statement, statement
-from costs.exports.streaming import streamed
 from costs.models import LedgerEntry
 from switchyard.core.clock import now
 from switchyard.core.money import format_usd
+from switchyard.core.sending import streamed
 from switchyard.tenancy.api.base import TenantViewSet
 
 LONGEST = timedelta(days=400)
@@ -83,7 +83,7 @@ class ExportViewSet(TenantViewSet):
         if version not in VERSIONS:
             raise serializers.ValidationError({"version": f"One of {', '.join(VERSIONS)}."})
         export = Export(self.scope, start, end, self._lob(query), version)
-        response = StreamingHttpResponse(streamed(focus_csv(export)), content_type="text/csv; charset=utf-8")
+        response = StreamingHttpResponse(streamed(focus_csv(export), request), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = f'attachment; filename="focus-{version}.csv"'
         return response
 

@@ -38,6 +38,7 @@ from routing.api.policies import PolicyViewSet
 from routing.api.proofs import ProofViewSet
 from routing.api.views import DecisionViewSet, InterceptionViewSet
 from routing.dictionaries.api import DictionaryViewSet
+from switchyard.gateway.batches.api import BatchViewSet
 from switchyard.jobs.views import JobViewSet
 from switchyard.tenancy.api.base import ApiRouter, NothingHere
 from switchyard.tenancy.api.views import (
@@ -57,7 +58,7 @@ RESOURCES = {
     "deployments": DeploymentViewSet, "models": VersionViewSet, "datasets": DatasetViewSet,
     "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet, "adapters": AdapterViewSet,
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
-    "compressions": CompressionViewSet, "catalogue": CatalogueViewSet,
+    "compressions": CompressionViewSet, "catalogue": CatalogueViewSet, "batches": BatchViewSet,
     "policies": PolicyViewSet, "policy-approvals": ApprovalViewSet, "decisions": DecisionViewSet,
     "interceptions": InterceptionViewSet, "proofs": ProofViewSet,
     "bias-monitors": BiasMonitorViewSet,

@@ -58,6 +58,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
         (_("Experts"), "experts", "grid"),
         (_("Devices"), "devices", "server"),
         (_("Jobs"), "jobs", "play"),
+        (_("Batches"), "batches", "list"),
     )),
     (_("Trust"), (
         (_("Alerts"), "alerts", "bell"),

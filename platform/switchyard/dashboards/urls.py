@@ -6,6 +6,7 @@ from switchyard.dashboards.views import (
     accuracy,
     alerts,
     audit,
+    batches,
     bias,
     books,
     budget_form,
@@ -104,6 +105,12 @@ urlpatterns = [
     path("models/versions/<int:version_id>/bundle.zip", versions.bundle, name="version-bundle"),
     path("models/versions/<int:version_id>/<slug:action>/", versions.version_action, name="version-action"),
     path("jobs/", jobs.jobs, name="jobs"),
+    path("batches/", batches.batches, name="batches"),
+    path("batches/<str:batch_id>/", batches.batch, name="batch"),
+    path("batches/<str:batch_id>/cancel/", batches.cancel_batch, name="batch-cancel"),
+    re_path(
+        r"^batches/(?P<batch_id>[^/]+)/(?P<which>output|error)\.jsonl$", batches.results, name="batch-results"
+    ),
     path("compressions/start/", compressions.start, name="compression-start"),
     path("jobs/start/<slug:kind>/", jobs.start_job, name="job-start"),
     path("jobs/<str:job_id>/", jobs.job, name="job"),

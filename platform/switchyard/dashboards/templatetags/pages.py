@@ -107,7 +107,10 @@ TONES = {
     "not_run": "warn", "rolled_back": "bad", "promoted": "good",
     "canary": "warn", "observe": "warn", "cancelled": "plain", "superseded": "plain", "retired": "plain", "draft": "plain",
     "running": "info", "queued": "info", "validated": "info", "candidate": "info", "private": "private",
-    "external": "external", "restricted": "bad", "confidential": "warn",
+    "external": "external", "restricted": "bad", "confidential": "warn", "completed": "good", "validating": "info",
+    "in_progress": "info", "finalizing": "info", "cancelling": "warn", "expired": "warn", "closed": "good",
+    "half_open": "warn", "resting": "warn", "alive": "good", "slow": "warn", "dead": "bad", "yes": "good", "no": "bad",
+    "ignored": "warn",
 }  # fmt: skip
 
 

@@ -17,10 +17,10 @@ from costs.exports.focus_columns import VERSIONS
 from costs.exports.statement_csv import statement_csv
 from costs.exports.statements import BASES, Statement
 from costs.exports.statements import statement as build
-from costs.exports.streaming import streamed
 from costs.ledger import expense_account
 from costs.models import AccountHour, SpendDay
 from switchyard.core.clock import now
+from switchyard.core.sending import streamed
 from switchyard.dashboards.pages import Ask, Column, PageRequest, Panel, csv_of, page, show
 
 MONTHS, WHOLE = 12, "1"
@@ -161,7 +161,7 @@ def focus(request: PageRequest) -> Any:
     if version not in VERSIONS:
         raise Http404
     export = Export(ask.scope, ask.period.start, ask.period.end, ask.lob, version)
-    response = StreamingHttpResponse(streamed(focus_csv(export)), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(streamed(focus_csv(export), request), content_type="text/csv; charset=utf-8")
     name = f"focus-{version}-{ask.period.start:%Y%m%d}-{ask.period.last_day:%Y%m%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

@@ -14,18 +14,17 @@ from routing.inspection.sensitivity import declared
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.conf import conf
-from switchyard.core.errors import Conflict, InvalidRequest, NotFound, PolicyDenied
+from switchyard.core.errors import InvalidRequest, NotFound, PolicyDenied
 from switchyard.core.ids import new_id
 from switchyard.core.money import format_usd
-from switchyard.gateway.batches import finishing
+from switchyard.gateway.batches.book import cancel
 from switchyard.gateway.batches.lines import ENDPOINTS
 from switchyard.gateway.bodies import decode, read_body
-from switchyard.gateway.models import BATCH_FINAL, Batch
+from switchyard.gateway.models import Batch
 from switchyard.gateway.paging import page_of
 from switchyard.gateway.replies import Send, send_json
 from switchyard.gateway.threads import in_thread
 from switchyard.jobs import services
-from switchyard.jobs.models import FINAL
 from switchyard.tenancy.models import LineOfBusiness
 
 WINDOW = "24h"
@@ -51,7 +50,7 @@ async def handle(
     elif batch_id and not tail and method == "GET":
         await send_json(send, 200, await in_thread(lambda: as_object(find(batch_id, key))))
     elif tail == "cancel" and method == "POST":
-        await send_json(send, 200, await in_thread(lambda: cancel(find(batch_id, key))))
+        await send_json(send, 200, await in_thread(lambda: as_object(cancel(find(batch_id, key), user=None))))
     else:
         raise InvalidRequest("This endpoint takes GET and POST.", code="wrong_endpoint", status=405)
 
@@ -135,17 +134,3 @@ def _wishes(body: dict[str, Any]) -> tuple[str, str, dict[str, str]]:
     if not fits or not all(isinstance(v, str) and len(v) <= 512 for v in metadata.values()):
         raise InvalidRequest("`metadata` holds up to 16 pairs of text.", param="metadata")
     return endpoint, file_id, metadata
-
-
-def cancel(batch: Batch) -> dict[str, Any]:
-    """One that waits ends at once, one that runs within seconds. Raises Conflict for one that has ended."""
-    if batch.status in BATCH_FINAL:
-        raise Conflict(f"Batch {batch.pk} is {batch.status} already.", code="illegal_state")
-    if batch.status != "cancelling":
-        finishing.move(batch, "cancelling")
-    job = batch.job
-    if job is not None and job.state not in FINAL:
-        job = services.cancel(job=job, user=None)
-    if job is None or job.state in FINAL:
-        finishing.finish(batch, "cancelled")
-    return as_object(Batch.objects.select_related("lob", "job").get(pk=batch.pk))
