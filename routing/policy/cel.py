@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from routing.policy.said import _
+
 MAX_LENGTH, MAX_DEPTH = 2000, 32
 INT64 = 2**63  # what CEL calls an int
 METHODS = ("startsWith", "endsWith", "contains")
@@ -88,12 +90,18 @@ Node = Literal | Items | Path | Has | Not | Logic | Compare | Method
 def parse(source: str) -> Node:
     """The tree of an expression. Raises CelError."""
     if len(source) > MAX_LENGTH:
-        raise CelError(f"The expression has {len(source)} characters; at most {MAX_LENGTH} are allowed.", 1)
+        raise CelError(
+            _("The expression has %(n)s characters; at most %(most)s are allowed.")
+            % {"n": len(source), "most": MAX_LENGTH},
+            1,
+        )
     parser = _Parser(_tokens(source))
     tree = parser.either(0)
     kind, text, column = parser.peek()
     if kind != "end":
-        raise CelError(f"Unexpected {text!r}; expected an operator or the end.", column)
+        raise CelError(
+            _("Unexpected %(text)s; expected an operator or the end.") % {"text": repr(text)}, column
+        )
     return tree
 
 
@@ -104,7 +112,9 @@ def _tokens(source: str) -> list[tuple[str, str, int]]:
         match = _TOKEN.match(source, at)
         if match is None or match.end() == at:
             column = at + len(source[at:]) - len(source[at:].lstrip()) + 1
-            raise CelError(f"Can't read {source[column - 1 : column + 9]!r}.", column)
+            raise CelError(
+                _("Can't read %(text)s.") % {"text": repr(source[column - 1 : column + 9])}, column
+            )
         kind = match.lastgroup or ""
         tokens.append((kind, match.group(kind), match.start(kind) + 1))
         at = match.end()
@@ -122,7 +132,10 @@ class _Parser:
     def take(self, text: str | None = None) -> tuple[str, str, int]:
         token = self.tokens[self.at]
         if text is not None and token[1] != text:
-            raise CelError(f"Expected {text!r}, found {token[1] or 'the end'!r}.", token[2])
+            raise CelError(
+                _("Expected %(text)s, found %(found)s.") % {"text": repr(text), "found": _found(token[1])},
+                token[2],
+            )
         self.at += 1
         return token
 
@@ -151,7 +164,7 @@ class _Parser:
 
     def term(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise CelError(f"Nested deeper than {MAX_DEPTH}.", self.peek()[2])
+            raise CelError(_("Nested deeper than %(most)s.") % {"most": MAX_DEPTH}, self.peek()[2])
         kind, text, column = self.take()
         if kind == "number":
             return Literal(_number(text, column), column)
@@ -171,15 +184,15 @@ class _Parser:
             return Literal(text == "true", column)
         if kind == "name" and text == "has" and self.peek()[1] == "(":
             self.take("(")
-            _, name, where = self.take()
+            _kind, name, where = self.take()
             path = self._path(name, where)
             self.take(")")
             if not isinstance(path, Path):
-                raise CelError("has() takes a field such as data.entities.", where)
+                raise CelError(_("has() takes a field such as data.entities."), where)
             return Has(path, column)
         if kind == "name":
             return self._path(text, column)
-        raise CelError(f"Expected a value, found {text or 'the end'!r}.", column)
+        raise CelError(_("Expected a value, found %(found)s.") % {"found": _found(text)}, column)
 
     def _items(self, depth: int) -> list[Node]:
         items: list[Node] = []
@@ -195,24 +208,32 @@ class _Parser:
             self.take()
             kind, part, where = self.take()
             if kind != "name":
-                raise CelError("Expected a field name after the dot.", where)
+                raise CelError(_("Expected a field name after the dot."), where)
             if self.peek()[1] == "(":
                 if part not in METHODS:
-                    raise CelError(f"Unknown method {part!r}; known are {', '.join(METHODS)}.", where)
+                    raise CelError(
+                        _("Unknown method %(name)s; known are %(known)s.")
+                        % {"name": repr(part), "known": ", ".join(METHODS)},
+                        where,
+                    )
                 self.take("(")
                 kind, text, where = self.take()
                 if kind != "string":
-                    raise CelError(f"{part}() takes one string.", where)
+                    raise CelError(_("%(name)s() takes one string.") % {"name": part}, where)
                 self.take(")")
                 return Method(Path(name, column), part, _unquote(text, where), column)
             name = f"{name}.{part}"
         return Path(name, column)
 
 
+def _found(text: str) -> str:
+    return repr(text) if text else _("the end")
+
+
 def _number(text: str, column: int) -> int | float:
     value = float(text) if "." in text else int(text)
     if abs(value) >= INT64:
-        raise CelError(f"{text} is larger than a number may be.", column)
+        raise CelError(_("%(text)s is larger than a number may be.") % {"text": text}, column)
     return value
 
 
@@ -220,7 +241,7 @@ def _unquote(text: str, column: int) -> str:
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
-        raise CelError(f"{text} is not a string.", column) from None
+        raise CelError(_("%(text)s is not a string.") % {"text": text}, column) from None
 
 
 def show(node: Node) -> str:

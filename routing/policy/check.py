@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from routing.policy.cel import CelError, Compare, Has, Items, Literal, Logic, Method, Node, Not, Path
 from routing.policy.facts import CLASS_NAMES, CLASSES, FACTS, TARGET_FACTS, FactType
+from routing.policy.said import Said, _
 
 NUMBERS = {"int", "double"}
 Known = dict[str, FactType]
@@ -22,7 +23,7 @@ def check(tree: Node, *, invariant: bool) -> Node:
     known = {**FACTS, **TARGET_FACTS} if invariant else dict(FACTS)
     tree = _with_classes(tree, known)
     if _kind(tree, known) != "bool":
-        raise CelError("A condition must be true or false.", tree.column)
+        raise CelError(_("A condition must be true or false."), tree.column)
     return tree
 
 
@@ -51,14 +52,19 @@ def _class_constant(node: Node) -> Node:
         return replace(node, items=tuple(_class_constant(item) for item in node.items))
     if isinstance(node, Literal) and isinstance(node.value, str):
         if node.value not in CLASSES:
-            raise CelError(f"{node.value!r} is no class.{_hint(node.value, CLASS_NAMES)}", node.column)
+            raise CelError(
+                _("%(value)s is no class.") % {"value": repr(node.value)} + _hint(node.value, CLASS_NAMES),
+                node.column,
+            )
         return Path(node.value, node.column)
     return node
 
 
 def _hint(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """What to put behind a sentence: with a blank in front, or empty."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]}?" if near else otherwise
+    hint = _("Did you mean %(word)s?") % {"word": near[0]} if near else otherwise
+    return Said(" ") + hint if hint else ""
 
 
 def _fact(path: Path, known: Known) -> FactType:
@@ -66,9 +72,9 @@ def _fact(path: Path, known: Known) -> FactType:
     if fact is not None:
         return fact
     if path.name in TARGET_FACTS:
-        raise CelError(f"{path.name} can be tested in invariants only.", path.column)
-    hint = _hint(path.name, [*known, *CLASSES], " `GET /api/v1/policies/facts` lists all of them.")
-    raise CelError(f"Unknown field {path.name}.{hint}", path.column)
+        raise CelError(_("%(name)s can be tested in invariants only.") % {"name": path.name}, path.column)
+    hint = _hint(path.name, [*known, *CLASSES], _("`GET /api/v1/policies/facts` lists all of them."))
+    raise CelError(_("Unknown field %(name)s.") % {"name": path.name} + hint, path.column)
 
 
 def _kind(node: Node, known: Known) -> str:
@@ -101,7 +107,7 @@ def _kind(node: Node, known: Known) -> str:
             return "bool"
         case Method(subject=subject, name=name):
             if _kind(subject, known) != "string":
-                raise CelError(f"{name}() works on text only.", node.column)
+                raise CelError(_("%(name)s() works on text only.") % {"name": name}, node.column)
             return "bool"
         case Compare():
             _check_compare(node, known)
@@ -112,7 +118,7 @@ def _kind(node: Node, known: Known) -> str:
 def _want_bool(node: Node, known: Known) -> None:
     kind = _kind(node, known)
     if kind != "bool":
-        raise CelError(f"Expected true or false here, found a {kind}.", node.column)
+        raise CelError(_("Expected true or false here, found a %(kind)s.") % {"kind": kind}, node.column)
 
 
 def _check_compare(node: Compare, known: Known) -> None:
@@ -122,7 +128,7 @@ def _check_compare(node: Compare, known: Known) -> None:
             _check_value(node.right, node.left, known)
             return
         if not isinstance(node.right, Items):
-            raise CelError('`in` needs a list on its right, such as ["a", "b"].', node.column)
+            raise CelError(_('`in` needs a list on its right, such as ["a", "b"].'), node.column)
         for item in node.right.items:
             _comparable("==", left, _kind(item, known), item.column)
             _check_value(node.left, item, known)
@@ -136,9 +142,13 @@ def _comparable(op: str, left: str, right: str, column: int) -> None:
     same = left == right or {left, right} <= NUMBERS
     ordered = left in NUMBERS or left == "class"
     if not same or left in ("list", "items"):
-        raise CelError(f"A {left} can't be compared with a {right}.", column)
+        raise CelError(
+            _("A %(left)s can't be compared with a %(right)s.") % {"left": left, "right": right}, column
+        )
     if op not in ("==", "!=") and not ordered:
-        raise CelError(f"{op} orders numbers and classes, not a {left}.", column)
+        raise CelError(
+            _("%(op)s orders numbers and classes, not a %(kind)s.") % {"op": op, "kind": left}, column
+        )
 
 
 def _check_value(field: Node, value: Node, known: Known) -> None:
@@ -148,5 +158,7 @@ def _check_value(field: Node, value: Node, known: Known) -> None:
     values = _fact(field, known).values
     if values and isinstance(value.value, str) and value.value not in values:
         allowed = [str(v) for v in values]
-        message = f"{field.name} is never {value.value!r}; it is one of {', '.join(allowed)}."
+        message = _("%(name)s is never %(value)s; it is one of %(values)s.") % {
+            "name": field.name, "value": repr(value.value), "values": ", ".join(allowed)
+        }  # fmt: skip
         raise CelError(message + _hint(value.value, allowed), value.column)

@@ -15,6 +15,8 @@ from routing.policy.compile import compile_tree
 from routing.policy.facts import FACTS
 from routing.policy.reach import unreachable
 from routing.policy.rules import CALLER, Document, Invariant, Route, Rule
+from routing.policy.said import _
+from routing.policy.shapes import shape_faults
 from routing.policy.source import Faults, finite, load
 from switchyard.core.money import usd_to_nusd
 
@@ -85,7 +87,8 @@ def parse_document(text: str, *, organisation: bool, label: str = "", strict: bo
     faults = Faults(source)
     data = source.data
     for error in sorted(_SCHEMA.iter_errors(data), key=lambda e: list(map(str, e.path))):
-        faults.add(_dotted(error.absolute_path), _shorten(error))
+        for fault in shape_faults(error):
+            faults.add(_dotted(error.absolute_path), fault)
     faults.raise_if_any()
     _check_scope(data, organisation, faults)
     invariants = [_invariant(i, item, faults) for i, item in enumerate(data.get("invariants") or [])]
@@ -104,13 +107,15 @@ def parse_document(text: str, *, organisation: bool, label: str = "", strict: bo
 
 def _check_scope(data: dict[str, Any], organisation: bool, faults: Faults) -> None:
     if organisation and "default" not in data:
-        faults.add("", "The organisation's document needs a `default`: `deny`, or a route.")
+        faults.add("", _("The organisation's document needs a `default`: `deny`, or a route."))
     if organisation:
         return
     for name in ("invariants", "default"):
         if data.get(name):
-            message = f"A line of business refines the organisation's policy and can't redefine its {name}."
-            faults.add(name, message)
+            message = _(
+                "A line of business refines the organisation's policy and can't redefine its %(part)s."
+            )
+            faults.add(name, message % {"part": name})
 
 
 def _check_names(part: str, items: list[dict[str, Any]], faults: Faults) -> None:
@@ -118,7 +123,8 @@ def _check_names(part: str, items: list[dict[str, Any]], faults: Faults) -> None
     seen: set[str] = set()
     for i, item in enumerate(items):
         if item["name"] in seen:
-            faults.add(f"{part}[{i}].name", f"Two {part} are called {item['name']!r}.")
+            told = {"part": part, "name": repr(item["name"])}
+            faults.add(f"{part}[{i}].name", _("Two %(part)s are called %(name)s.") % told)
         seen.add(item["name"])
 
 
@@ -127,15 +133,6 @@ def _dotted(parts: Any) -> str:
     for part in parts:
         path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else str(part))
     return path
-
-
-def _shorten(error: jsonschema.ValidationError) -> str:
-    if error.validator == "additionalProperties":
-        known = ", ".join(sorted(error.schema.get("properties", {})))
-        return f"{error.message.split('(')[-1].rstrip(')')}; known are {known}.".capitalize()
-    if error.validator == "anyOf" and "description" in error.schema:
-        return f"{str(error.instance)[:60]!r} is not {error.schema['description']}."
-    return error.message[:300] + "."
 
 
 def _condition(source: Any, path: str, faults: Faults, *, invariant: bool) -> Node | None:
@@ -181,7 +178,9 @@ def _route(item: dict[str, Any], path: str, faults: Faults) -> Route | None:
     kinds = [kind for kind in KINDS if kind in item]
     if len(kinds) != 1:
         faults.add(
-            path, f"A route has exactly one of {', '.join(KINDS)}; found {', '.join(kinds) or 'none'}."
+            path,
+            _("A route has exactly one of %(kinds)s; found %(found)s.")
+            % {"kinds": ", ".join(KINDS), "found": ", ".join(kinds) or _("none")},
         )
         return None
     kind = kinds[0]
@@ -189,12 +188,12 @@ def _route(item: dict[str, Any], path: str, faults: Faults) -> Route | None:
         return None
     needs = {"choose": "among", "cascade": "until"}.get(kind)
     if needs and needs not in item:
-        faults.add(path, f"`{kind}` needs `{needs}`.")
+        faults.add(path, _("`%(kind)s` needs `%(needs)s`.") % {"kind": kind, "needs": needs})
         return None
     for name in (name for name in ("quality_floor", "split") if name in item):
         values = item[name].values() if name == "split" else [item[name]]
         if not all(finite(value) for value in values):
-            faults.add(f"{path}.{name}", "A number is expected here, not infinity or `.nan`.")
+            faults.add(f"{path}.{name}", _("A number is expected here, not infinity or `.nan`."))
             return None
     floor, absolute = _floor(item.get("quality_floor"))
     targets = {"prefer": item.get("prefer"), "choose": item.get("among"), "cascade": item.get("cascade"),
@@ -220,7 +219,8 @@ _OWNERS = (
 def _belongs(item: dict[str, Any], kind: str, path: str, faults: Faults) -> bool:
     for name, owners in _OWNERS:
         if name in item and kind not in owners:
-            faults.add(f"{path}.{name}", f"`{name}` belongs to {' or '.join(f'`{o}`' for o in owners)}.")
+            told = {"name": name, "owners": ", ".join(f"`{o}`" for o in owners)}
+            faults.add(f"{path}.{name}", _("`%(name)s` belongs to %(owners)s.") % told)
             return False
     return True
 
@@ -230,13 +230,13 @@ def _cache(item: dict[str, Any] | None, path: str, faults: Faults) -> CacheRule 
         return None
     semantic = item.get("semantic")
     if semantic is not None and not finite(semantic):
-        faults.add(f"{path}.cache.semantic", "A number is expected here, not infinity or `.nan`.")
+        faults.add(f"{path}.cache.semantic", _("A number is expected here, not infinity or `.nan`."))
         return None
     rule = CacheRule(item.get("exact", True), None if semantic is None else float(semantic), item["ttl_s"])
     if not rule.exact and rule.semantic is None:
         faults.add(
             f"{path}.cache",
-            "This keeps nothing: let `exact` be true, name a `semantic` similarity, or leave it out.",
+            _("This keeps nothing: let `exact` be true, name a `semantic` similarity, or leave it out."),
         )
     return rule
 
@@ -255,5 +255,7 @@ def _usd(value: Any, path: str, faults: Faults) -> int | None:
     except (ArithmeticError, ValueError):
         cap = -1
     if cap < 0 or cap >= INT64:
-        faults.add(f"{path}.max_cost_usd", f"{value!r} is not an amount of dollars.")
+        faults.add(
+            f"{path}.max_cost_usd", _("%(value)s is not an amount of dollars.") % {"value": repr(value)}
+        )
     return cap

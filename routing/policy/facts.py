@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from routing.policy.said import Said, _
+
 Kind = Literal["string", "int", "double", "bool", "class", "list"]
 EMPTY: Mapping[str, Any] = {
     "string": "",
@@ -91,7 +93,7 @@ def empty_facts() -> dict[str, dict[str, Any]]:
     """Whole facts with every value empty; inspection fills in what it knows."""
     facts: dict[str, dict[str, Any]] = {}
     for path, fact in FACTS.items():
-        group, _, name = path.partition(".")
+        group, _dot, name = path.partition(".")
         facts.setdefault(group, {})[name] = EMPTY[fact.kind]
     return facts
 
@@ -103,13 +105,19 @@ def whole(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         fact = FACTS.get(path)
         if fact is None:
             near = difflib.get_close_matches(path, FACTS, n=1, cutoff=0.5)
-            raise FactError(path, f"Unknown fact {path}." + (f" Did you mean {near[0]}?" if near else ""))
+            hint = Said(" ") + _("Did you mean %(word)s?") % {"word": near[0]} if near else ""
+            raise FactError(path, _("Unknown fact %(name)s.") % {"name": path} + hint)
         if not _fits(fact, value):
-            among = (
-                f", one of {', '.join(map(str, fact.values))}" if fact.values and fact.kind != "int" else ""
-            )
-            raise FactError(path, f"{path} is a {fact.kind}{among}; found {value!r}.")
-        group, _, name = path.partition(".")
+            told = {"name": path, "kind": fact.kind, "found": repr(value)}
+            if fact.values and fact.kind != "int":
+                among = ", ".join(map(str, fact.values))
+                raise FactError(
+                    path,
+                    _("%(name)s is a %(kind)s, one of %(among)s; found %(found)s.")
+                    % (told | {"among": among}),
+                )
+            raise FactError(path, _("%(name)s is a %(kind)s; found %(found)s.") % told)
+        group, _dot, name = path.partition(".")
         facts[group][name] = value
     return facts
 

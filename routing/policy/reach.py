@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from routing.policy.cel import Logic, Node, show
 from routing.policy.outcomes import assignments, mentioned, possible, sharp
 from routing.policy.rules import Rule
+from routing.policy.said import _
 from routing.policy.witness import witness
 
 MAX_EVALUATIONS = 100_000  # for the enumeration of one document; what lies beyond is not looked at
@@ -22,16 +23,20 @@ def unreachable(rules: Sequence[Rule]) -> Iterator[tuple[int, str]]:
         parts = _conjuncts(rule.tree)
         outcomes = sharp(rule.tree)
         if always:
-            yield i, f"Unreachable: rule {always!r} before it always matches."
+            yield i, _("Unreachable: rule %(rule)s before it always matches.") % {"rule": repr(always)}
         elif True not in outcomes or _contradictory(rule.tree):
-            yield i, "This condition is never true."
+            yield i, _("This condition is never true.")
         elif covering := next((e.name for e, ways in earlier if any(way <= parts for way in ways)), ""):
-            yield i, f"Unreachable: rule {covering!r} before it matches whenever this one does."
+            yield (
+                i,
+                _("Unreachable: rule %(rule)s before it matches whenever this one does.")
+                % {"rule": repr(covering)},
+            )
         elif budget > 0:
             covered, used = _covered(rule.tree, [e for e, _ in earlier], budget)
             budget -= used
             if covered:
-                yield i, "Unreachable: the rules before it match whenever this one does."
+                yield i, _("Unreachable: the rules before it match whenever this one does.")
         if outcomes == {True} and not always:
             always = rule.name
         earlier.append((rule, _ways(rule.tree)))

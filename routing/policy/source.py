@@ -8,11 +8,34 @@ from typing import Any
 
 import yaml
 
+from routing.policy.said import Said, _
 from switchyard.core.errors import ValidationFailed
 
 MAX_BYTES, MAX_DEPTH = 200_000, 12
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_HINT = " An expression that begins with a quote, `!` or `[` must stand in quotes as a whole."
+_HINT = Said(" ") + _("An expression that begins with a quote, `!` or `[` must stand in quotes as a whole.")
+
+# What the library says most often of a text that is no YAML.
+PROBLEMS: dict[str, str] = {
+    str(problem): problem
+    for problem in (
+        _("did not find expected key"),
+        _("did not find expected ',' or ']'"),
+        _("did not find expected ',' or '}'"),
+        _("did not find expected '-' indicator"),
+        _("did not find expected node content"),
+        _("did not find expected <document start>"),
+        _("could not find expected ':'"),
+        _("mapping values are not allowed in this context"),
+        _("block sequence entries are not allowed in this context"),
+        _("block mapping keys are not allowed in this context"),
+        _("found character that cannot start any token"),
+        _("found a tab character that violates indentation"),
+        _("found unexpected end of stream"),
+        _("found undefined tag handle"),
+        _("found unknown escape character"),
+    )
+}
 
 
 @dataclass(slots=True)
@@ -76,7 +99,7 @@ class Faults:
 def load(text: str) -> Source:
     """Raises ValidationFailed: not YAML, aliases, nested too deep, a key twice, too large, or no mapping."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise ValidationFailed(f"The document is larger than {MAX_BYTES} bytes.")
+        raise ValidationFailed(_("The document is larger than %(most)s bytes.") % {"most": MAX_BYTES})
     try:
         _refuse_bombs(text)
         loader = _Loader(text)
@@ -88,19 +111,25 @@ def load(text: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise _refused(f"Not YAML: {error.problem or error.context}.{_HINT}", line, column) from None
+        raise _refused(_not_yaml(error.problem or error.context or "") + _HINT, line, column) from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise _refused(f"Not YAML: {str(error).splitlines()[0]}.", 1, 1) from None
+        raise _refused(_not_yaml(str(error).splitlines()[0]), 1, 1) from None
     except (ValueError, TypeError) as error:  # a date that is none, a key that can't be one
-        raise _refused(f"A value can't be read: {error}.", 1, 1) from None
+        raise _refused(_("A value can't be read: %(why)s.") % {"why": str(error)}, 1, 1) from None
     if not isinstance(data, dict):
         raise _refused(
-            "The document must be a mapping with `rules`, and for the organisation `invariants` and `default`.",
+            _(
+                "The document must be a mapping with `rules`, and for the organisation `invariants` and `default`."
+            ),
             1,
             1,
         )
     source.data = data
     return source
+
+
+def _not_yaml(problem: str) -> Said:
+    return _("Not YAML: %(problem)s.") % {"problem": PROBLEMS.get(problem, problem)}
 
 
 def _refused(message: str, line: int, column: int) -> ValidationFailed:
@@ -113,14 +142,14 @@ def _refuse_bombs(text: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not used in policies",
+                problem=_("anchors and aliases are not used in policies"),
                 problem_mark=event.start_mark,  # type: ignore[arg-type]
             )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
                 raise yaml.MarkedYAMLError(
-                    problem=f"nested deeper than {MAX_DEPTH}",
+                    problem=_("nested deeper than %(most)s") % {"most": MAX_DEPTH},
                     problem_mark=event.start_mark,  # type: ignore[arg-type]
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -134,7 +163,9 @@ def _locate(node: yaml.Node, path: str, source: Source) -> None:
         for key, value in node.value:
             name = str(key.value)
             if name in seen:
-                raise yaml.MarkedYAMLError(problem=f"{name!r} is given twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=_("%(name)s is given twice") % {"name": repr(name)}, problem_mark=key.start_mark
+                )
             seen.add(name)
             _locate(value, f"{path}.{name}" if path else name, source)
     elif isinstance(node, yaml.SequenceNode):
