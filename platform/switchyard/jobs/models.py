@@ -13,7 +13,7 @@ FINAL = {"succeeded", "failed", "cancelled", "quarantined"}
 class Job(models.Model):
     KINDS = [
         "fine_tune", "bias_audit", "evaluation", "rollup", "history", "compression", "batch", "verify_books", "migration",
-        "gates", "experiment", "tabular", "label_queue", "what_if", "import",
+        "gates", "experiment", "tabular", "label_queue", "what_if", "import", "probe",
     ]  # fmt: skip
 
     id = models.CharField(primary_key=True, max_length=40)
