@@ -36,6 +36,7 @@ RECIPES = {
     "compression": "modelhub.recipes.compress",
     "batch": "switchyard.gateway.batches.recipe",
     "import": "modelhub.recipes.import_folder",
+    "probe": "modelhub.recipes.probe",
 }
 
 

@@ -21,7 +21,6 @@ from modelhub.api.folder_imports import ImportActions
 from modelhub.api.promotion import PromotionActions
 from modelhub.api.serializers import (
     AuditSerializer,
-    CapabilitiesSerializer,
     DatasetSerializer,
     DeploymentSerializer,
     EvaluationSerializer,
@@ -35,10 +34,11 @@ from modelhub.api.servers import LaunchForm, LaunchSpecSerializer, MigrateForm
 from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVersion
 from modelhub.selectors.placements import placement_of
 from modelhub.services import datasets, jobs, promotion
+from modelhub.services.access import owns
 from modelhub.services.datasets import upload
 from modelhub.services.launching import Hardware, launch_spec
 from modelhub.services.migration import start_migration
-from modelhub.services.probing import probe_deployment
+from modelhub.services.probing import start_probe
 from modelhub.services.retirement import retire_version
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
@@ -115,21 +115,17 @@ class DeploymentViewSet(ImportActions, ConfigViewSet):
         versions = ModelVersion.objects.for_tenant(self.scope).filter(deployment=row)
         return Response(launch_spec(row, engine, hardware, plans, versions=versions).as_dict())
 
-    @extend_schema(request=None, responses={200: CapabilitiesSerializer})
+    @extend_schema(request=None, responses={202: JobStartedSerializer})
     @action(detail=True, methods=["post"])
     def probe(self, request: Any, pk: str = "") -> Response:
-        """Ask its server what it supports, and keep the answer with a warning for each thing that doesn't fit the row. Costs
-        a few dozen tokens there."""
+        """Ask its server what it supports, as a job; what is found is kept as `capabilities`, with a warning for each thing
+        that doesn't fit the row. Costs a few dozen tokens there."""
         row = self.get_object()
         self._refuse_shared(row)
-        return Response(probe_deployment(row))
+        return Response({"job": start_probe(row=row, user=request.user).pk}, status=202)
 
     def _refuse_shared(self, row: Deployment) -> None:
-        """What others use too isn't changed by somebody who is limited to some lines of business."""
-        if self.scope.lob_ids is None:
-            return
-        users = {lob.pk for lob in row.lobs.all()}
-        if not users or not users <= self.scope.lob_ids:
+        if not owns(self.scope, row):
             raise PermissionDenied(
                 "Other lines of business use this deployment: it takes a role that reaches them."
             )

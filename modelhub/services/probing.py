@@ -12,6 +12,8 @@ from modelhub.models import Deployment
 from switchyard.core.clock import now
 from switchyard.core.errors import SwitchyardError, UpstreamFailure
 from switchyard.core.fetching import call
+from switchyard.jobs.models import Job
+from switchyard.jobs.services import submit_once
 
 TIMEOUT_S, MOST_BYTES, CAP = 20.0, 2 * 1024 * 1024, 16
 ASK = [{"role": "user", "content": "Answer with the word ok."}]
@@ -112,6 +114,15 @@ def probe_deployment(row: Deployment) -> dict[str, Any]:
         told = Probe(target).as_json() | {"warnings": [error.message]}
     Deployment.objects.filter(pk=row.pk).update(capabilities=told)
     return told
+
+
+def start_probe(*, row: Deployment, user: Any) -> Job:
+    """A job that probes it: a server that is slow in refusing eight questions takes minutes. A live one is given back."""
+    lobs = list(row.lobs.all()[:2])
+    return submit_once(
+        kind="probe", organisation=row.organisation, lob=lobs[0] if len(lobs) == 1 else None, user=user,
+        params={"deployment": row.name}, unique_key=f"probe:{row.name}",
+    )  # fmt: skip
 
 
 def mismatches(row: Deployment, done: Probe) -> list[str]:

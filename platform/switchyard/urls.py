@@ -33,6 +33,7 @@ from modelhub.api.views import (
 )
 from routing.api.approvals import ApprovalViewSet
 from routing.api.bias import BiasEvidenceViewSet, BiasMonitorViewSet
+from routing.api.health import UpstreamHealthViewSet
 from routing.api.learned import CascadeViewSet, RoutingFitViewSet
 from routing.api.policies import PolicyViewSet
 from routing.api.proofs import ProofViewSet
@@ -59,6 +60,7 @@ RESOURCES = {
     "activations": ActivationViewSet, "experts": ExpertsViewSet, "devices": DeviceViewSet, "adapters": AdapterViewSet,
     "evaluations": EvaluationViewSet, "audits": AuditViewSet, "fine-tunes": FineTuneViewSet, "jobs": JobViewSet,
     "compressions": CompressionViewSet, "catalogue": CatalogueViewSet, "batches": BatchViewSet,
+    "upstream-health": UpstreamHealthViewSet,
     "policies": PolicyViewSet, "policy-approvals": ApprovalViewSet, "decisions": DecisionViewSet,
     "interceptions": InterceptionViewSet, "proofs": ProofViewSet,
     "bias-monitors": BiasMonitorViewSet,

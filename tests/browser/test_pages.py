@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True), pyte
 PAGES = [
     "/", "/spend/", "/budgets/", "/ledger/", "/accuracy/", "/review/", "/decisions/", "/decisions/dec_legal_0001/", "/policies/",
     "/policies/new/?scope=customer-service", "/policies/try/", "/models/", "/jobs/", "/jobs/job_legal/", "/alerts/", "/audit/",
-    "/claims/",
+    "/claims/", "/upstreams/", "/upstreams/catalogue/", "/upstreams/catalogue/openai/", "/batches/",
 ]  # fmt: skip
 
 

@@ -54,6 +54,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[Any, str, str], ...]], ...] = (
     )),
     (_("Models"), (
         (_("Models"), "models", "cube"),
+        (_("Upstreams"), "upstreams", "branch"),
         (_("Experiments"), "experiments", "scales"),
         (_("Experts"), "experts", "grid"),
         (_("Devices"), "devices", "server"),

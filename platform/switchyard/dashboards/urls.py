@@ -11,6 +11,7 @@ from switchyard.dashboards.views import (
     books,
     budget_form,
     budgets,
+    catalogue,
     claims,
     compressions,
     decisions,
@@ -36,6 +37,7 @@ from switchyard.dashboards.views import (
     spend,
     spend_requests,
     statements,
+    upstreams,
     versions,
 )
 
@@ -90,6 +92,10 @@ urlpatterns = [
     path("models/", models.models, name="models"),
     path("models/import/", imports.import_folder, name="import-folder"),
     path("models/launch/<str:name>/", launch.launch, name="launch"),
+    path("upstreams/", upstreams.upstreams, name="upstreams"),
+    path("upstreams/catalogue/", catalogue.catalogue, name="catalogue"),
+    path("upstreams/catalogue/<slug:slug>/", catalogue.vendor, name="vendor"),
+    path("upstreams/probe/<str:name>/", upstreams.probe, name="upstream-probe"),
     path("experiments/", experiments.experiments, name="experiments"),
     path("experiments/new/", experiments.new_experiment, name="experiment-new"),
     path("experiments/<str:experiment_id>/", experiments.experiment, name="experiment"),

@@ -153,6 +153,6 @@ def test_without_counters_the_ledger_decides(lob, settings):
 
 
 def test_every_kind_that_is_charged_has_an_estimate_of_its_own():
-    assert set(tasks.RECIPES) - {"verify_books", "migration", "what_if", "import"} <= set(
+    assert set(tasks.RECIPES) - {"verify_books", "migration", "what_if", "import", "probe"} <= set(
         job_costs.USUAL_NS_PER_ROW
     )

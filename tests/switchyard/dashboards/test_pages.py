@@ -21,6 +21,7 @@ PAGES = [
     "/decisions/dec_customer-service_0003/", "/policies/", "/policies/new/?scope=customer-service", "/policies/try/", "/models/",
     "/lifetime/", "/jobs/", "/jobs/job_customer-service/", "/alerts/", "/machines/", "/audit/?verify=1",
     "/break-even/", "/capacity/", "/experts/", "/experts/?devices=3&redundant=x", "/devices/",
+    "/upstreams/", "/upstreams/catalogue/", "/upstreams/catalogue/openai/", "/upstreams/catalogue/vllm/", "/batches/",
 ]  # fmt: skip
 # Pages and the words that belong to legal alone: its work, its rows.
 LEGAL_WORDS = (
