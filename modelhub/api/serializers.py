@@ -103,16 +103,6 @@ class DeploymentSerializer(StrictSerializer):
         return out | {"lobs": [slug for slug in out["lobs"] if scope.allows_lob(slug)]}
 
 
-class CapabilitiesSerializer(serializers.Serializer):
-    """found: name → {support: yes | no | ignored | unknown, why, …}; used: what asking used there."""
-
-    at = serializers.DateTimeField()
-    model = serializers.CharField()
-    found = serializers.DictField(child=serializers.DictField())
-    used = serializers.DictField(child=serializers.IntegerField())
-    warnings = serializers.ListField(child=serializers.CharField())
-
-
 class VersionSerializer(serializers.ModelSerializer):
     deployment = serializers.SlugRelatedField(slug_field="name", read_only=True)
     workload = serializers.SlugRelatedField(slug_field="name", read_only=True)
