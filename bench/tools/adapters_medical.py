@@ -88,7 +88,7 @@ class Sentences:
         self.firsts: list[np.ndarray] = []
         self.tags: list[np.ndarray] = []
         for index in order:
-            words = tokenizer.encode(held[index]["tokens"], is_pretokenized=True)
+            words = tokenizer.library.encode(held[index]["tokens"], is_pretokenized=True)
             places, seen = [], set()
             for place, word in enumerate(words.word_ids[: trunk.MAX_TOKENS]):
                 if word is not None and word not in seen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -53,11 +52,8 @@ class Reader:
 
     def ids(self, texts: Sequence[str], most_characters: int) -> list[np.ndarray]:
         """Token ids with the opening and closing marks."""
-        if len(texts) == 1:  # a batch of one would go through the tokenizer's thread pool
-            found: list[Any] = [self.tokenizer.encode(texts[0][:most_characters])]
-        else:
-            found = self.tokenizer.encode_batch_fast([text[:most_characters] for text in texts])
-        return [np.asarray(encoding.ids, np.int64) for encoding in found]
+        found = self.tokenizer.ids([text[:most_characters] for text in texts])
+        return [np.asarray(ids, np.int64) for ids in found]
 
     def embed(self, rows: Sequence[np.ndarray]) -> np.ndarray:
         """(N, 96) float32 of N rows of ids."""

@@ -237,16 +237,16 @@ class TextClassifier:
         """Put answers in their places; what the operator stopped has neither label nor scores."""
         operator = head.operator or self._operator
         scores = softmax(logits / np.float32(head.temperature))
-        for at, (i, row, best) in enumerate(zip(places, scores, scores.argmax(axis=1), strict=True)):
-            if risk is None or blocked is None or operator is None:
-                answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
-                continue
-            told = {
-                kind: round(float(value), 4) for kind, value in zip(operator.kinds, risk[at], strict=True)
-            }
-            stopped = bool(blocked[at])
-            label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[best], row)
-            answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, told)
+        best = scores.argmax(axis=1).tolist()
+        if risk is None or blocked is None or operator is None:
+            for i, row, place in zip(places, scores, best, strict=True):
+                answers[i] = TextRow(head.labels[place], row, len(ids[i]), head.labels)
+            return
+        told, stops = risk.astype(np.float64).round(4).tolist(), blocked.tolist()
+        for i, row, place, levels, stopped in zip(places, scores, best, told, stops, strict=True):
+            label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[place], row)
+            kinds = dict(zip(operator.kinds, levels, strict=True))
+            answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, kinds)
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         return tokens.encode(self._tokenizer, texts, self.manifest["wide_tokens"])
