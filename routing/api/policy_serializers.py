@@ -82,7 +82,12 @@ class CandidateSerializer(serializers.Serializer):
     eligible = serializers.BooleanField()
     reasons = serializers.ListField(child=serializers.CharField())
     cost_usd = serializers.CharField(allow_null=True)
-    chance = serializers.FloatField(required=False)
+    chance = serializers.FloatField(required=False, allow_null=True)
+    judged_by = serializers.CharField(
+        required=False, help_text="Where the choice is learned: prompt, evaluation or nothing."
+    )
+    rows = serializers.IntegerField(required=False, allow_null=True)
+    threshold = serializers.FloatField(required=False, allow_null=True)
 
 
 class OneDecisionSerializer(serializers.Serializer):
@@ -102,6 +107,9 @@ class OneDecisionSerializer(serializers.Serializer):
     mask = serializers.BooleanField()
     cache = serializers.DictField(allow_null=True)
     max_cost_usd = serializers.CharField(allow_null=True)
+    learned = serializers.BooleanField(
+        help_text="Chosen by each prompt's own chances: candidates tell theirs."
+    )
 
 
 class TriedSerializer(OneDecisionSerializer):
@@ -183,6 +191,17 @@ class PolicyFaultSerializer(serializers.Serializer):
     suggestion = PolicySuggestionSerializer(required=False)
 
 
+class HopVerdictSerializer(serializers.Serializer):
+    """What becomes of one invariant at one hop. `verdict`: proven (no request comes there against it), held (`example` would, and
+    the gateway stops it there), broken (the document asks for it), unused (nothing is done at this hop)."""
+
+    invariant = serializers.CharField()
+    hop = serializers.CharField()
+    verdict = serializers.CharField()
+    cases = serializers.IntegerField()
+    example = serializers.DictField(allow_null=True)
+
+
 class VerdictSerializer(serializers.Serializer):
     holds = serializers.BooleanField()
     faults = PolicyFaultSerializer(many=True)
@@ -191,6 +210,7 @@ class VerdictSerializer(serializers.Serializer):
     invariants = serializers.ListField(child=serializers.CharField())
     cases = serializers.IntegerField()
     warnings = serializers.ListField(child=serializers.CharField())
+    hops = HopVerdictSerializer(many=True)
 
 
 class AskSerializer(StrictForm):

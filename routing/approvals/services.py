@@ -10,6 +10,7 @@ from django.db import transaction
 from routing.approvals.basis import basis_of
 from routing.approvals.models import PolicyApproval
 from routing.models import Policy
+from routing.policy.said import _
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.errors import Conflict, InvalidRequest
@@ -30,9 +31,12 @@ def request_approval(
     _lock(policy)
     policy.refresh_from_db()
     if policy.state not in WAITING_STATES:
-        raise Conflict(f"This version is {policy.state}: there is nothing to approve.", code="not_waiting")
+        raise Conflict(
+            _("This version is %(state)s: there is nothing to approve.") % {"state": policy.state},
+            code="not_waiting",
+        )
     if policy.approvals.filter(state="requested").exists():
-        raise Conflict("Approval of this version is asked for already.", code="approval_pending")
+        raise Conflict(_("Approval of this version is asked for already."), code="approval_pending")
     row = PolicyApproval.objects.create(
         id=new_id("apr"), policy=policy, basis=basis_of(policy), evidence=dict(evidence), note=note[:500],
         requested_by=user,
@@ -48,8 +52,10 @@ def approve(*, approval: PolicyApproval, user: User, reason: str = "") -> Policy
     _refuse_own(row, user)
     if is_stale(row):
         raise Conflict(
-            "The proof this rests on is out of date: deployments, workloads or invariants have changed since. "
-            "Send it back, and ask again.",
+            _(
+                "The proof this rests on is out of date: deployments, workloads or invariants have changed since. "
+                "Send it back, and ask again."
+            ),
             code="approval_stale",
         )
     return _decide(row, "approved", user, reason)
@@ -59,7 +65,7 @@ def approve(*, approval: PolicyApproval, user: User, reason: str = "") -> Policy
 def send_back(*, approval: PolicyApproval, user: User, reason: str) -> PolicyApproval:
     """Raises InvalidRequest without a reason, Conflict as `approve` does; a stale one may be sent back."""
     if not reason.strip():
-        raise InvalidRequest("Say why it goes back: its author will read it.", param="reason")
+        raise InvalidRequest(_("Say why it goes back: its author will read it."), param="reason")
     row = _open(approval)
     _refuse_own(row, user)
     return _decide(row, "sent_back", user, reason)
@@ -92,13 +98,16 @@ def _open(approval: PolicyApproval) -> PolicyApproval:
     _lock(approval.policy)
     row = PolicyApproval.objects.select_related("policy__lob", "policy__organisation").get(pk=approval.pk)
     if row.state != "requested":
-        raise Conflict(f"This request is {row.state.replace('_', ' ')} already.", code="already_decided")
+        raise Conflict(
+            _("This request is %(state)s already.") % {"state": row.state.replace("_", " ")},
+            code="already_decided",
+        )
     return row
 
 
 def _refuse_own(row: PolicyApproval, user: User) -> None:
     if user.pk in (row.policy.created_by_id, row.requested_by_id):
-        raise Conflict("Four eyes: somebody else than the author must decide this.", code="own_policy")
+        raise Conflict(_("Four eyes: somebody else than the author must decide this."), code="own_policy")
 
 
 def _decide(row: PolicyApproval, state: str, user: User | None, reason: str) -> PolicyApproval:

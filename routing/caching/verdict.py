@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from routing.policy.said import _
+
 SHIPPED = Path(__file__).with_name("verdict.json")
 MEASURED = "semantic_cache.json"
 
@@ -40,13 +42,12 @@ def refusal(similarity: float, home: Path | None) -> str:
     """Why answers to questions of this similarity may not be given; empty when they may."""
     told = verdict_of(home)
     if told["verdict"] != "pass" or told.get("threshold") is None:
-        return (
-            f"The semantic cache can't be switched on: {told['why']} `manage.py semantic_cache measure` measures it anew. "
+        return _(
+            "The semantic cache can't be switched on: %(why)s `manage.py semantic_cache measure` measures it anew. "
             "The exact cache needs no such proof."
-        )
+        ) % {"why": told["why"]}  # fmt: skip
     if similarity < told["threshold"]:
-        return (
-            f"A similarity of {similarity:g} gives wrong answers too often: measured is {told['threshold']:g} and above "
-            f"({told['why']})"
-        )
+        return _(
+            "A similarity of %(similarity)s gives wrong answers too often: measured is %(threshold)s and above (%(why)s)"
+        ) % {"similarity": f"{similarity:g}", "threshold": f"{told['threshold']:g}", "why": told["why"]}  # fmt: skip
     return ""

@@ -153,14 +153,18 @@ class Standing:
             return scores[name], MIN_ROWS_UNDER_FLOOR
         return self.frame.quality(name)
 
-    def floored(self, scores: Mapping[str, float]) -> dict[str, str]:
-        """Who misses the route's floor, and by what: relative to the best of all candidates, also of those that may not see
-        this data."""
+    def floor(self, scores: Mapping[str, float]) -> float:
+        """What the route's floor comes to: relative to the best of all candidates, also of those that may not see this data."""
         route = self.frame.route
         floor = route.quality_floor or 0.0
         if not route.floor_is_absolute:
             known = (self.chance(n, scores) for n in self.frame.by_name)
             floor *= max((q for q, rows in known if rows >= MIN_ROWS_UNDER_FLOOR), default=0.0)
+        return floor
+
+    def floored(self, scores: Mapping[str, float]) -> dict[str, str]:
+        """Who misses the route's floor, and by what."""
+        floor = self.floor(scores)
         missed = {}
         for name in self.first:
             accuracy, rows = self.chance(name, scores)

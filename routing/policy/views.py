@@ -28,6 +28,15 @@ class CandidateViews(Sequence[CandidateView]):
         self._standing, self._planned, self._costs = standing, planned, costs
         self._notes, self._chances = notes, chances
 
+    @property
+    def standing(self) -> Standing:
+        return self._standing
+
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """By deployment, where a learned choice knew them."""
+        return self._chances
+
     def _rows(self) -> tuple[Row, ...]:
         return self._standing.rows(self._planned, self._notes)
 
@@ -68,6 +77,25 @@ class CandidateViews(Sequence[CandidateView]):
                 if row["deployment"] in chances:
                     row["chance"] = chances[row["deployment"]]
         return told
+
+
+def chances_told(candidates: Sequence[CandidateView]) -> dict[str, Any] | None:
+    """{"threshold", "by": {deployment: {"chance", "judged_by", "rows"}}} for a choice by each prompt's own chances, else None.
+
+    `judged_by`: prompt, or evaluation where no chance of this prompt is known. `threshold`: None without a floor.
+    """
+    if not isinstance(candidates, CandidateViews) or not candidates.standing.frame.route.learned:
+        return None
+    standing, chances = candidates.standing, candidates.chances
+    floor = standing.floor(chances) if standing.frame.route.quality_floor is not None else None
+    told = {}
+    for name in standing.frame.by_name:
+        chance, rows = standing.chance(name, chances)
+        by = "prompt" if name in chances else "evaluation" if rows else "nothing"
+        told[name] = {
+            "chance": round(chance, 4) if by != "nothing" else None, "judged_by": by, "rows": rows if by != "prompt" else None,
+        }  # fmt: skip
+    return {"threshold": None if floor is None else round(floor, 4), "by": told}
 
 
 def candidates_as_json(candidates: Sequence[CandidateView]) -> list[dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from modelhub.models import Deployment
 from routing.contracts import Trial
@@ -106,6 +108,25 @@ def missing_deployments(organisation_id: int) -> dict[str, list[str]]:
         if names:
             found[label_of(policy)] = sorted(names)
     return found
+
+
+def gone_of(policy: Policy | None, missing: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """[{"name", "stranded"}] of what `missing_deployments` found for this version. `stranded`: rules (and `default`) all of whose
+    deployments are gone, so that the requests they match are refused; elsewhere the others that a rule names answer."""
+    names = missing.get(label_of(policy), ()) if policy is not None and policy.state == "live" else ()
+    if policy is None or not names:
+        return []
+    document = document_of(policy)
+    routes = [(rule.name, rule.route) for rule in document.rules]
+    routes += [("default", document.default)] if document.default is not None else []
+    gone = set(names)
+    return [
+        {"name": name, "stranded": [
+            rule for rule, route in routes
+            if name in (answering := {*route.targets, *route.fallback}) and answering <= gone
+        ]}
+        for name in names
+    ]  # fmt: skip
 
 
 def workload_facts(organisation_id: int) -> list[WorkloadFact]:

@@ -23,6 +23,9 @@ class Verdict:
     cases: int = 0
     warnings: list[str] = field(default_factory=list)
     left_out: int = 0  # faults beyond MAX_FAULTS
+    hops: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # routing.policy.hops.HopVerdict of each invariant and hop
 
     @property
     def holds(self) -> bool:
@@ -32,6 +35,7 @@ class Verdict:
         return {
             "holds": self.holds, "faults": self.faults, "left_out": self.left_out, "rules": self.rules,
             "invariants": self.invariants, "cases": self.cases, "warnings": self.warnings,
+            "hops": self.hops,
         }  # fmt: skip
 
 
@@ -44,7 +48,7 @@ def judge(*, organisation: Organisation, lob: LineOfBusiness | None, document: s
         return Verdict(faults=faults, left_out=max(0, len(error.errors) - MAX_FAULTS))
     return Verdict(
         rules=len(parsed.rules), invariants=[invariant.name for invariant in parsed.invariants], cases=proof.cases,
-        warnings=proof.warnings,
+        warnings=list(proof.warnings), hops=[verdict.as_json() for verdict in proof.hops],
     )  # fmt: skip
 
 

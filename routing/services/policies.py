@@ -21,6 +21,7 @@ from routing.caching import verdict
 from routing.models import Policy
 from routing.policy.document import digest, parse_document
 from routing.policy.rules import Document, Invariant
+from routing.policy.said import Said, _, kept
 from routing.policy.source import Faults
 from routing.policy.verify import Proof, prove, unknown_deployments
 from routing.rollout import watches
@@ -44,10 +45,11 @@ def check_document(
     known = read.target_facts(organisation.pk)
     for path, name in unknown_deployments(parsed, set(known)):
         near = difflib.get_close_matches(name, known, n=1)
+        there = ", ".join(sorted(known)) or _("none yet")
         hint = (
-            f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(sorted(known)) or 'none yet'}."
-        )
-        faults.add(path, f"Unknown deployment {name!r}.{hint}")
+            _("Did you mean %(word)s?") % {"word": repr(near[0])} if near else _("There are %(names)s.") % {"names": there}
+        )  # fmt: skip
+        faults.add(path, _("Unknown deployment %(name)s.") % {"name": repr(name)} + " " + hint)
     for i, rule in enumerate(parsed.rules):
         similarity = rule.route.cache.semantic if rule.route.cache is not None else None
         if similarity is not None and (why := verdict.refusal(similarity, Path(settings.HOME))):
@@ -99,6 +101,8 @@ def _report(parsed: Document, proof: Proof) -> dict[str, Any]:
     return {
         "checked_at": now().isoformat(), "rules": len(parsed.rules), "cases": proof.cases, "warnings": proof.warnings,
         "invariants": [invariant.name for invariant in parsed.invariants],
+        "hops": [verdict.as_json() for verdict in proof.hops],
+        "warning_parts": [kept(warning) for warning in proof.warnings],  # so that pages can say them in other languages
     }  # fmt: skip
 
 
@@ -126,7 +130,9 @@ def publish(*, policy: Policy, user: User | None, percent: int = 100, expected: 
     and this one shall take a part only.
     """
     if not 1 <= percent <= 100:
-        raise InvalidRequest(f"percent is {percent}; expected 1 to 100.", param="percent")
+        raise InvalidRequest(
+            _("percent is %(percent)s; expected 1 to 100.") % {"percent": percent}, param="percent"
+        )
     lock(policy.organisation)
     policy.refresh_from_db()
     if policy.state == "live" and policy.percent == percent:
@@ -148,15 +154,23 @@ def publish(*, policy: Policy, user: User | None, percent: int = 100, expected: 
 
 def _check_live(policy: Policy, current: Policy | None, percent: int, expected: str | None) -> None:
     if expected is not None and expected != (current.pk if current else ""):
-        now_live = f"{read.label_of(current)} is live now" if current else "nothing is live now"
+        now_live: Said = _("nothing is live now")
+        if current:
+            now_live = _("%(version)s is live now") % {"version": read.label_of(current)}
         raise Conflict(
-            f"Somebody else has published meanwhile: {now_live}. Look at the difference from it, then publish again.",
+            _(
+                "Somebody else has published meanwhile: %(now)s. Look at the difference from it, then publish again."
+            )
+            % {"now": now_live},
             code="live_changed",
         )
     if current is not None and current.pk != policy.pk and current.percent < 100 and percent < 100:
         raise Conflict(
-            f"{read.label_of(current)} is being rolled out to {current.percent} %. Finish it or roll it back first: the rest "
-            "of the traffic can't be shared among three versions.",
+            _(
+                "%(version)s is being rolled out to %(percent)s %%. Finish it or roll it back first: the rest of the traffic "
+                "can't be shared among three versions."
+            )
+            % {"version": read.label_of(current), "percent": current.percent},
             code="rollout_running",
         )
 
@@ -170,7 +184,7 @@ def _second_pair_of_eyes(policy: Policy, user: User | None) -> User | None:
     own = user is not None and policy.created_by_id == user.pk
     if policy.organisation.four_eyes and own and approval is None:
         raise Conflict(
-            "Four eyes are on: somebody else than the author must approve or publish this.",
+            _("Four eyes are on: somebody else than the author must approve or publish this."),
             code="approval_required",
         )
     return approval.decided_by if approval is not None else user
@@ -185,7 +199,9 @@ def _check_lob_documents(policy: Policy) -> None:
     for live in rows.select_related("lob"):
         proof = prove(read.document_of(live), parsed.invariants, workloads, known, lobs=[live.lob.slug])
         for example in proof.examples[:1]:
-            message = f"The live policy {read.label_of(live)} stands against it: {example.sentence()}"
+            message = _("The live policy %(version)s stands against it: %(why)s") % {
+                "version": read.label_of(live), "why": example.sentence()
+            }  # fmt: skip
             faults.add("invariants", message, counter_example=example.as_json())
     faults.raise_if_any()
 
@@ -229,15 +245,16 @@ def rollback(
     lock(organisation)
     current = read.live(organisation.pk, lob.pk if lob else None)
     if only is not None and (current is None or current.pk != only):
-        raise Conflict("This version is no longer live.", code="live_changed")
+        raise Conflict(_("This version is no longer live."), code="live_changed")
     previous = read.previous_of(current) if current else None
     if current is None or previous is None:
-        raise Conflict("There is no earlier version to go back to.", code="nothing_to_roll_back")
+        raise Conflict(_("There is no earlier version to go back to."), code="nothing_to_roll_back")
     try:
         parsed, proof = check_document(organisation=organisation, lob=lob, document=previous.document)
         previous.report = _report(parsed, proof)
     except ValidationFailed as error:
-        previous.report = previous.report | {"warnings": [e["message"] for e in error.errors]}
+        found = [e["message"] for e in error.errors]
+        previous.report = previous.report | {"warnings": found, "warning_parts": [kept(w) for w in found]}
     previous.save(update_fields=["report"])
     first_published = previous.published_at
     _go_live(previous, 100)

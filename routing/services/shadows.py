@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from routing.models import DecisionRecord, Policy, ShadowMark, ShadowTally
+from routing.policy.said import _
 from routing.services.policies import lock, tell, validate
 from switchyard.core.clock import now
 from switchyard.core.errors import Conflict
@@ -31,7 +32,8 @@ def start_shadow(*, policy: Policy, user: User | None) -> Policy:
         return policy
     if policy.state not in ("draft", "validated"):
         raise Conflict(
-            f"This version is {policy.state}; only one that was never live can be a shadow.",
+            _("This version is %(state)s; only one that was never live can be a shadow.")
+            % {"state": policy.state},
             code="illegal_state",
         )
     validate(policy=policy, user=user)
@@ -57,7 +59,9 @@ def stop_shadow(*, policy: Policy, user: User | None) -> Policy:
     lock(policy.organisation)
     policy.refresh_from_db()
     if policy.state != "shadow":
-        raise Conflict(f"This version is {policy.state}, no shadow.", code="illegal_state")
+        raise Conflict(
+            _("This version is %(state)s, no shadow.") % {"state": policy.state}, code="illegal_state"
+        )
     _leave_shadow(policy, user)
     bump_config()
     return policy

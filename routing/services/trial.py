@@ -20,6 +20,9 @@ from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout, decision_as_json
 from routing.policy.facts import FactError, whole
 from routing.policy.rules import Document
+from routing.policy.said import _
+from routing.policy.views import chances_told
+from routing.selectors.learned import learned_of
 from routing.selectors.policies import document_of
 from routing.selectors.world import snapshot_of
 from switchyard.core.clock import now_ns
@@ -71,20 +74,48 @@ def try_text(
     compiled = _with(draft, live, lob, unsaved) if draft else live
     facts = inspect(request, world, Live())
     candidates = quote.candidates_for(request, world.deployments.values())
-    return _decided(compiled, live, facts, candidates, lob, quote.worst_cases(request, candidates), world)
+    worst = quote.worst_cases(request, candidates)
+    return _decided(compiled, live, request, facts, candidates, worst, world)
 
 
 def _decided(
     compiled: CompiledPolicies,
     live: CompiledPolicies,
+    request: GatewayRequest,
     facts: Facts,
     candidates: list[DeploymentInfo],
-    lob: str,
     worst: Mapping[str, int],
     world: Snapshot,
 ) -> Trial:
-    tried, now_live = (c.decide(facts, candidates, lob=lob, worst_case=worst) for c in (compiled, live))
+    lob = request.key.lob
+    tried, now_live = (
+        c.decide(
+            facts,
+            candidates,
+            lob=lob,
+            worst_case=worst,
+            scores=_chances(c, request, facts, candidates, world),
+        )
+        for c in (compiled, live)
+    )
     return Trial(facts, tried, now_live, world)
+
+
+def _chances(
+    policies: CompiledPolicies,
+    request: GatewayRequest,
+    facts: Facts,
+    candidates: list[DeploymentInfo],
+    world: Snapshot,
+) -> Mapping[str, float] | None:
+    """As the pipeline asks for them, where these policies choose by them; a draft may be the first that does."""
+    lob = world.lobs.get(request.key.lob)
+    learned = learned_of(world.organisation_id, policies, [request.key.lob])
+    if learned is None or lob is None:
+        return None
+    keeps = lob.keep_text and policies.keeps(facts, "training")
+    told = learned.ask(request, facts, candidates, keeps_text=keeps)
+    return told.chances if told is not None else None
 
 
 def _key(world: Snapshot, lob: str) -> KeyInfo:
@@ -104,10 +135,11 @@ def try_policy(policy: Policy, data: Any, scope: Scope, *, unsaved: Document | N
     Raises ValidationFailed, InvalidRequest, NotFound.
     """
     if not isinstance(data, Mapping) or len(data) != 1 or not set(data) <= {"facts", "request"}:
-        raise _fault("", 'Send exactly one of {"facts": …} or {"request": {"endpoint", "body", "lob"}}.')
+        raise _fault("", _('Send exactly one of {"facts": …} or {"request": {"endpoint", "body", "lob"}}.'))
     world = snapshot_of(policy.organisation)
     if "facts" in data:
         facts, lob = _facts_given(policy, data["facts"], world, scope)
+        request = _textless(facts, lob, world)
         candidates = _able(world, facts.values["workload"]["task"])
         worst = _worst_cases(facts, candidates)
     else:
@@ -117,29 +149,39 @@ def try_policy(policy: Policy, data: Any, scope: Scope, *, unsaved: Document | N
         worst = quote.worst_cases(request, candidates)
     live: Any = world.policies
     compiled = _with(policy, live, lob, unsaved)
-    return _decided(compiled, live, facts, candidates, lob, worst, world).as_json()
+    return _decided(compiled, live, request, facts, candidates, worst, world).as_json()
+
+
+def _textless(facts: Facts, lob: str, world: Snapshot) -> GatewayRequest:
+    """What facts alone say of a request: there is no prompt, so chances that need one aren't known."""
+    workload = facts.values["workload"]
+    return GatewayRequest(
+        request_id="trial", decision_id="trial", key=_key(world, lob), endpoint="", task=workload["task"], body={}, raw=b"",
+        received_ns=now_ns(), workload=world.workloads.get(workload["name"]),
+    )  # fmt: skip
 
 
 def _fault(path: str, message: str) -> ValidationFailed:
     where = {"path": path, "line": None, "column": None, "message": message}
-    return ValidationFailed("There is nothing to decide for this.", [where])
+    return ValidationFailed(_("There is nothing to decide for this."), [where])
 
 
 def _lob_of(policy: Policy, named: Any, scope: Scope, world: Snapshot, path: str) -> str:
     """The line of business tried for: the policy's own, or the one named. NotFound when the asker may not see it."""
     if not isinstance(named, str):
-        raise _fault(path, "Name a line of business by its slug.")
+        raise _fault(path, _("Name a line of business by its slug."))
     if named and (named not in world.lobs or not scope.allows_lob(named)):
-        raise NotFound(f"There is no line of business {named[:63]!r}.", param=path)
+        raise NotFound(_("There is no line of business %(name)s.") % {"name": repr(named[:63])}, param=path)
     own = policy.lob.slug if policy.lob else ""
     if own and named not in ("", own):
-        raise _fault(path, f"This policy is {own}'s: it decides nothing for {named}.")
+        told = {"own": own, "named": named}
+        raise _fault(path, _("This policy is %(own)s's: it decides nothing for %(named)s.") % told)
     return named or own
 
 
 def _facts_given(policy: Policy, given: Any, world: Snapshot, scope: Scope) -> tuple[Facts, str]:
     if not isinstance(given, Mapping):
-        raise _fault("facts", "Expected an object of facts; GET policies/facts lists them.")
+        raise _fault("facts", _("Expected an object of facts; GET policies/facts lists them."))
     try:
         values = whole(given)
     except FactError as error:
@@ -183,20 +225,22 @@ def _worst_cases(facts: Facts, candidates: list[DeploymentInfo]) -> dict[str, in
 
 def _request_given(policy: Policy, given: Any, world: Snapshot, scope: Scope) -> GatewayRequest:
     if not isinstance(given, Mapping) or set(given) - {"endpoint", "body", "lob"}:
-        raise _fault("request", "Expected {endpoint, body, lob}.")
+        raise _fault("request", _("Expected {endpoint, body, lob}."))
     endpoint, body = given.get("endpoint"), given.get("body")
     endpoint = endpoint.strip("/").removeprefix("v1/") if isinstance(endpoint, str) else ""
     if endpoint not in TASKS:
-        raise _fault("request.endpoint", f"Expected one of {', '.join(TASKS)}.")
+        raise _fault("request.endpoint", _("Expected one of %(names)s.") % {"names": ", ".join(TASKS)})
     if not isinstance(body, dict):
-        raise _fault("request.body", "Expected the JSON object that would be sent.")
+        raise _fault("request.body", _("Expected the JSON object that would be sent."))
     lob = _lob_of(policy, given.get("lob", ""), scope, world, "request.lob")
     if not lob:
-        raise _fault("request.lob", "Name the line of business whose key would send it.")
+        raise _fault("request.lob", _("Name the line of business whose key would send it."))
     try:
         raw = orjson.dumps(body)
     except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"The body can't be sent as JSON: {error}.", param="request.body") from None
+        raise InvalidRequest(
+            _("The body can't be sent as JSON: %(why)s.") % {"why": str(error)}, param="request.body"
+        ) from None
     return parse(
         endpoint=endpoint, raw=raw, body=body, headers={}, key=_key(world, lob), world=world, request_id="trial",
         decision_id="trial", received_ns=now_ns(),
@@ -230,6 +274,11 @@ def _shown(decision: Decision, facts: Facts, world: Snapshot) -> dict[str, Any]:
     for candidate in out["candidates"]:
         cost = candidate.pop("cost_nusd")
         candidate["cost_usd"] = None if cost is None else format_usd(cost)
+    learned = chances_told(decision.candidates)
+    if learned is not None:
+        for candidate in out["candidates"]:
+            candidate |= learned["by"][candidate["deployment"]] | {"threshold": learned["threshold"]}
+    out["learned"] = learned is not None
     cap = decision.max_cost_nusd
     out["max_cost_usd"] = None if cap is None else format_usd(cap)
     out["guards"], out["mask"] = list(decision.guards), decision.mask

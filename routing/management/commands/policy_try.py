@@ -61,4 +61,17 @@ def _lines(decision: dict[str, Any]) -> list[str]:
         f"  {'✓' if step['matched'] else '·'} {step['rule']}: {step['reason']}" for step in decision["trace"]
     ]
     head = f"{decision['policy']['version']}, rule {decision['rule']!r}"
-    return [head, *(hops or [f"  refused: {decision['refusal']}"]), *trace]
+    chances = [
+        f"  chance    {c['deployment']:<24} {_chance(c)}"
+        for c in decision["candidates"]
+        if decision["learned"]
+    ]
+    return [head, *chances, *(hops or [f"  refused: {decision['refusal']}"]), *trace]
+
+
+def _chance(candidate: dict[str, Any]) -> str:
+    if candidate["chance"] is None:
+        return "unknown"
+    by = "of this prompt" if candidate["judged_by"] == "prompt" else f"evaluated, {candidate['rows']} rows"
+    floor = "" if candidate["threshold"] is None else f", threshold {candidate['threshold']:.3f}"
+    return f"{candidate['chance']:.3f} ({by}){floor}"

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
 from routing.models import Policy
+from routing.policy import said
 from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.dashboards.pages import PageRequest, require_role
 from switchyard.tenancy.models import LineOfBusiness, Organisation
@@ -61,8 +62,11 @@ def organisation_of(request: PageRequest) -> Organisation:
 
 
 def in_words(error: SwitchyardError) -> list[str]:
-    """What a refusal says, one sentence a fault, each with its place."""
+    """What a refusal says in the reader's language, one sentence a fault, each with its place."""
     if not isinstance(error, ValidationFailed):
-        return [error.message]
+        return [said.in_words(error.message, _)]
     where = _("line %(line)s, column %(column)s: ")
-    return [(where % fault if fault.get("line") else "") + fault["message"] for fault in error.errors]
+    return [
+        (where % fault if fault.get("line") else "") + said.in_words(fault["message"], _)
+        for fault in error.errors
+    ]

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from modelhub.models import Deployment
 from routing.models import Policy
+from routing.policy import said
 from routing.services import policies as write
 from routing.services.drafts import judge
 from switchyard.core.errors import ValidationFailed
@@ -22,7 +23,7 @@ from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.selectors import workloads
 from switchyard.dashboards.views.policy.access import AUTHORS, must, organisation_of, scope_lob, visible
 from switchyard.dashboards.views.policy.help import facts_by_group, snippets
-from switchyard.dashboards.views.policy.words import counter_example_in_words
+from switchyard.dashboards.views.policy.words import counter_example_in_words, hops_by_invariant
 from switchyard.tenancy.models import SENSITIVITIES, LineOfBusiness
 
 EMPTY = "rules: []\n"
@@ -81,12 +82,13 @@ def _show_editor(
     verdict = judge(organisation=organisation, lob=lob, document=given["document"])
     context = {
         "target": lob, "note": "", "errors": [], "base": "", "theirs": None, "verdict": verdict,
-        "faults": _in_words(verdict.faults), "fact_groups": facts_by_group(), "deployments": deployments,
+        "faults": _in_words(verdict.faults), "warnings": _spoken(verdict.warnings),
+        "hops": hops_by_invariant(verdict.hops), "fact_groups": facts_by_group(), "deployments": deployments,
         "snippets": snippets(first.get("private", "private-model"), first.get("external", "external-model"), lob is None),
         "tokens": pattern_for_scripts(), "words": _words(), "sensitivities": SENSITIVITIES,
         "workloads": [w for w in workloads(request.ask) if lob is None or w.lob_id == lob.pk],
     }  # fmt: skip
-    return show(request, "routing/policy_form.html", context | given, status=status)
+    return show(request, "routing/policy_form.html", context | given | _errors_in_words(given), status=status)
 
 
 @require_POST
@@ -98,7 +100,11 @@ def check(request: PageRequest) -> HttpResponse:
     document = request.POST.get("document", "").replace("\r\n", "\n")
     verdict = judge(organisation=organisation_of(request), lob=lob, document=document)
     faults = _in_words(verdict.faults)
-    html = render_to_string("partials/policy_verdict.html", {"verdict": verdict, "faults": faults}, request)
+    shown = {
+        "verdict": verdict, "faults": faults, "warnings": _spoken(verdict.warnings),
+        "hops": hops_by_invariant(verdict.hops),
+    }  # fmt: skip
+    html = render_to_string("partials/policy_verdict.html", shown, request)
     return JsonResponse({"verdict": html, "holds": verdict.holds, "faults": [_for_marks(f) for f in faults]})
 
 
@@ -115,10 +121,22 @@ def _words() -> dict[str, str]:
 
 
 def _in_words(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        fault | {"words": counter_example_in_words(fault["counter_example"])} if "counter_example" in fault else fault
-        for fault in faults
-    ]  # fmt: skip
+    """Faults in the reader's language, with a counter-example as a person says it."""
+    found = []
+    for fault in faults:
+        words = {"message": said.in_words(fault["message"], _)}
+        if "counter_example" in fault:
+            words["words"] = counter_example_in_words(fault["counter_example"])
+        found.append(fault | words)
+    return found
+
+
+def _spoken(sentences: list[str]) -> list[str]:
+    return [said.in_words(sentence, _) for sentence in sentences]
+
+
+def _errors_in_words(given: dict[str, Any]) -> dict[str, Any]:
+    return {"errors": _in_words(given["errors"])} if "errors" in given else {}
 
 
 def _for_marks(fault: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from switchyard.dashboards.views.policy.access import (
     version_of,
     visible,
 )
+from switchyard.dashboards.views.policy.words import hops_by_invariant, warnings_of
 
 STEPS = (1, 5, 10, 25, 50, 100)
 
@@ -44,8 +45,10 @@ def policies(request: PageRequest) -> HttpResponse:
     for row in rows.order_by("-version"):
         if row.lob_id in scopes:
             scopes[row.lob_id]["versions"].append(row)
+    gone = read.missing_deployments(request.ask.scope.organisation_id or 0)
     for scope in scopes.values():
         scope["live"] = next((v for v in scope["versions"] if v.state == "live"), None)
+        scope["missing"] = read.gone_of(scope["live"], gone)
         scope["may_write"] = may(request, scope["lob"].pk if scope["lob"] else None, *AUTHORS)
     shown = [
         s for s in scopes.values() if not request.ask.lob or (s["lob"] and s["lob"].slug == request.ask.lob)
@@ -68,7 +71,8 @@ def policy(request: PageRequest, policy_id: str) -> HttpResponse:
         "asked_is_stale": asked is not None and asked.state in ("requested", "approved") and is_stale(asked),
         "four_eyes": row.organisation.four_eyes, "approved": standing(row),
         "what_if": latest(row), "what_if_pending": pending(row),
-        "watch": rollout_told(row),
+        "watch": rollout_told(row), "warnings": warnings_of(row.report), "hops": hops_by_invariant(row.report.get("hops", [])),
+        "missing": read.gone_of(row, read.missing_deployments(row.organisation_id)) if row.state == "live" else [],
     })  # fmt: skip
 
 
