@@ -10,10 +10,11 @@ import gc
 import random
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 from bench.common import Results, owed_rows
 from costs.contracts import NodeRate, PriceSheet
-from routing.contracts import DeploymentInfo, Facts
+from routing.contracts import DeploymentInfo, Facts, Trial
 from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
 from routing.policy.facts import CLASS_NAMES, empty_facts
@@ -21,6 +22,7 @@ from routing.policy.matching import match, matcher_of
 from routing.policy.rules import Document
 from routing.policy.verify import TargetFact, WorkloadFact, prove
 from routing.policy.views import decision_as_json
+from routing.rollout.beside import SAMPLE_EVERY, asked_beside
 
 REPEATS, REQUESTS = 7, 2_000
 WORKLOADS = 200
@@ -201,6 +203,30 @@ def _growth(results: Results, asked: Sequence[Facts]) -> None:
     results.add("decisions_per_s", [decisions], "1/s", how="one process, for replays")
 
 
+def _shadows(results: Results) -> None:
+    """What a shadow version adds to a request: asked of one in SAMPLE_EVERY, at the end, for its event."""
+    live, trial = policies(20), policies(20)
+    world = SimpleNamespace(policies=live, trials=(Trial("pol_shadow", "sales", trial),))
+    ended = {}
+    asked = requests(REQUESTS)
+    for i, facts in enumerate(asked):
+        decision = live.decide(facts, CANDIDATES, lob="sales", worst_case=COSTS, sticky="caller")
+        request = SimpleNamespace(request_id=f"req_{i}", sticky="caller", key=SimpleNamespace(lob="sales"))
+        ended[id(facts)] = SimpleNamespace(
+            world=world, facts=facts, decision=decision, candidates=CANDIDATES, request=request, shadow=None
+        )
+    beside: Callable[[Facts], object] = lambda facts: asked_beside(ended[id(facts)])  # noqa: E731
+    looked = [facts for facts in asked if beside(facts)]
+    results.add(
+        "shadow_us", timed(beside, asked), "µs", at_most=20,
+        how=f"mean of all requests while one version of 20 rules runs as a shadow; {len(looked)} of {len(asked)} are asked; CPU",
+    )  # fmt: skip
+    results.add(
+        "shadow_us_asked", timed(beside, looked), "µs", control=True,
+        how=f"of those that are asked, one in {SAMPLE_EVERY}: a decision more, and what it would have done",
+    )  # fmt: skip
+
+
 def _unindexable(count: int) -> CompiledPolicies:
     lines = [f"  - {{name: r{i}, when: 'request.model.contains(\"m{i}\")', route: {{prefer: [private-sparse]}}}}"
              for i in range(count)]  # fmt: skip
@@ -288,6 +314,7 @@ TOOLS = {
 def main() -> None:
     results = Results("policy")
     _decisions(results)
+    _shadows(results)
     _proofs(results)
     for name, metrics in TOOLS.items():
         owed_rows(results, f"bench.tools.{name}", metrics)
