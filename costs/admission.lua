@@ -1,137 +1,82 @@
 -- One loop turn of one gateway process in one atomic call: counters to set, settlements, events, a sweep, reservations.
 --
--- ARGV[1]  JSON {lease, ttl, i: counters, s: settlements, x: events, w: sweep?, r: reservations}
+-- ARGV[1]  JSON {lease, ttl, p: paths, i: counters, s: settlements, x: [events, their decisions], w: sweep?, r: reservations}. A path is what the
+--          requests of a key have in common, named by its index: {b: [counter, limit, action], k: the counters' names,
+--          l: [scope, rpm, tpm, concurrency], n: what breakers' names begin with}. settle and reserve say what is in theirs.
 -- ARGV[2…] bodies of events, named by their index
 -- Returns  JSON {r: one reply a reservation, w: swept}; money travels as strings, for it outgrows a double's printing.
 --
 -- sy:b:<budget>:<start>  hash spent, reserved, limit      sy:r:<request>  hash w worst, b counters, e event, c its cost
 -- sy:leases              zset request → ends (ms)         sy:rl:<scope>   hash w window, rc rp requests, tc tp tokens
 -- sy:cc:<scope>          zset request → ends (ms)         sy:cb:<org>:<deployment>  hash: breaker
-local call = redis.call
-local turn = cjson.decode(ARGV[1])
-local clock = call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local MINUTE, SLOT, SLOTS = 60000, 5000, 6
-local FAILURES_IN_A_ROW, MIN_CALLS, OPEN_MS, OPEN_MAX_MS, PROBE_MS = 5, 20, 10000, 60000, 30000
-local THROTTLE_RPM = 60
+-- sy:dec:<decision>      the stream's entry that its event stands in, one of several lines
+--
+-- admission_state.lua stands before this file in the script: what passengers share, read and written once.
+local leases, ended = {}, {} -- what to add to sy:leases, and what to take away
 
--- Breakers: st 0 closed, 1 open, 2 half-open · cf failures in a row · ou open until · pu probe until · pr its request ·
--- dl how long it opens · ru asked to be left alone until · s0…s5 slot stamps, n0… calls, f0… failures: six slots of 5 s make the 30 s window.
-local function open_breaker(key, delay)
-  call('HSET', key, 'st', 1, 'ou', now + delay, 'pu', 0, 'pr', '', 'dl', delay, 'cf', 0)
-  for slot = 0, SLOTS - 1 do call('HDEL', key, 's' .. slot, 'n' .. slot, 'f' .. slot) end
-end
-
-local function failing_share(key, stamp)
-  local calls, failures = 0, 0
-  for slot = 0, SLOTS - 1 do
-    local v = call('HMGET', key, 's' .. slot, 'n' .. slot, 'f' .. slot)
-    if v[1] and stamp - tonumber(v[1]) < SLOTS then
-      calls, failures = calls + tonumber(v[2] or 0), failures + tonumber(v[3] or 0)
-    end
-  end
-  return calls, failures
-end
-
-local function outcome(key, well, request)
-  local stamp = math.floor(now / SLOT)
-  local slot = stamp % SLOTS
-  local v = call('HMGET', key, 'st', 'cf', 'pr', 'dl', 's' .. slot)
-  local state = v[1] or '0'
-  if state ~= '0' then
-    -- Only the probe may judge an open breaker; calls that began before it opened say nothing new.
-    if state == '2' and v[3] == request then
-      if well then call('DEL', key)
-      else open_breaker(key, math.min((tonumber(v[4]) or OPEN_MS) * 2, OPEN_MAX_MS)) end
-    end
-    return
-  end
-  if v[5] ~= tostring(stamp) then
-    call('HSET', key, 's' .. slot, stamp, 'n' .. slot, 0, 'f' .. slot, 0)
-    call('EXPIRE', key, 3600)
-  end
-  call('HINCRBY', key, 'n' .. slot, 1)
-  if well then
-    if v[2] and v[2] ~= '0' then call('HSET', key, 'cf', 0) end
-    return
-  end
-  call('HINCRBY', key, 'f' .. slot, 1)
-  local in_a_row = call('HINCRBY', key, 'cf', 1)
-  local calls, failures = failing_share(key, stamp)
-  if in_a_row >= FAILURES_IN_A_ROW or (calls >= MIN_CALLS and failures * 2 >= calls) then
-    open_breaker(key, OPEN_MS)
+local function in_parts(command, values) -- Lua gives a function some thousands of arguments at most
+  for first = 1, #values, 2000 do
+    call(command, 'sy:leases', unpack(values, first, math.min(#values, first + 1999)))
   end
 end
 
-local function emit(index, decision)
-  local body = ARGV[index + 1]
-  if decision ~= '' then call('SET', 'sy:dec:' .. decision, body, 'EX', turn.ttl) end
-  call('XADD', 'sy:usage', '*', 'd', body)
-end
-
-local function give_back(counters, worst, spent)
-  for _, key in ipairs(counters) do
-    if call('HEXISTS', key, 'spent') == 1 then -- a counter that is gone is rebuilt from the ledger, never begun at zero
-      if worst then call('HINCRBY', key, 'reserved', '-' .. worst) end
-      if spent ~= '0' then call('HINCRBY', key, 'spent', spent) end
-    end
-  end
+local function point(decisions, at)
+  for _, decision in ipairs(decisions) do call('SET', 'sy:dec:' .. decision, at, 'EX', turn.ttl) end
 end
 
 local function settle(q)
-  if q.p == 1 then
-    local live = call('DEL', 'sy:r:' .. q.id) == 1
-    call('ZREM', 'sy:leases', q.id)
-    give_back(q.b, live and q.w or nil, q.c)
+  local id, place, held, worst, cost, tokens, began, probe, outcomes = unpack(q)
+  local path = turn.p[place]
+  if held == 1 then
+    local live = call('DEL', 'sy:r:' .. id) == 1
+    ended[#ended + 1] = id
+    for _, b in ipairs(path.b) do move(b[1], cost, live and '-' .. worst or '0') end
   end
-  for _, l in ipairs(q.l) do
-    if l[4] > 0 then call('ZREM', 'sy:cc:' .. l[1], q.id) end
-    if l[3] > 0 and q.t ~= 0 then
-      local key = 'sy:rl:' .. l[1]
-      local window = tonumber(call('HGET', key, 'w') or -1)
-      if window == q.m then call('HINCRBY', key, 'tc', q.t)
-      elseif window == q.m + 1 then call('HINCRBY', key, 'tp', q.t) end
+  for _, l in ipairs(path.l) do
+    local scope = l[1]
+    if l[4] > 0 then call('ZREM', 'sy:cc:' .. scope, id) end
+    if l[3] > 0 and tokens ~= 0 then
+      local s = window(scope)
+      if not s.none and began == minute then s.tc = s.tc + tokens; count(scope, s)
+      elseif not s.none and began == minute - 1 then s.tp = s.tp + tokens; count(scope, s) end
     end
   end
-  local probed = q.g == ''
-  for _, o in ipairs(q.o) do
-    local key = 'sy:cb:' .. q.n .. o[1]
-    outcome(key, o[2] == 1, q.id)
+  local probed = probe == ''
+  for _, o in ipairs(outcomes) do
+    local key = 'sy:cb:' .. path.n .. o[1]
+    outcome(key, o[2] == 1, id)
     if o[3] > 0 then -- it named a time (Retry-After): nobody of any process asks it before
       call('HSET', key, 'ru', now + o[3])
       call('EXPIRE', key, 3600)
+      if breakers[key] then breakers[key].ru = now + o[3] end
     end
-    probed = probed or o[1] == q.g
+    probed = probed or o[1] == probe
   end
   if not probed then -- the probe never called: the next caller may
-    local key = 'sy:cb:' .. q.n .. q.g
-    if call('HGET', key, 'pr') == q.id then call('HSET', key, 'pu', 0, 'pr', '', 'st', 1) end
+    local key = 'sy:cb:' .. path.n .. probe
+    if breaker(key).pr == id then
+      call('HSET', key, 'pu', 0, 'pr', '', 'st', 1)
+      breakers[key] = nil
+    end
   end
-  if q.e > 0 then emit(q.e, q.d) end
 end
 
 local function sweep()
-  local ended = call('ZRANGEBYSCORE', 'sy:leases', '-inf', now, 'LIMIT', 0, 200)
-  for _, id in ipairs(ended) do
+  local late = call('ZRANGEBYSCORE', 'sy:leases', '-inf', now, 'LIMIT', 0, 200)
+  for _, id in ipairs(late) do
     local v = call('HMGET', 'sy:r:' .. id, 'w', 'b', 'e', 'c', 'd')
     if v[1] then
-      local counters = {}
-      for key in string.gmatch(v[2], '%S+') do counters[#counters + 1] = key end
-      give_back(counters, v[1], v[4] or '0')
+      for key in string.gmatch(v[2], '%S+') do move(key, v[4] or '0', '-' .. v[1]) end
       if v[3] then
-        if v[5] ~= '' then call('SET', 'sy:dec:' .. v[5], v[3], 'EX', turn.ttl, 'NX') end
-        call('XADD', 'sy:usage', '*', 'd', v[3])
+        local at = call('XADD', 'sy:usage', '*', 'd', v[3])
+        if v[5] ~= '' then point({v[5]}, at) end
       end
     end
     call('DEL', 'sy:r:' .. id)
     call('ZREM', 'sy:leases', id)
   end
-  return #ended
+  return #late
 end
-
--- The sliding minute: this window's count and the share of the last one that still lies within sixty seconds.
-local minute = math.floor(now / MINUTE)
-local gone = (now % MINUTE) / MINUTE
 
 local function wait_ms(current, previous, more, limit)
   if current + more <= limit then
@@ -142,109 +87,110 @@ local function wait_ms(current, previous, more, limit)
   return math.ceil((1 - gone + fade) * MINUTE)
 end
 
-local function rates(q, limits, factor)
-  local seen = {}
+-- The sliding minute: this window's count and the share of the last one that still lies within sixty seconds.
+local function rates(limits, factor, tokens)
   for i, l in ipairs(limits) do
-    local rpm, tpm, most = l[2], l[3], l[4]
-    local s = {w = minute, rc = 0, rp = 0, tc = 0, tp = 0}
+    local scope, rpm, tpm, most = unpack(l)
     if rpm > 0 or tpm > 0 then
-      local v = call('HMGET', 'sy:rl:' .. l[1], 'w', 'rc', 'rp', 'tc', 'tp')
-      local window = tonumber(v[1] or -1)
-      if window == minute then s.rc, s.rp, s.tc, s.tp = tonumber(v[2]), tonumber(v[3]), tonumber(v[4]), tonumber(v[5])
-      elseif window == minute - 1 then s.rp, s.tp = tonumber(v[2]), tonumber(v[4]) end
-      s.tp = math.max(0, s.tp)
+      local s = window(scope)
       local cap = math.max(1, math.floor(rpm * factor))
       if rpm > 0 and s.rc + s.rp * (1 - gone) + 1 > cap then
-        return nil, {'rate', i - 1, 'rpm', cap, wait_ms(s.rc, s.rp, 1, cap), l[1]}
+        return {'rate', i - 1, 'rpm', cap, wait_ms(s.rc, s.rp, 1, cap), scope}
       end
       cap = math.max(1, math.floor(tpm * factor))
-      if tpm > 0 and s.tc + s.tp * (1 - gone) + q.t > cap then
-        return nil, {'rate', i - 1, 'tpm', cap, wait_ms(s.tc, s.tp, q.t, cap), l[1]}
+      if tpm > 0 and s.tc + math.max(0, s.tp) * (1 - gone) + tokens > cap then
+        return {'rate', i - 1, 'tpm', cap, wait_ms(s.tc, math.max(0, s.tp), tokens, cap), scope}
       end
     end
     if most > 0 then
-      local key = 'sy:cc:' .. l[1]
+      local key = 'sy:cc:' .. scope
       call('ZREMRANGEBYSCORE', key, '-inf', now)
       local cap = math.max(1, math.floor(most * factor))
-      if call('ZCARD', key) >= cap then return nil, {'rate', i - 1, 'concurrency', cap, 1000, l[1]} end
+      if call('ZCARD', key) >= cap then return {'rate', i - 1, 'concurrency', cap, 1000, scope} end
     end
-    seen[i] = s
   end
-  return seen, nil
 end
 
-local function budgets(q)
+local function budgets(path, worst)
   local used, factor, slow, missing = {}, 1, nil, {}
-  local worst = tonumber(q.w)
-  for i, b in ipairs(q.b) do
-    local v = call('HMGET', b[1], 'spent', 'reserved')
-    if not v[1] then missing[#missing + 1] = i - 1
+  worst = tonumber(worst)
+  for i, b in ipairs(path.b) do
+    local c = counter(b[1])
+    if not c then missing[#missing + 1] = i - 1
     else
-      used[i] = {v[1], v[2] or '0'}
-      if tonumber(v[1]) + tonumber(v[2] or '0') + worst > b[2] then
-        if b[3] == 2 then return nil, {'budget', i - 1, v[1], v[2] or '0'} end
+      used[i] = told(c)
+      if c.s + c.r + worst > b[2] then
+        if b[3] == 2 then return nil, {'budget', i - 1, used[i][1], used[i][2]} end
         if b[3] == 1 then factor, slow = 0.5, slow or b[1] end
       end
     end
   end
   if #missing > 0 then return nil, {'unseeded', missing} end
-  return {used = used, factor = factor, slow = slow}, nil
+  return {used = used, factor = factor, slow = slow}
 end
 
-local function breakers(q)
+local function choose(path, deployments)
   local chosen, probe, open, busy = '', false, {}, 0
-  for _, deployment in ipairs(q.d) do
-    local v = call('HMGET', 'sy:cb:' .. q.n .. deployment, 'st', 'ou', 'pu', 'ru')
-    local state = v[1] or '0'
-    local rest = v[4] and tonumber(v[4]) - now or 0
+  for _, deployment in ipairs(deployments) do
+    local b = breaker('sy:cb:' .. path.n .. deployment)
+    local rest = b.ru > 0 and b.ru - now or 0
     if rest > 0 then
       open[#open + 1] = deployment
       busy = busy > 0 and math.min(busy, rest) or rest
-    elseif state == '0' then
+    elseif b.st == '0' then
       if chosen == '' then chosen = deployment end
-    elseif chosen == '' and now >= tonumber(v[2]) and now >= tonumber(v[3]) then
+    elseif chosen == '' and now >= b.ou and now >= b.pu then
       chosen, probe = deployment, true
     else open[#open + 1] = deployment end
   end
   return chosen, probe, open, busy
 end
 
-local function reserve(q)
-  local money, refused = budgets(q)
-  if refused then return refused end
-  local limits = q.l
-  if money.slow then
-    local has_rpm = false
-    for _, l in ipairs(limits) do has_rpm = has_rpm or l[2] > 0 end
-    if not has_rpm then limits[#limits + 1] = {money.slow, THROTTLE_RPM * 2, 0, 0} end
+local function throttled(limits, slow)
+  local all = {}
+  for i, l in ipairs(limits) do
+    if l[2] > 0 then return limits end
+    all[i] = l
   end
-  local seen
-  seen, refused = rates(q, limits, money.factor)
+  all[#all + 1] = {slow, THROTTLE_RPM * 2, 0, 0}
+  return all
+end
+
+local function reserve(q)
+  local id, place, held, worst, tokens, deployments, event, cost, decision = unpack(q)
+  local path = turn.p[place]
+  local money, refused = budgets(path, worst)
   if refused then return refused end
-  local chosen, probe, open, busy = breakers(q)
-  if #q.d > 0 and chosen == '' then return {'none', open, busy} end
+  local limits = money.slow and throttled(path.l, money.slow) or path.l
+  refused = rates(limits, money.factor, tokens)
+  if refused then return refused end
+  local chosen, probe, open, busy = choose(path, deployments)
+  if #deployments > 0 and chosen == '' then return {'none', open, busy} end
   local ends = now + turn.lease
-  for _, b in ipairs(q.b) do call('HINCRBY', b[1], 'reserved', q.w) end
+  for _, b in ipairs(path.b) do move(b[1], '0', worst) end
   local shown = {}
   for i, l in ipairs(limits) do
-    local s = seen[i]
+    local scope = l[1]
     if l[2] > 0 or l[3] > 0 then
-      local key = 'sy:rl:' .. l[1]
-      call('HSET', key, 'w', minute, 'rc', s.rc + 1, 'rp', s.rp, 'tc', s.tc + q.t, 'tp', s.tp)
-      call('EXPIRE', key, 180)
+      local s = window(scope)
+      s.rc, s.tc = s.rc + 1, s.tc + tokens
+      count(scope, s)
+      shown[i] = {s.rc + s.rp * (1 - gone), s.tc + math.max(0, s.tp) * (1 - gone)}
+    else
+      shown[i] = {1, tokens}
     end
-    if l[4] > 0 then call('ZADD', 'sy:cc:' .. l[1], ends, q.id); call('PEXPIRE', 'sy:cc:' .. l[1], turn.lease) end
-    shown[i] = {s.rc + 1 + s.rp * (1 - gone), s.tc + q.t + s.tp * (1 - gone)}
+    if l[4] > 0 then call('ZADD', 'sy:cc:' .. scope, ends, id); call('PEXPIRE', 'sy:cc:' .. scope, turn.lease) end
   end
   if probe then
-    call('HSET', 'sy:cb:' .. q.n .. chosen, 'st', 2, 'pu', now + PROBE_MS, 'pr', q.id)
+    local key = 'sy:cb:' .. path.n .. chosen
+    call('HSET', key, 'st', 2, 'pu', now + PROBE_MS, 'pr', id)
+    breakers[key] = nil
   end
-  if q.p == 1 then
-    local key, names = 'sy:r:' .. q.id, {}
-    for i, b in ipairs(q.b) do names[i] = b[1] end
-    call('HSET', key, 'w', q.w, 'b', table.concat(names, ' '))
-    if q.e > 0 then call('HSET', key, 'e', ARGV[q.e + 1], 'c', q.c, 'd', q.k) end
-    call('ZADD', 'sy:leases', ends, q.id)
+  if held == 1 then
+    if event > 0 then call('HSET', 'sy:r:' .. id, 'w', worst, 'b', path.k, 'e', ARGV[event + 1], 'c', cost, 'd', decision)
+    else call('HSET', 'sy:r:' .. id, 'w', worst, 'b', path.k) end
+    leases[#leases + 1] = ends
+    leases[#leases + 1] = id
   end
   return {'ok', chosen, probe and 1 or 0, open, money.used, shown, minute}
 end
@@ -256,8 +202,21 @@ for _, c in ipairs(turn.i) do
   if c[4] > 0 then call('EXPIREAT', c[1], c[4]) end
 end
 for _, q in ipairs(turn.s) do settle(q) end
-for _, index in ipairs(turn.x) do emit(index, '') end
+in_parts('ZREM', ended)
+for _, x in ipairs(turn.x) do point(x[2], call('XADD', 'sy:usage', '*', 'd', ARGV[x[1] + 1])) end
 local swept = turn.w == 1 and sweep() or 0
 local replies = {}
 for i, q in ipairs(turn.r) do replies[i] = reserve(q) end
+in_parts('ZADD', leases)
+for _, key in ipairs(moved) do
+  if counters[key] then write_counter(key, counters[key]) end
+end
+for _, scope in ipairs(counted) do
+  local key, s = 'sy:rl:' .. scope, windows[scope]
+  call('HSET', key, 'w', minute, 'rc', s.rc, 'rp', s.rp, 'tc', s.tc, 'tp', s.tp)
+  if s.new then call('EXPIRE', key, 180) end
+end
+for _, key in ipairs(well_done) do
+  if breakers[key] then write_well(key, breakers[key]) end
+end
 return cjson.encode({r = replies, w = swept})

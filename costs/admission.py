@@ -11,17 +11,18 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from costs.contracts import AdmissionAsk, BudgetLimit, Checkpoint, Grant, Outcome, Settlement
-from costs.courier import Courier
+from costs.courier import DECISION_TTL_S, Courier, Turn
 from costs.link import LinkDown
 from costs.outage import LocalLimits
 from costs.periods import counter_key
 from costs.replies import budget_exhausted, granted, rate_refused
 from costs.spool import Spool, encode
-from costs.wire import PathCache, Wired
+from costs.wire import PathCache, Wired, wire
+from costs.wire import owner as owner  # others name breakers too
 from switchyard.core.errors import BudgetUnavailable
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class RedisAdmission:
         seed: Seed | None = None,
         processes: int = 1,
         lease_s: float = 180,
-        decision_ttl_s: int = 600,
+        decision_ttl_s: int = DECISION_TTL_S,
         retry_s: float = 0.5,
     ) -> None:
         self.spool = spool
@@ -104,10 +105,9 @@ class RedisAdmission:
         if opened is not None and opened.local:
             self._local.release(settlement.request_id)
         turn = self._courier.turn
-        index = turn.add_event(body) if body else 0
-        turn.settlements.append(_settlement_json(settlement, opened, index))
+        turn.settlements.append(_settled(settlement, opened, turn))
         if body:
-            turn.event_ids.append(str(settlement.event["event_id"]))
+            turn.publish(str(settlement.event["event_id"]), body, settlement.event.get("decision_id", ""))
         await self._courier.sent()
 
     async def release(self, request_id: str) -> None:
@@ -119,7 +119,7 @@ class RedisAdmission:
         """What a health probe found, for the breakers: nothing is settled by it."""
         event: dict[str, Any] = {"organisation_id": organisation_id}
         turn = self._courier.turn
-        turn.settlements.append(_settlement_json(Settlement("", 0, 0, event, tuple(outcomes)), None, 0))
+        turn.settlements.append(_settled(Settlement("", 0, 0, event, tuple(outcomes)), None, turn))
         await self._courier.sent()
 
     async def publish(self, event: Mapping[str, Any]) -> None:
@@ -127,9 +127,7 @@ class RedisAdmission:
         body = encode(event)
         if self.spool is not None:
             self.spool.add(str(event["event_id"]), body)
-        turn = self._courier.turn
-        turn.published.append(turn.add_event(body))
-        turn.event_ids.append(str(event["event_id"]))
+        self._courier.turn.publish(str(event["event_id"]), body)
         await self._courier.sent()
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -158,8 +156,7 @@ class RedisAdmission:
             batch, self._courier.lost = lost[:200], lost[200:]
             turn = self._courier.turn
             for event_id, body in self.spool.waiting(batch):
-                turn.published.append(turn.add_event(body))
-                turn.event_ids.append(event_id)
+                turn.publish(event_id, body)
             await self._courier.sent()
             if self._courier.down:
                 return
@@ -180,15 +177,13 @@ class RedisAdmission:
     async def _ask(self, ask: AdmissionAsk, wired: Wired) -> list[Any]:
         if self._courier.down:
             raise LinkDown("Valkey is out of reach.")
-        checkpoint = _encoded(ask.checkpoint)
-        item = {
-            "id": ask.request_id, "w": str(ask.worst_case_nusd), "t": ask.tokens, "b": wired.budgets_json,
-            "l": wired.limits_json, "d": ask.breakers, "n": owner(ask.organisation_id),
-            "p": 1 if ask.budgets or checkpoint is not None else 0, "e": 0, "c": "0", "k": "",
-        }  # fmt: skip
+        checkpoint, turn = _encoded(ask.checkpoint), self._courier.turn
+        item = [
+            ask.request_id, turn.place_of(wired), 1 if ask.budgets or checkpoint is not None else 0,
+            str(ask.worst_case_nusd), ask.tokens, ask.breakers, 0, "0", "",
+        ]  # fmt: skip
         if checkpoint is not None:
-            item["e"] = self._courier.turn.add_event(checkpoint.body)
-            item["c"], item["k"] = str(checkpoint.cost_nusd), checkpoint.decision_id
+            item[6:] = turn.add_event(checkpoint.body), str(checkpoint.cost_nusd), checkpoint.decision_id
         return await self._courier.asked(item, partial(self._abandon, ask, wired))
 
     def _abandon(self, ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> None:
@@ -259,24 +254,21 @@ def _encoded(checkpoint: Checkpoint | Mapping[str, Any] | None) -> Checkpoint | 
     return Checkpoint(encode(checkpoint), checkpoint.get("cost_nusd", 0), checkpoint.get("decision_id", ""))
 
 
-def owner(organisation_id: int) -> str:
-    """What the names of an organisation's breakers begin with."""
-    return f"{organisation_id}:" if organisation_id else ""
+def _settled(settlement: Settlement, opened: _Open | None, turn: Turn) -> list[Any]:
+    """A settlement as the script reads it."""
+    outcomes = [(o[0], 1 if o[1] else 0, o[2] if len(o) > 2 else 0) for o in settlement.outcomes]
+    cost = str(settlement.cost_nusd)
+    if opened is None:
+        place = turn.place_of(_nothing_held(settlement.event.get("organisation_id", 0)))
+        return [settlement.request_id, place, 0, "0", cost, 0, -1, "", outcomes]
+    ask = opened.ask
+    return [
+        settlement.request_id, turn.place_of(opened.wired), 1 if opened.reserved else 0, str(ask.worst_case_nusd), cost,
+        settlement.tokens - ask.tokens, opened.minute, opened.probe, outcomes,
+    ]  # fmt: skip
 
 
-def _settlement_json(settlement: Settlement, opened: _Open | None, index: int) -> dict[str, Any]:
-    return {
-        "id": settlement.request_id,
-        "p": 1 if opened is not None and opened.reserved else 0,
-        "w": str(opened.ask.worst_case_nusd) if opened else "0",
-        "c": str(settlement.cost_nusd),
-        "b": opened.wired.keys if opened else [],
-        "l": opened.wired.limits_json if opened else [],
-        "t": settlement.tokens - opened.ask.tokens if opened else 0,
-        "m": opened.minute if opened else -1,
-        "g": opened.probe if opened else "",
-        "n": owner(opened.ask.organisation_id if opened else settlement.event.get("organisation_id", 0)),
-        "o": [(o[0], 1 if o[1] else 0, o[2] if len(o) > 2 else 0) for o in settlement.outcomes],
-        "e": index,
-        "d": settlement.event.get("decision_id", "") if index else "",
-    }
+@lru_cache(maxsize=1024)
+def _nothing_held(organisation_id: int) -> Wired:
+    """The path of a settlement whose reservation this process knows nothing of."""
+    return wire((), (), 0.0, organisation_id)

@@ -9,8 +9,9 @@ import redis
 from django.utils.translation import gettext as _
 
 from costs.budgets import spent_nusd
-from costs.budgets.spending import PENDING_MAX, STREAM, usage_events
+from costs.budgets.spending import PENDING_MAX, usage_events
 from costs.contracts import BudgetLimit
+from costs.fresh import STREAM
 from costs.models import Budget
 from costs.periods import counter_key, period_bounds
 from costs.selectors import limits_of

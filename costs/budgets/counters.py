@@ -13,6 +13,7 @@ from django.db import close_old_connections
 
 from costs.budgets import spending
 from costs.contracts import BudgetLimit
+from costs.fresh import STREAM
 from costs.models import Budget
 from costs.periods import counter_key, period_bounds, period_seconds
 from costs.selectors import limits_of
@@ -20,7 +21,7 @@ from switchyard.core.clock import now
 
 log = logging.getLogger(__name__)
 REBUILD_BACKLOG_MAX = (
-    5_000  # every counter's rebuild reads the backlog; while it is long, counters stay as they are
+    2_000  # entries: a rebuild reads the backlog; while it is long, counters stay as they are
 )
 KEPT_S = 40 * 86_400  # a counter outlives its period by this
 # Counters move while the ledger is read: what they gained meanwhile is added to what was computed.
@@ -51,7 +52,7 @@ def rebuild_counters(connection: redis.Redis | None = None, *, wide_only: bool =
     consumer is far behind. `wide_only`: those of the organisation and of lines of business, which are read at once however
     large the books are; those of applications and keys take one scan of the period."""
     connection = connection or client()
-    if connection.xlen(spending.STREAM) > REBUILD_BACKLOG_MAX:
+    if connection.xlen(STREAM) > REBUILD_BACKLOG_MAX:
         log.warning("Counters aren't rebuilt: the ledger is far behind the stream")
         return 0
     limits = limits_of(Budget.objects.filter(covers="all").select_related("lob"))
@@ -68,7 +69,7 @@ def _rebuild(limits: Sequence[BudgetLimit], connection: redis.Redis, at: datetim
     with connection.pipeline(transaction=True) as together:
         for key in keys:
             together.hget(key, "spent")
-        together.xrange(spending.STREAM, count=spending.PENDING_MAX)
+        together.xrange(STREAM, count=spending.PENDING_MAX)
         *before, entries = together.execute()
     pending = spending.usage_events(entries)
     booked, sums = spending.booked_of(pending), spending.LedgerSums()

@@ -13,12 +13,12 @@ from django.db.models import Q, QuerySet, Sum
 
 from costs import label_hours
 from costs.contracts import BudgetLimit
+from costs.fresh import STREAM, bodies_of
 from costs.ledger import EXPENSE, EXPENSE_SUM, UNATTRIBUTED, expense_nusd
 from costs.models import AccountHour, LedgerEntry
 from costs.rollups import HOUR, hour_of
 from switchyard.core.bulk import grouped_by_hash
 
-STREAM = "sy:usage"
 PENDING_MAX = 50_000
 
 
@@ -129,7 +129,7 @@ def pending_events(connection: redis.Redis) -> list[dict[str, Any]]:
 
 def usage_events(entries: Any) -> list[dict[str, Any]]:
     """The stream's entries that cost something, decoded."""
-    events = [orjson.loads(fields[b"d"]) for _, fields in entries or ()]
+    events = [orjson.loads(body) for _, fields in entries or () for body in bodies_of(fields)]
     return [e for e in events if e.get("kind") == "usage" and e.get("cost_nusd")]
 
 

@@ -8,7 +8,7 @@ import orjson
 from celery import shared_task
 
 from costs import budgets, rollups
-from costs.courier import SCRIPT
+from costs.courier import DECISION_TTL_S, SCRIPT, Turn
 from switchyard.core.clock import now
 
 
@@ -21,8 +21,8 @@ def refresh_rollups(hours: int = 3) -> int:
 @shared_task(name="costs.sweep_leases")
 def sweep_leases() -> int:
     """Give back what crashed processes had reserved; gives how many reservations."""
-    turn = {"lease": 0, "ttl": 600, "i": [], "s": [], "x": [], "w": 1, "r": []}
+    turn = Turn(sweep=True).parts(0, DECISION_TTL_S)
     connection, swept = budgets.client(), 0
-    while count := orjson.loads(connection.eval(SCRIPT.decode(), 0, orjson.dumps(turn)))["w"]:
+    while count := orjson.loads(connection.eval(SCRIPT.decode(), 0, *turn))["w"]:
         swept += count
     return swept

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from redis import asyncio as aioredis
 
 from costs.contracts import RateLimit
+from costs.courier import PACK_EVENTS
+from costs.fresh import bodies_of, fresh_event
 from costs.spool import Spool
 from switchyard.core.errors import BudgetExhausted, RateLimited
 from tests.costs.asks import USD, admission_on, make_ask, make_budget, make_limit, make_settlement
@@ -38,7 +41,60 @@ async def test_the_event_is_in_the_stream_and_under_its_decision_when_settle_ret
         await admission.settle(settlement)
         [(_, entry)] = valkey.client().xrange("sy:usage")
         assert orjson.loads(entry[b"d"]) == settlement.event
-        assert orjson.loads(valkey.client().get(f"sy:dec:dec_{ask.request_id}")) == settlement.event
+        async with aioredis.from_url(valkey.url) as connection:
+            assert await fresh_event(connection, f"dec_{ask.request_id}") == settlement.event
+            assert await fresh_event(connection, "dec_nobody") is None
+
+
+async def test_events_that_leave_together_share_an_entry_and_each_is_found_by_its_decision(valkey):
+    async with admission_on(valkey.url) as admission:
+        asks = [make_ask(0.001, budgets=(make_budget(),)) for _ in range(20)]
+        await asyncio.gather(*(admission.reserve(ask) for ask in asks))
+        settlements = [make_settlement(ask) for ask in asks]
+        await asyncio.gather(*(admission.settle(settlement) for settlement in settlements))
+        entries = valkey.client().xrange("sy:usage")
+        assert 3 <= len(entries) < 20
+        assert all(len(bodies_of(fields)) <= PACK_EVENTS for _, fields in entries)
+        told = [orjson.loads(body) for _, fields in entries for body in bodies_of(fields)]
+        assert sorted(e["event_id"] for e in told) == sorted(ask.request_id for ask in asks)
+        async with aioredis.from_url(valkey.url) as connection:
+            for settlement in settlements:
+                assert (await fresh_event(connection, settlement.event["decision_id"])) == settlement.event
+
+
+async def test_what_passengers_of_one_call_reserve_and_spend_adds_up_to_the_nano_dollar(valkey):
+    """Small sums are added in the script, what a double can't hold by Valkey: both in one call."""
+    async with admission_on(valkey.url) as admission:
+        budgets = (make_budget(90_000_000), make_budget(90_000_000, id=2, scope="organisation"))
+        costs = [1, 12_345_678_901_234_567, 3, 9_007_199_254_740_993, 7]
+        asks = [make_ask(budgets=budgets, worst_case_nusd=cost + 1) for cost in costs]
+        await asyncio.gather(*(admission.reserve(ask) for ask in asks))
+        assert counter(valkey)["reserved"] == sum(costs) + len(costs)
+        await asyncio.gather(
+            *(admission.settle(make_settlement(a, cost_nusd=c)) for a, c in zip(asks, costs, strict=True))
+        )
+        for budget in (1, 2):
+            assert counter(valkey, budget) == {"spent": sum(costs), "reserved": 0, "limit": 90_000_000 * USD}
+
+
+async def test_passengers_of_one_call_see_what_those_before_them_took(valkey):
+    async with admission_on(valkey.url) as admission:
+        budget, limits = make_budget(0.10), (make_limit(rpm=7),)
+        asks = [make_ask(0.02, budgets=(budget,), limits=limits) for _ in range(12)]
+        results = await asyncio.gather(*(admission.reserve(ask) for ask in asks), return_exceptions=True)
+        assert [isinstance(r, BudgetExhausted) for r in results] == [False] * 5 + [True] * 7
+        assert valkey.client().hget("sy:rl:key:k1", "rc") == b"5"
+        free = [make_ask(0, limits=limits) for _ in range(5)]
+        results = await asyncio.gather(*(admission.reserve(ask) for ask in free), return_exceptions=True)
+        assert [isinstance(r, RateLimited) for r in results] == [False] * 2 + [True] * 3
+
+
+async def test_a_script_that_the_server_forgot_is_told_again(valkey):
+    async with admission_on(valkey.url) as admission:
+        await admission.reserve(make_ask(budgets=(make_budget(),)))
+        valkey.client().script_flush()
+        grant = await admission.reserve(make_ask(budgets=(make_budget(),)))
+        assert grant.reserved_nusd > 0
 
 
 async def test_a_full_budget_refuses_and_says_which_how_much_and_until_when(valkey):

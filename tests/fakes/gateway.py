@@ -20,6 +20,7 @@ import pytest
 import redis
 import uvicorn
 
+from costs.fresh import bodies_of
 from tests import factories
 from tests.fakes.upstream import FakeUpstream
 from tests.fakes.valkey import ValkeyServer
@@ -156,7 +157,7 @@ class RunningGateway:
             entries = client.xrange("sy:usage")
             if len(entries) >= count or time.monotonic() > deadline:
                 client.close()
-                return [orjson.loads(fields[b"d"]) for _, fields in entries]
+                return [orjson.loads(body) for _, fields in entries for body in bodies_of(fields)]
             time.sleep(0.01)
 
 

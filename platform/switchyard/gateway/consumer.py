@@ -22,14 +22,15 @@ from redis.exceptions import RedisError, ResponseError
 
 from costs import metering, rollups, spool
 from costs.books import direct
+from costs.fresh import STREAM, bodies_of
 from costs.models import Alert
 from routing.services import labels, records, told
 from switchyard.core.bulk import collector_paused
 from switchyard.core.clock import from_ns
 
 log = logging.getLogger(__name__)
-STREAM, GROUP, DEAD = "sy:usage", "ledger", "sy:usage:dead"
-BATCH = 1000
+GROUP, DEAD = "ledger", "sy:usage:dead"
+BATCH = 250  # entries, of up to eight events each
 BLOCK_MS = 500
 RECLAIM_IDLE_MS = 10_000
 ROLLUP_EVERY_S, ROLLUP_MAX_S = 2.0, 6.0
@@ -73,8 +74,7 @@ class Consumer:
         """One read, recorded and acknowledged; roll-ups and spools when they are due. Gives the events taken."""
         self._ensure_group()
         entries = self._pending() or self._new()
-        if entries:
-            self._take(entries)
+        taken = self._take(entries) if entries else 0
         now = time.monotonic()
         if now - self._rolled >= self._rollup_every_s:
             self.roll_up()
@@ -83,7 +83,7 @@ class Consumer:
         if now - self._spooled >= SPOOL_EVERY_S:
             self._spooled = now
             spool.replay(self.spool_folder, self._deliver)
-        return len(entries)
+        return taken
 
     def _ensure_group(self) -> None:
         if self._grouped:
@@ -108,26 +108,29 @@ class Consumer:
         read: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=BLOCK_MS)
         return read[0][1] if read else []
 
-    def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        self.deliver_bodies([fields for _, fields in entries])
+    def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> int:
+        count = self.deliver_bodies([fields for _, fields in entries])
         ids = [entry_id for entry_id, _ in entries]
         with self.redis.pipeline(transaction=True) as pipe:
             pipe.xack(STREAM, GROUP, *ids)
             pipe.xdel(STREAM, *ids)
             pipe.execute()
+        return count
 
-    def deliver_bodies(self, entries: Sequence[Mapping[bytes, bytes]]) -> None:
-        """What can go the straight way goes there together, the rest, or all of it where that failed, the long way."""
-        bodies = [fields.get(b"d", b"") for fields in entries]
+    def deliver_bodies(self, entries: Sequence[Mapping[bytes, bytes]]) -> int:
+        """What can go the straight way goes there together, the rest, or all of it where that failed, the long way. Gives how
+        many events the entries hold."""
+        bodies = [body for fields in entries for body in bodies_of(fields)]
         left, events, bad = self.record_told(bodies), [], []
         for place in left:
             try:
                 events.append(orjson.loads(bodies[place]))
             except orjson.JSONDecodeError as error:
-                bad.append((dict(entries[place]), repr(error)))
+                bad.append(({b"d": bodies[place]}, repr(error)))
         self._bury(bad)
         if events:
             self._deliver(events)
+        return len(bodies)
 
     def record_told(self, bodies: Sequence[bytes]) -> Sequence[int]:
         """Usage events that are as they should be, straight into the tables in one transaction (PostgreSQL only); gives the

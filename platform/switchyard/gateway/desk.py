@@ -56,9 +56,11 @@ class Office:
         self.spool = Spool(Path(settings.HOME) / "spool")
         self.admission = RedisAdmission(
             settings.REDIS_URL, spool=self.spool, seed=budgets.seed_from_ledger, lease_s=conf("RESERVATION_LEASE_S"),
-            processes=conf("PROCESSES"), decision_ttl_s=3600,
+            processes=conf("PROCESSES"),
         )  # fmt: skip
-        self.fresh = redis.from_url(settings.REDIS_URL, socket_timeout=1)  # decisions of the last hour
+        self.fresh = redis.from_url(
+            settings.REDIS_URL, socket_timeout=1
+        )  # decisions that aren't in the books yet
         self.once = Idempotency(settings.REDIS_URL)
         self.cache = AnswerCache(
             settings.REDIS_URL, digest=keyed_digest, seal=seal_for_lob, unseal=open_for_lob

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from costs.admission import RedisAdmission
+from costs.fresh import fresh_event
 from routing.contracts import KeyInfo, Snapshot
 from routing.selectors.decisions import explain, record_of
 from switchyard.core.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
@@ -85,7 +85,6 @@ async def _find(decision_id: str, key: KeyInfo, fresh: redis.Redis) -> dict[str,
 
 async def _fresh(decision_id: str, fresh: redis.Redis) -> dict[str, Any] | None:
     try:
-        raw = await fresh.get(f"sy:dec:{decision_id}")
+        return await fresh_event(fresh, decision_id)
     except (RedisError, OSError):
         return None  # the record is in the database within two seconds
-    return orjson.loads(raw) if raw else None

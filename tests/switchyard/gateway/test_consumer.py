@@ -19,10 +19,11 @@ import redis
 from django.db import OperationalError, connection
 
 from costs.books.verification import verify_books
+from costs.fresh import STREAM, place_of
 from costs.models import Alert, Attempt, LedgerEntry
 from routing.models import DecisionRecord, Feedback
 from switchyard.gateway import consumer as consuming
-from switchyard.gateway.consumer import GROUP, STREAM, Consumer
+from switchyard.gateway.consumer import GROUP, Consumer
 from tests.fakes import upstream
 from tests.fakes.gateway import RunningGateway
 from tests.fakes.valkey import ValkeyServer
@@ -65,7 +66,7 @@ def test_a_decision_reads_the_same_from_the_stream_and_from_the_database(
     with gateway.client() as client:
         fresh = client.get(f"/v1/decisions/{decision}").json()
         ledger.step()
-        assert ledger.redis.delete(f"sy:dec:{decision}") == 1
+        assert ledger.redis.delete(place_of(decision)) == 1
         stored = client.get(f"/v1/decisions/{decision}").json()
         word = client.post("/v1/feedback", json={"decision_id": decision, "correct": True})
     fresh["at"] = stored["at"] = fresh["at"][:23]

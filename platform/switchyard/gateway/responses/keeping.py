@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import orjson
 from cryptography.exceptions import InvalidTag
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from redis.exceptions import RedisError
 
+from costs.fresh import fresh_event
 from routing.contracts import Facts, KeyInfo
+from routing.selectors.decisions import record_of
 from switchyard.core.clock import now
 from switchyard.core.crypto import open_for_lob, seal_for_lob
 from switchyard.core.errors import InvalidRequest, NotFound
@@ -63,13 +65,16 @@ class Shelf:
     async def may_keep(self, key: KeyInfo, mark: str) -> bool:
         """By the decision's record, which is there before an answer's last byte."""
         assert self._front is not None and self._front.office is not None
+        decision_id = f"dec_{mark}"
         try:
-            raw = await self._front.office.fresh.get(f"sy:dec:dec_{mark}")
-        except (RedisError, OSError):
-            raw = None
-        if not raw:
+            event = await fresh_event(self._front.office.fresh, decision_id)
+            if event is None:  # the books were quicker
+                event = await in_thread(lambda: record_of(decision_id, key.organisation_id, key.lob))
+        except (RedisError, OSError, OperationalError):
+            event = None
+        if not event:
             return False
-        facts = Facts(orjson.loads(raw)["facts"])
+        facts = Facts(event["facts"])
         world = self._front.keeper.world.organisations.get(key.organisation_id)
         return world is not None and allowed(facts, world.policies.keeps)
 
