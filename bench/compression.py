@@ -1,7 +1,8 @@
 """Compression measured again: three students, each stage's cost, separation with its controls, the operator's time.
 
-Students of three seeds are trained into `$SWITCHYARD_HOME/bench/compression` and kept there: the first run takes about ten
-minutes a seed on one quiet core, a later one finds them. So are the figures that no clock takes part in: `NO_TIMES=1` makes
+Students of three seeds are trained into `$SWITCHYARD_HOME/bench/compression` and kept there: the first run takes about twenty
+minutes a seed on one quiet core, a later one finds them; `COMPRESSION_WEIGHTS=DIR` takes `student-<seed>.safetensors` that
+`modelhub.ml.text.edge_carry` trained elsewhere. So are the figures that no clock takes part in: `NO_TIMES=1` makes
 these beside other work, `BENCH_RESUME=1` takes them over. `COMPRESSION_TRIAL=1` tries everything at a small size and writes
 nothing.
 """
@@ -12,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +29,13 @@ from modelhub.ml.distill.targets import cached_logits
 from modelhub.ml.quantize.choose import compare
 from modelhub.ml.risk.operator_templates import KINDS
 from modelhub.ml.text import augment, edge_artifact
-from modelhub.ml.text.edge import EdgeTraining, make_edge
+from modelhub.ml.text.edge import SHIPPED, finish_trained, make_edge
 from modelhub.ml.text.gate_graph import set_tau
 from modelhub.ml.text.lessons import Reader
 from modelhub.serving.gated import GatedFile
 from modelhub.serving.runners.text import TextClassifier
 
+WEIGHTS = os.environ.get("COMPRESSION_WEIGHTS", "")
 TRIAL, NO_TIMES = bool(os.environ.get("COMPRESSION_TRIAL")), bool(os.environ.get("NO_TIMES"))
 SEEDS = (1, 2, 3)
 LEAST_ROWS = 1000
@@ -85,9 +88,13 @@ def student_of(seed: int, teacher_dir: Path) -> dict[str, Path]:
     """A seed's artifact and its working folder, trained now where they aren't there. A cut run goes on."""
     root = artifacts.home() / SEED_FOLDER / (f"trial-{seed}" if TRIAL else f"seed-{seed}")
     folder, work = root / "txt-edge", root / "work"
+    if not (folder / artifacts.MANIFEST).is_file() and WEIGHTS and not TRIAL:
+        weights = Path(WEIGHTS) / f"student-{seed}.safetensors"
+        finish_trained(folder, weights, teacher_dir=teacher_dir, work=work, progress=print)
+        shutil.rmtree(work / "forms", ignore_errors=True)
     if not (folder / artifacts.MANIFEST).is_file():
         print(f"  training the student of seed {seed}", flush=True)
-        config = EdgeTraining(seed=seed, epochs=1 if TRIAL else 8)
+        config = replace(SHIPPED, seed=seed, epochs=1 if TRIAL else SHIPPED.epochs)
         make_edge(
             folder,
             teacher_dir=teacher_dir,

@@ -212,12 +212,12 @@ def _loss(room: _Class, name: str, chosen: np.ndarray, rng: np.random.Generator)
     lesson, config, bags = room.lessons[name], room.config, room.bags[name]
     own = [lesson.ids[i] for i in chosen]
     logits = student_logits(room.student, name, own, [bags[i] for i in chosen], config.ngram_drop, rng)
-    teacher = torch.from_numpy(lesson.teacher[chosen])
+    teacher = torch.from_numpy(lesson.teacher[chosen]).to(logits.device)
     loss = (1 - config.hard_share) * distill_step(teacher, logits, room.scheduler, config.direction)
-    y = torch.from_numpy(lesson.y[chosen])
-    known = y >= 0
-    if known.any():
-        loss = loss + config.hard_share * hard_loss(logits[known], y[known])
+    known = np.flatnonzero(lesson.y[chosen] >= 0)
+    if len(known):
+        y = torch.from_numpy(lesson.y[chosen][known]).to(logits.device)
+        loss = loss + config.hard_share * hard_loss(logits[torch.from_numpy(known).to(logits.device)], y)
     if lesson.partners is not None:
         swapped = room.partner_bags[name]
         other = student_logits(
@@ -235,7 +235,7 @@ def _risk_loss(
     assert risk is not None
     found = risk_logits(student, [risk.ids[i] for i in chosen])
     other = risk_logits(student, [risk.partners[i] for i in chosen])
-    kinds = torch.from_numpy(risk.kinds[chosen])
+    kinds = torch.from_numpy(risk.kinds[chosen]).to(found.device)
     known = (kinds >= 0).float()
     each = F.binary_cross_entropy_with_logits(found, kinds.clamp_min(0), reduction="none")
     each = each + F.binary_cross_entropy_with_logits(other, kinds.clamp_min(0), reduction="none")
@@ -252,14 +252,21 @@ def student_logits(
     rng: np.random.Generator | None = None,
 ) -> Tensor:
     """Logits of one head for N texts. Gives (N, L)."""
-    return student.linear(name)(_vectors(student, ids)[0]) + student.wide(name)(make_bag(bags, drop, rng))
+    bag = make_bag(bags, drop, rng).to(device_of(student))
+    return student.linear(name)(_vectors(student, ids)[0]) + student.wide(name)(bag)
 
 
 def risk_logits(student: Student, ids: list[np.ndarray]) -> Tensor:
     """Log-odds of each kind of harm for N texts. Gives (N, 3)."""
-    return student.risk(*_vectors(student, ids))
+    return student.risk(_vectors(student, ids)[1])
 
 
 def _vectors(student: Student, ids: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     batch, mask = tokens.pad([features.cut(row) for row in ids])
-    return student.encoder.both(torch.from_numpy(batch), torch.from_numpy(mask))
+    device = device_of(student)
+    return student.encoder.both(torch.from_numpy(batch).to(device), torch.from_numpy(mask).to(device))
+
+
+def device_of(student: Student) -> torch.device:
+    """Where a student lies."""
+    return student.encoder.words.weight.device

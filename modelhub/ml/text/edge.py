@@ -16,7 +16,7 @@ from modelhub.ml import datasets, trunk
 from modelhub.ml.distill.loop import DistillConfig, distill
 from modelhub.ml.distill.losses import Direction
 from modelhub.ml.distill.targets import check_teacher
-from modelhub.ml.text import edge_artifact, lessons, wide
+from modelhub.ml.text import edge_artifact, lessons, neighbours, wide
 from modelhub.ml.text.base import WIDE
 from modelhub.ml.text.corpus import Part
 from modelhub.ml.text.student import Student, StudentShape
@@ -25,17 +25,25 @@ from modelhub.ml.train.loop import Progress
 
 @dataclass(frozen=True, slots=True)
 class EdgeTraining:
-    """The run of `make_edge`; `copies` multiplies the broken texts a workload adds (0 leaves them out)."""
+    """The run of `make_edge`; `copies` multiplies the broken texts a workload adds (0 leaves them out).
+
+    `neighbours`: small workloads also hear their teacher on texts of other shipped sets.
+    """
 
     epochs: int = 8
     batch: int = 128
     copies: float = 1.0
+    neighbours: bool = False
     seed: int = 1
     shape: StudentShape = field(default_factory=StudentShape)
     workloads: tuple[str, ...] = datasets.TEXT_WORKLOADS
     direction: Direction = "forward"
     risk_rows: int = 20_000
     asked: dict[str, lessons.Asked] = field(default_factory=dict)
+
+
+# What the shipped model is made by; a compression job of one workload takes less.
+SHIPPED = EdgeTraining(epochs=12, neighbours=True, risk_rows=40_000)
 
 
 def make_edge(
@@ -56,6 +64,31 @@ def make_edge(
     return edge_artifact.finish(
         out, student, parts, curve, teacher_dir=teacher_dir, work=work, seed=config.seed, started=started,
         limit=limit,
+    )  # fmt: skip
+
+
+def finish_trained(
+    out: Path, weights: Path, *, teacher_dir: Path, work: Path, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The artifact of a student that another machine trained (`edge_carry`); gives its manifest.
+
+    Raises TeacherRefused for a teacher that may not teach.
+    """
+    from modelhub.ml.text import edge_carry
+
+    student, report = edge_carry.load(weights)
+    for name in student.names:
+        check_teacher(teacher_dir, name)
+    if progress is not None:
+        progress({"seed": report["seed"], "trained_s": report["seconds"]})
+    work.mkdir(parents=True, exist_ok=True)
+    reader = lessons.Reader.of(trunk.ensure_trunk(artifacts.home()), teacher_dir)
+    names = tuple(student.names)
+    parts = {split: lessons.load_parts(reader, split, names) for split in ("train", "val")}
+    naming = edge_artifact.Naming(command=edge_carry.COMMAND, machine=report["device"])
+    return edge_artifact.finish(
+        out, student, parts, report["curve"], teacher_dir=teacher_dir, work=work, seed=report["seed"],
+        started=time.monotonic() - report["seconds"], naming=naming,
     )  # fmt: skip
 
 
@@ -89,6 +122,7 @@ def train_student(
         name: lessons.make_lesson(
             reader, name, part, teacher_dir, copies=round(lessons.COPIES.get(name, 1) * broken), seed=1,
             asked=config.asked.get(name), told=told,
+            more=neighbours.texts(name) if config.neighbours and limit is None else (),
         )
         for name, part in parts["train"].items()
     }  # fmt: skip

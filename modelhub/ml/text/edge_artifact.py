@@ -43,6 +43,7 @@ class Naming:
     id: str = "txt-edge"
     version: str = "2"
     command: str = "python -m modelhub.ml.train.text --model txt-edge"
+    machine: str = "2 CPU cores"
 
 
 def finish(
@@ -111,7 +112,12 @@ def describe(
         "requires": {},
         "bias_operator": "required",
         "gate": operator,
-        "shape": {"width": shape.width, "attention_heads": shape.attention_heads, "hidden": shape.hidden},
+        "shape": {
+            "width": shape.width,
+            "attention_heads": shape.attention_heads,
+            "hidden": shape.hidden,
+            "risk_hidden": shape.risk_hidden,
+        },
         "heads": heads,
         "max_tokens": trunk.MAX_TOKENS,
         "wide_tokens": features.WIDE_TOKENS,
@@ -122,7 +128,7 @@ def describe(
             "command": naming.command,
             "seed": seed,
             "seconds": seconds or 0,
-            "machine": "2 CPU cores",
+            "machine": naming.machine,
             "teacher": artifacts.load_manifest(teacher_dir)["files"]["body"]["sha256"],
             "temperature": "5 to 1",
             "plateau": False,
@@ -198,8 +204,8 @@ def assemble(student: Student, body: Path, target: Path, *, operator: bool = Tru
         head = student.linear(name)
         weight, bias = (p.detach().numpy() for p in (head.weight, head.bias))
         heads[name] = edge_graph.HeadParts(weight, bias, student.wide(name).quantised())
-    inner, outer = student.risk.inner, student.risk.outer
-    parts = [p.detach().numpy() for p in (inner.weight, inner.bias, outer.weight, outer.bias)]
+    layers = [layer for layer in (student.risk.outer, student.risk.inner) if layer is not None]
+    parts = [p.detach().numpy() for layer in layers for p in (layer.weight, layer.bias)]
     edge_graph.write_gated(body, heads, edge_graph.RiskParts(*parts) if operator else None, target)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from modelhub.ml.graph import GraphBuilder, masked_mean
+from modelhub.ml.graph import GraphBuilder
 from modelhub.ml.text import wide
 from modelhub.ml.text.gate_graph import RISK, TAU, GatedBuilder, answer_names
-from modelhub.ml.text.student import MOST_TOKENS, NOTHING, StudentShape
+from modelhub.ml.text.student import MOST_TOKENS, StudentShape
 from modelhub.ml.text.wide_graph import read_table, wide_nodes
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -32,12 +32,15 @@ def write_student_body(state: dict[str, np.ndarray], shape: StudentShape, target
     inner = _linear(g, state, "up", _norm(g, state, "middle", x))
     inner = g.op("Mul", inner, g.op("Sigmoid", inner))
     x = g.op("Add", x, _linear(g, state, "down", inner))
-    g.output("features", _norm(g, state, "after", masked_mean(g, x, maskf)), "float", ["N", shape.width])
-    padding = g.op("Unsqueeze", g.op("Sub", g.const(np.float32(1)), maskf), g.const(np.array([2])))
-    counted = g.op("Add", x, g.op("Mul", padding, g.const(np.float32(NOTHING))))
-    g.output(
-        "peak", g.op("ReduceMax", counted, g.const(np.array([1])), keepdims=0), "float", ["N", shape.width]
+    held = g.op("Mul", x, g.op("Unsqueeze", maskf, g.const(np.array([2]))))
+    total = g.op("ReduceSum", held, g.const(np.array([1])), keepdims=0)
+    count = g.op(
+        "Max", g.op("ReduceSum", maskf, g.const(np.array([1])), keepdims=1), g.const(np.float32(1e-9))
     )
+    mean = g.op("Div", total, count)
+    g.output("features", _norm(g, state, "after", mean), "float", ["N", shape.width])
+    peak = g.op("Relu", g.op("ReduceMax", held, g.const(np.array([1])), keepdims=0))
+    g.output("peak", peak, "float", ["N", shape.width])
     g.save(target)
 
 
@@ -76,12 +79,15 @@ class HeadParts:
 
 @dataclass(frozen=True, slots=True)
 class RiskParts:
-    """The operator's head, in float32. Shapes: inner (H, 2 D), inner_bias (H,), outer (K, H), outer_bias (K,)."""
+    """The operator's head, in float32. Shapes: outer (K, H), outer_bias (K,), inner (H, D), inner_bias (H,).
 
-    inner: np.ndarray
-    inner_bias: np.ndarray
+    Without `inner` it is linear in the peaks, and H is D.
+    """
+
     outer: np.ndarray
     outer_bias: np.ndarray
+    inner: np.ndarray | None = None
+    inner_bias: np.ndarray | None = None
 
 
 def write_gated(
@@ -110,7 +116,7 @@ def write_gated(
     vector = outputs["features"]
     scores = limit = ""
     if risk is not None:
-        scores = _risk(g, risk, g.op("Concat", vector, outputs["peak"], axis=1))
+        scores = _risk(g, risk, outputs["peak"])
         limit = g.keep(np.full((1, len(risk.outer_bias)), 1.0, np.float32) if tau is None else _row(tau), TAU)
     width = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     g.expose("features", vector, FLOAT, ["N", width])
@@ -132,12 +138,12 @@ def _row(tau: np.ndarray) -> np.ndarray:
     return np.asarray(tau, np.float32).reshape(1, -1)
 
 
-def _risk(g: GatedBuilder, risk: RiskParts, vector: str) -> str:
+def _risk(g: GatedBuilder, risk: RiskParts, peak: str) -> str:
     """Probabilities of each kind of harm, in float32 throughout. Gives (N, K)."""
-    inner = g.op(
-        "Relu", g.op("Gemm", vector, g.const(risk.inner, "risk_inner"), g.const(risk.inner_bias), transB=1)
-    )
-    outer = g.op("Gemm", inner, g.const(risk.outer, "risk_outer"), g.const(risk.outer_bias), transB=1)
+    if risk.inner is not None:
+        inner = g.op("Gemm", peak, g.const(risk.inner, "risk_inner"), g.const(risk.inner_bias), transB=1)
+        peak = g.op("Relu", inner)
+    outer = g.op("Gemm", peak, g.const(risk.outer, "risk_outer"), g.const(risk.outer_bias), transB=1)
     return g.op("Sigmoid", outer)
 
 

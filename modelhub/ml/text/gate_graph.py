@@ -30,9 +30,7 @@ def gate_function() -> onnx.FunctionProto:
     """The function's definition. Shapes: logits (N, L), risk (N, K), tau (1, K) -> (N, L), (N, 1) of bool."""
     nodes = [
         helper.make_node("Less", ["risk", "tau"], ["below"]),
-        helper.make_node("Cast", ["below"], ["passed"], to=6),
-        helper.make_node("ReduceMin", ["passed", "axis"], ["all_passed"], keepdims=1),
-        helper.make_node("Cast", ["all_passed"], ["through"], to=9),
+        helper.make_node("ReduceMin", ["below", "axis"], ["through"], keepdims=1),
         helper.make_node("Where", ["through", "logits", "nothing"], [SAFE]),
         helper.make_node("Not", ["through"], [BLOCKED]),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from modelhub.ml.text.split import spread
 COPIES = {  # of each training text
     "support-intent": 1,
     "assistant-intent": 1,
-    "support-sentiment": 6,
+    "support-sentiment": 12,
     "contract-clauses": 1,
     "terms-review": 1,
-    "clinical-notes": 3,
+    "clinical-notes": 6,
 }
+LONG_WINDOW = {"clinical-notes": 240}  # words of a broken copy: a dialogue's section often shows late
 Told = Callable[[str, int, int], None]
 
 
@@ -87,20 +88,27 @@ def make_lesson(
     seed: int,
     asked: Asked | None = None,
     told: Told | None = None,
+    more: Sequence[str] = (),
+    views: np.ndarray | None = None,
 ) -> Lesson:
-    """A workload's training rows and `copies` broken ones of each, with the teacher's logits for all."""
+    """A workload's training rows, `copies` broken ones of each and the texts `more`, with the teacher's logits for all.
+
+    `views` are those logits where they are known already, in this order.
+    """
     asked = asked or Asked()
 
     def heard(rows: features.Features, what: str) -> np.ndarray:
+        if views is not None:
+            return views[: len(rows.ids)] if what == "rows" else views[-len(rows.ids) :]
         tell = None if told is None else lambda done, of: told(f"{name}, {what}", done, of)
         return cached_logits(teacher_dir, name, rows, tell)
 
     texts, ids, y = list(part.texts), list(part.features.ids), part.y
     logits = heard(part.features, "rows")
-    if copies:
-        more = augment.augment(part.texts, copies, seed)
-        broken = reader.part(more, np.full(len(more), -1), part.labels)
-        texts, ids = texts + more, ids + broken.features.ids
+    made = augment.augment(part.texts, copies, seed, LONG_WINDOW.get(name, augment.MOST_WORDS)) + list(more)
+    if made:
+        broken = reader.part(made, np.full(len(made), -1), part.labels)
+        texts, ids = texts + made, ids + broken.features.ids
         logits, y = (
             np.concatenate([logits, heard(broken.features, "broken rows")]),
             np.concatenate([y, broken.y]),
@@ -108,7 +116,7 @@ def make_lesson(
     partners = reader.read([swapped(text, seed) for text in texts]) if asked.paired else None
     shares = None
     if asked.groups is not None:
-        shares = group_shares(asked.groups * (1 + copies))
+        shares = group_shares(asked.groups * (1 + copies) + [""] * len(more))
     return Lesson(ids, logits, y, partners, shares)
 
 

@@ -14,18 +14,18 @@ from modelhub.ml.risk.operator_templates import KINDS
 from modelhub.ml.text import wide
 
 VOCABULARY, MOST_TOKENS = 30_522, 256
-RISK_HIDDEN, WORD_SPREAD = 64, 0.3
-NOTHING = -1e9  # what padding counts in a maximum
+WORD_SPREAD = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class StudentShape:
-    """Width of the encoder, its attention heads and inner width."""
+    """Width of the encoder, its attention heads and inner width; units of the risk head, 0 for none between."""
 
     width: int = 96
     attention_heads: int = 4
     hidden: int = 256
     dropout: float = 0.1
+    risk_hidden: int = 64
 
 
 class StudentEncoder(nn.Module):
@@ -51,7 +51,11 @@ class StudentEncoder(nn.Module):
         return self.both(ids, mask)[0]
 
     def both(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean and the peak over tokens, (N, D) each: one harmful clause in a long text moves its mean hardly."""
+        """The mean and the peak over tokens, (N, D) each: one harmful clause in a long text moves its mean hardly.
+
+        A peak is never below zero, which is what filling counts in it: so a text's does not depend on its neighbours' length,
+        and the product with the mask that the mean needs is all that it costs.
+        """
         n, t = ids.shape
         x = self.dropout(self.words(ids) + self.places.weight[:t])
         y = self.before(x)
@@ -61,20 +65,22 @@ class StudentEncoder(nn.Module):
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(n, t, -1)))
         x = x + self.dropout(self.down(F.silu(self.up(self.middle(x)))))
         weight = mask.to(x.dtype)[..., None]
-        mean = self.after((x * weight).sum(dim=1) / weight.sum(dim=1))
-        return mean, (x + (1 - weight) * NOTHING).amax(dim=1)
+        held = x * weight
+        mean = self.after(held.sum(dim=1) / weight.sum(dim=1))
+        return mean, held.amax(dim=1).relu()
 
 
 class RiskHead(nn.Module):
-    """What the operator judges by: log-odds of each kind of harm, from the vector that the tasks read and the peaks."""
+    """What the operator judges by: log-odds of each kind of harm, from a text's peaks alone."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.inner, self.outer = nn.Linear(2 * width, RISK_HIDDEN), nn.Linear(RISK_HIDDEN, len(KINDS))
+        self.inner = nn.Linear(width, hidden) if hidden else None
+        self.outer = nn.Linear(hidden or width, len(KINDS))
 
-    def forward(self, vector: Tensor, peak: Tensor) -> Tensor:
-        """Shapes: (N, D), (N, D) -> (N, 3), in the order of KINDS."""
-        return self.outer(F.relu(self.inner(torch.cat([vector, peak], dim=1))))
+    def forward(self, peak: Tensor) -> Tensor:
+        """Shapes: (N, D) -> (N, 3), in the order of KINDS."""
+        return self.outer(peak if self.inner is None else F.relu(self.inner(peak)))
 
 
 def shrink_words(words: np.ndarray, width: int) -> np.ndarray:
@@ -96,6 +102,10 @@ class Bag:
     rows: Tensor
     weights: Tensor
     starts: Tensor
+
+    def to(self, device: torch.device | str) -> Bag:
+        """The same on another device."""
+        return Bag(self.rows.to(device), self.weights.to(device), self.starts.to(device))
 
 
 class WideHead(nn.Module):
@@ -119,6 +129,11 @@ class WideHead(nn.Module):
 
     def forward(self, bag: Bag) -> Tensor:
         """Shapes: a bag of N texts -> (N, L)."""
+        if self.weight.is_cuda:  # a bag's own kernel gives no sparse gradient with weights there
+            held = F.embedding(bag.rows, self.weight, sparse=True) * bag.weights[:, None]
+            ends = torch.cat([bag.starts[1:], bag.starts.new_tensor([len(bag.rows)])])
+            own = torch.repeat_interleave(torch.arange(len(ends), device=held.device), ends - bag.starts)
+            return held.new_zeros(len(ends), held.size(1)).index_add(0, own, held) + self.bias
         mixed = F.embedding_bag(
             bag.rows, self.weight, bag.starts, mode="sum", per_sample_weights=bag.weights, sparse=True
         )
@@ -126,7 +141,7 @@ class WideHead(nn.Module):
 
     def quantised(self) -> wide.WideTable:
         """The table as it is served, in 8 bits."""
-        weight, bias = self.weight.detach().numpy().copy(), self.bias.detach().numpy()
+        weight, bias = self.weight.detach().cpu().numpy().copy(), self.bias.detach().cpu().numpy()
         weight[0] = 0
         return wide.quantise(weight, bias, self.table.idf, self.table.row)
 
@@ -157,12 +172,14 @@ class Student(nn.Module):
             {name: nn.Linear(shape.width, len(table.bias)) for name, (table, _) in tables.items()}
         )
         self.wides = nn.ModuleDict({name: WideHead(table, share) for name, (table, share) in tables.items()})
-        self.risk = RiskHead(shape.width)
+        self.risk = RiskHead(shape.width, shape.risk_hidden)
 
-    def start_words(self, words: np.ndarray) -> None:
-        """Take the trunk's word embeddings, made narrow, in place of random ones. Shapes: (V, 384)."""
+    def start_words(self, words: np.ndarray) -> np.ndarray:
+        """Take the trunk's word embeddings, made narrow, in place of random ones, and give them. Shapes: (V, 384) -> (V, D)."""
+        narrow = shrink_words(words, self.encoder.shape.width)
         with torch.no_grad():
-            self.encoder.words.weight.copy_(torch.from_numpy(shrink_words(words, self.encoder.shape.width)))
+            self.encoder.words.weight.copy_(torch.from_numpy(narrow))
+        return narrow
 
     def linear(self, name: str) -> nn.Linear:
         """A workload's linear head. Raises KeyError."""

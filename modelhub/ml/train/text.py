@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=artifacts.home() / "train")
     parser.add_argument("--smoke", action="store_true", help="a few rows and one epoch: proves the pipeline")
     parser.add_argument("--no-folds", action="store_true", help="leave the cross-validated figures out")
+    parser.add_argument(
+        "--weights", type=Path, help="txt-edge: a student that `text.edge_carry` trained elsewhere"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args(arguments)
@@ -41,10 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         manifest = make_base(
             chosen.out / "txt-base", work=work, config=config, limit=limit, fold_figures=folds, progress=bar
         )
-    else:
-        from modelhub.ml.text.edge import EdgeTraining, make_edge
+    elif chosen.weights is not None:
+        from modelhub.ml.text.edge import finish_trained
 
-        training = EdgeTraining(seed=chosen.seed)
+        manifest = finish_trained(
+            chosen.out / "txt-edge", chosen.weights, teacher_dir=chosen.out / "txt-base", work=work,
+            progress=Bar("txt-edge"),
+        )  # fmt: skip
+    else:
+        from modelhub.ml.text.edge import SHIPPED, make_edge
+
+        training = replace(SHIPPED, seed=chosen.seed)
         training = replace(training, epochs=1, batch=64, copies=0.0) if chosen.smoke else training
         manifest = make_edge(
             chosen.out / "txt-edge",
