@@ -112,6 +112,12 @@ def plan(best: dict[str, tuple[float, float]]) -> list[Run]:
     return [*runs, Run("split", 1, best["upcycled"])]
 
 
+def beside(trunk: str, rates: tuple[float, float]) -> list[Run]:
+    """What is measured beside a trunk that stands: its folds, and the dense network of equal active size."""
+    folded = [Run(trunk, 1, rates, fold=fold) for fold in range(FOLDS)]
+    return [*folded, *(Run(f"{trunk}-dense-active", seed, rates) for seed in SEEDS)]
+
+
 def winner(pool: Pool, best: dict[str, tuple[float, float]]) -> str:
     """The trunk whose seeds are best on the mean over the workloads; the first of the plan where there is none."""
     means = {}
@@ -122,11 +128,11 @@ def winner(pool: Pool, best: dict[str, tuple[float, float]]) -> str:
     return max(means, key=lambda trunk: means[trunk])
 
 
-def pilots(pool: Pool) -> dict[str, tuple[float, float]]:
+def pilots(pool: Pool, trunks: Sequence[str] = tuple(RATES)) -> dict[str, tuple[float, float]]:
     """Try the rates of each trunk once and give the best of each, by mean accuracy over the workloads."""
     tried = {
-        trunk: [Run(trunk, PILOT_SEED, rates, folder=f"pilot-{i}") for i, rates in enumerate(options)]
-        for trunk, options in RATES.items()
+        trunk: [Run(trunk, PILOT_SEED, rates, folder=f"pilot-{i}") for i, rates in enumerate(RATES[trunk])]
+        for trunk in trunks
     }
     pool.go([run for runs in tried.values() for run in runs])
     best = {}
@@ -193,6 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=float, default=1.0, help="a factor on every run's epochs")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--only", help="names must hold this: a trial of the pipeline")
+    parser.add_argument(
+        "--beside",
+        choices=tuple(RATES),
+        help="train no trunk: this one's folds and its dense-active baseline",
+    )
     given = parser.parse_args(arguments)
     started = time.monotonic()
     if given.keep:
@@ -214,20 +225,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pool = Pool(
         given.scratch, common, given.workers, started + given.deadline_s, given.epochs, started + given.last_s
     )
-    best = pilots(pool)
+    best = pilots(pool, (given.beside,) if given.beside else tuple(RATES))
     print(f"rates {best} after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    runs = [run for run in plan(best) if not given.only or given.only in run.name]
-    first = len(RATES) * len(SEEDS) * 3
-    pool.go(runs[:first])
-    chosen = winner(pool, best)
-    folded = [Run(chosen, 1, best[chosen], fold=fold) for fold in range(FOLDS)]
-    pool.go([*(folded if not given.only else folded[:1]), *runs[first:]])
+    if given.beside:
+        pool.go(beside(given.beside, best[given.beside]))
+    else:
+        _whole_plan(pool, best, given.only)
     gather(given.scratch, given.out, best, pool.failed)
     print(
         f"gathered after {time.monotonic() - started:.0f} s; failed: {pool.failed}",
         file=sys.stderr,
         flush=True,
     )
+
+
+def _whole_plan(pool: Pool, best: dict[str, tuple[float, float]], only: str | None) -> None:
+    runs = [run for run in plan(best) if not only or only in run.name]
+    first = len(RATES) * len(SEEDS) * 3
+    pool.go(runs[:first])
+    chosen = winner(pool, best)
+    folded = [Run(chosen, 1, best[chosen], fold=fold) for fold in range(FOLDS)]
+    pool.go([*(folded if not only else folded[:1]), *runs[first:]])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from modelhub.ml.text.encoder import (  # noqa: E402
 from modelhub.ml.text.figures import best_run, summary  # noqa: E402
 from modelhub.ml.text.packing import TokenRows, invent, pack  # noqa: E402
 from modelhub.ml.text.upcycle import balanced_groups, group_neurons  # noqa: E402
-from modelhub.ml.train.encoder import shape_of  # noqa: E402
+from modelhub.ml.train.encoder import MEAN_CHOSEN, shape_of  # noqa: E402
 from modelhub.ml.train.encoder_loop import EncoderTraining, Materials, reached_plateau, train_encoder  # noqa: E402
 
 torch.set_num_threads(1)  # several threads that wait for each other are slower than one on a busy machine
@@ -106,7 +106,7 @@ def test_both_trunks_that_may_ship_keep_their_share_at_the_most_experts_a_token_
 
 def test_a_dense_neighbour_has_the_parameters_it_is_named_after():
     heads = {"largest": 151}
-    sparse = count_parameters(SparseEncoder(shape_of("upcycled"), heads), 3.0)
+    sparse = count_parameters(SparseEncoder(shape_of("upcycled"), heads), MEAN_CHOSEN)
     total = count_parameters(SparseEncoder(shape_of("upcycled-dense-total"), heads), 0.0)
     active = count_parameters(SparseEncoder(shape_of("upcycled-dense-active"), heads), 0.0)
     assert abs(total["total"] / sparse["total"] - 1) < 0.01
