@@ -129,6 +129,27 @@ def shown(policy: Policy) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def hop_lines(hops: list[dict[str, Any]]) -> list[str]:
+    """What the verifier says of each invariant at each hop, with the request that the gateway must stop there."""
+    lines, invariant = [], None
+    for row in hops:
+        if row["invariant"] != invariant:
+            invariant = row["invariant"]
+            lines.append(f"{invariant}:")
+        lines.append(f"  {row['hop']:<9} {row['verdict']:<7} {row['cases']} cases{_such_as(row['example'])}")
+    return lines
+
+
+def _such_as(example: dict[str, Any] | None) -> str:
+    if example is None:
+        return ""
+    facts = example["facts"]
+    who = facts.get("workload.name") or "no workload"
+    where = example["deployment"] or "kept by us"
+    by = f" by rule {example['rule']!r}" if example["rule"] else ""
+    return f"; such as {who} ({facts['lob.slug']}, {facts['data.sensitivity']}) to {where}{by}"
+
+
 def line_of(policy: Policy) -> str:
     share = f" {policy.percent} %" if policy.state == "live" and policy.percent < 100 else ""
     who = policy.created_by.username if policy.created_by else "–"

@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 
 from routing.management.policies import (
     PolicyCommand,
+    hop_lines,
     line_of,
     lob_named,
     located,
@@ -43,9 +44,14 @@ class Command(PolicyCommand):
                 line_of(policy),
                 f"{policy.report['cases']} cases",
                 *policy.report["warnings"],
+                *hop_lines(policy.report["hops"]),
             ]
         lob = lob_named(organisation, options["lob"])
         verdict = judge(organisation=organisation, lob=lob, document=text_of(options["file"]))
         if verdict.faults and not options["json"]:
             raise ValidationFailed(located(verdict.faults[0]), verdict.faults)
-        return verdict.as_json(), [f"Holds: {verdict.rules} rules, {verdict.cases} cases.", *verdict.warnings]
+        return verdict.as_json(), [
+            f"Holds: {verdict.rules} rules, {verdict.cases} cases.",
+            *verdict.warnings,
+            *hop_lines(verdict.hops),
+        ]
