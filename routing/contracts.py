@@ -343,3 +343,6 @@ class Snapshot:
         True  # whether a policy in force speaks of names: else nobody looks for them by the model
     )
     trials: Sequence[Trial] = ()  # shadow versions
+    memo: dict[Any, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # what follows from it, by question

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from modelhub.ml.inspect.look import Look
@@ -20,12 +19,13 @@ from routing.inspection.difficulty import difficulty, language
 from routing.inspection.gather import gather, texts_of
 from routing.inspection.learned import classifier
 from routing.inspection.sensitivity import classify, declared
-from routing.policy.facts import empty_facts
 
 __all__ = ["Findings", "LiveFacts", "entities_in", "inspect", "inspect_text", "look_into", "texts_of"]
 log = logging.getLogger(__name__)
 MAX_CHARS = 2_000_000  # some 100 ms of one core; what is longer isn't read and counts as restricted
 NOTHING = Dictionaries()
+HOUR_NS = 3_600_000_000_000
+THURSDAY = 3  # the weekday of the epoch
 
 
 class LiveFacts(Protocol):
@@ -122,30 +122,26 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     text = "\n".join(read.texts)
     findings = _look_into(text, read.documents, read.media, dictionaries, world.wants_names)
     base = workload.sensitivity if workload else lob.highest_sensitivity
-    facts = empty_facts()
     body = request.body
-    facts["request"].update(
-        model=str(body.get("model") or ""), wish=request.wish, stream=request.stream, tokens_in=_tokens(text),
-        max_tokens=_whole(body.get("max_completion_tokens")) or _whole(body.get("max_tokens")),
-        has_tools=bool(body.get("tools")), language=language(text), difficulty=difficulty(text),
-    )  # fmt: skip
-    facts["workload"].update(
-        name=workload.name if workload else "", task=request.task, tier=workload.tier if workload else "core",
-        sensitivity=base,
-    )  # fmt: skip
-    facts["lob"].update(slug=request.key.lob, application=request.key.application)
-    facts["data"].update(
-        sensitivity=_class(base, request.declared_sensitivity, findings), entities=findings.kinds
-    )
-    facts["budget"]["used_pct"] = live.budget_used_ppm.get(request.key.id, 0) / 10_000
-    facts["private"]["queue_s"] = live.private_queue_s
-    facts["quality"].update(_quality(request, world))
-    at = (
-        datetime.fromtimestamp(request.received_ns / 1e9, UTC)
-        if request.received_ns
-        else datetime.fromtimestamp(time.time(), UTC)
-    )
-    facts["time"].update(hour=at.hour, weekday=at.weekday())
+    hours = (request.received_ns or time.time_ns()) // HOUR_NS
+    # Written out: every fact of routing.policy.facts.FACTS, and no other.
+    facts = {
+        "request": {
+            "model": str(body.get("model") or ""), "wish": request.wish, "stream": request.stream, "tokens_in": _tokens(text),
+            "max_tokens": _whole(body.get("max_completion_tokens")) or _whole(body.get("max_tokens")),
+            "has_tools": bool(body.get("tools")), "language": language(text), "difficulty": difficulty(text),
+        },
+        "workload": {
+            "name": workload.name if workload else "", "task": request.task,
+            "tier": workload.tier if workload else "core", "sensitivity": base,
+        },
+        "lob": {"slug": request.key.lob, "application": request.key.application},
+        "data": {"sensitivity": _class(base, request.declared_sensitivity, findings), "entities": findings.kinds},
+        "budget": {"used_pct": live.budget_used_ppm.get(request.key.id, 0) / 10_000},
+        "private": {"queue_s": live.private_queue_s},
+        "quality": _quality(request, world),
+        "time": {"hour": hours % 24, "weekday": (hours // 24 + THURSDAY) % 7},
+    }  # fmt: skip
     return Facts(facts, findings.counts)
 
 
@@ -165,7 +161,10 @@ def _whole(value: Any) -> int:
 
 def _quality(request: GatewayRequest, world: Snapshot) -> dict[str, Any]:
     if request.workload is None:
-        return {}
+        return {"accuracy": 0.0, "rows": 0}
     name = request.workload.name
-    best = max((d.quality[name] for d in world.deployments.values() if name in d.quality), default=(0.0, 0))
+    best = world.memo.get(("quality", name))
+    if best is None:
+        told = [d.quality[name] for d in world.deployments.values() if name in d.quality]
+        best = world.memo["quality", name] = max(told, default=(0.0, 0))
     return {"accuracy": best[0], "rows": best[1]}

@@ -15,6 +15,7 @@ READ_ROLES = frozenset(
 READ_BLOCKS = frozenset(
     {"tool_result", "document", "search_result", "file", "input_file", "function_call_output"}
 )
+_MESSAGE = {"role", "content"}
 _MEDIA = frozenset({"input_audio", "b64_json", "file_data", "image_data"})
 
 
@@ -38,6 +39,12 @@ def gather(body: Mapping[str, Any]) -> Gathered:
         if isinstance(item, str):
             _take(item, document, found)
         elif isinstance(item, Mapping):
+            if item.keys() == _MESSAGE and type(item["content"]) is str and type(item["role"]) is str:
+                inside = document or item["role"] in READ_ROLES  # as nearly every message is
+                for name, value in item.items():
+                    names[name] = None
+                    _take(value, inside, found)
+                continue
             inside = document or item.get("role") in READ_ROLES or item.get("type") in READ_BLOCKS
             for name in item:
                 names[name] = None

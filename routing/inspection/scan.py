@@ -47,11 +47,12 @@ def find(text: str, dictionaries: Dictionaries | None = None, look: Look | None 
     """(kind, start, end) of all that looks and adds up like personal data, a credential, a customer's own term or a marker."""
     look = look or Look(text)
     found: list[Found] = []
-    if b"@" in look.data:
+    odd = look.odd
+    if b"@" in odd:
         found += [("email", m.start(), m.end()) for m in _EMAIL.finditer(text)]
     if look.longest >= numbers.LEAST_DIGITS:
         found += numbers.find(text)
-    if look.data.count(b":") >= 7 and _IPV6_LIKE.search(look.data):
+    if odd.count(b":") >= 7 and _IPV6_LIKE.search(look.data):
         found += [("ip_address", m.start(), m.end()) for m in _IPV6.finditer(text)]
     found += said.find(look)
     found += secrets.find(look)

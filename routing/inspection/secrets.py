@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from modelhub.ml.inspect.look import Look, places
 
@@ -41,6 +41,10 @@ _PIN = re.compile(r"pin(?: code)?(?: is|:|=)\s{0,2}(\d{4,8})\b", re.IGNORECASE)
 _RANDOM = re.compile(
     r"[\w-]{0,24}?[\"']?\s{0,3}(?:[:=：]|\bis\b|是|为)?\s{0,3}[\"']?(?<![A-Za-z0-9+/_=-])([A-Za-z0-9+/_=-]{20,200}+)"
 )
+# Every value of an assignment has one of these (other scripts' digits are bytes over 127); and without any sign or digit the
+# shortest credential that is only letters is a word this long (an `eyJ` with ten more; vendors' begin at sixteen).
+_VALUED = re.compile(rb"[0-9!@#$%^&*\x80-\xff]")
+_WORDS_ALONE = 13
 _PRIVATE = re.compile(
     r"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:[A-Za-z0-9+/=\s:,.\\-]{0,8000}?-----END [A-Z0-9 ]{2,40}-----)?"
@@ -51,20 +55,27 @@ LEAST_ENTROPY = (
 )
 
 
-def find(look: Look) -> Iterator[Found]:
-    """(kind, start, end)."""
-    text = look.text
-    if "PRIVATE KEY" in text or "PuTTY-User" in text:
+def find(look: Look) -> Iterable[Found]:
+    """(kind, start, end). Of prose without a digit or sign only a very long word can be a credential."""
+    if look.odd or max(map(len, look.words), default=0) >= _WORDS_ALONE:
+        return _find(look)
+    return ()
+
+
+def _find(look: Look) -> Iterator[Found]:
+    text, odd = look.text, look.odd
+    if b"-" in odd and ("PRIVATE KEY" in text or "PuTTY-User" in text):
         yield from (("private_key", m.start(), m.end()) for m in _PRIVATE.finditer(text))
     if not _WORDS.isdisjoint(look.words) or any(mark in text for mark in _MARKS):
         yield from (("api_key", m.start(), m.end()) for m in _KEY.finditer(text))
     if "eyJ" in text:
         yield from (("jwt", m.start(), m.end()) for m in _JWT.finditer(text))
-    if "://" in text:
+    if b":" in odd and "://" in text:
         yield from (("url_password", m.start() + 3, m.end() - 1) for m in _URL.finditer(text))
     if "basic" in look.words or "bearer" in look.words:
         yield from (("password", m.start(), m.end()) for m in _HTTP.finditer(text))
-    yield from _assigned(look)
+    if _VALUED.search(odd):
+        yield from _assigned(look)
 
 
 def _assigned(look: Look) -> Iterator[Found]:

@@ -91,11 +91,18 @@ KEEPER: Mapping[str, str] = {"name": "", "side": "private", "model": "", "region
 
 def empty_facts() -> dict[str, dict[str, Any]]:
     """Whole facts with every value empty; inspection fills in what it knows."""
+    return {group: values.copy() for group, values in _EMPTY.items()}
+
+
+def _grouped() -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {}
     for path, fact in FACTS.items():
         group, _dot, name = path.partition(".")
         facts.setdefault(group, {})[name] = EMPTY[fact.kind]
     return facts
+
+
+_EMPTY = _grouped()
 
 
 def whole(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

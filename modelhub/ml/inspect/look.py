@@ -15,13 +15,16 @@ _DIGITS = bytes(i if 48 <= i <= 57 else 32 for i in range(256))
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _MIXED = re.compile(r"[\u4e00-\u9fff]|[a-z0-9]+")
 BETWEEN_DIGITS = b" ()./-+"  # what people write between the digits of one number
+_PROSE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \n\t\r.,;?'\"()"
+_DIGIT = re.compile(rb"[0-9]")
 
 
 class Look:
     """A text with its bytes, its words in order (lower-cased ASCII letters and digits; everything else parts them; Chinese by the
-    character), the set of them, the length of its longest number, and itself in small letters of the same length."""
+    character), the set of them, the length of its longest number, itself in small letters of the same length, and what is `odd`
+    in it: its bytes but for ASCII letters and what prose has between them, so that a short look tells which signs are there."""
 
-    __slots__ = ("data", "longest", "lower", "sequence", "text", "words")
+    __slots__ = ("data", "longest", "lower", "odd", "sequence", "text", "words")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -33,8 +36,15 @@ class Look:
         else:
             self.sequence = self.data.translate(_WORDS).decode("ascii").split()
         self.words = set(self.sequence)
-        runs = self.data.translate(_DIGITS, BETWEEN_DIGITS).split()
-        self.longest = max(map(len, runs), default=0)
+        self.odd = self.data.translate(None, _PROSE)
+        self.longest = 0
+        if self.has_digits:
+            runs = self.data.translate(_DIGITS, BETWEEN_DIGITS).split()
+            self.longest = max(map(len, runs))
+
+    @property
+    def has_digits(self) -> bool:
+        return _DIGIT.search(self.odd) is not None
 
     @property
     def is_ascii(self) -> bool:

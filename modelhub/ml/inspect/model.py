@@ -1,20 +1,21 @@
 """The classifier as it is served: sums of weights looked up by word, in plain Python, from one small file.
 
-A dictionary look-up costs some 40 ns and a numpy call on so little data costs more than all of them, so neither numpy nor ONNX
-Runtime is on this path (docs/decisions/0060).
+A dictionary look-up costs some 40 ns and a model in ONNX Runtime more than all of them (docs/decisions/0060); arrays only
+say of a long text that it can't reach the threshold (ceiling.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, repeat
 from operator import add, sub
 from pathlib import Path
 
 import numpy as np
 
+from modelhub.ml.inspect.ceiling import Ceiling
 from modelhub.ml.inspect.look import Look
 from modelhub.ml.inspect.reading import Lists, candidates
 
@@ -22,6 +23,7 @@ Span = tuple[int, int]
 WINDOW = (
     20  # words whose weights are added up: an attempt is loud somewhere, however long the text around it is
 )
+LONG = 64  # words from which on a ceiling in arrays costs less than the sums in Python
 PARTICLES = (
     "van",
     "de",
@@ -59,6 +61,16 @@ class Loudness:
     words: Mapping[str, float]
     pairs: Mapping[tuple[str, str], float]
     bias: float
+    ceiling: Ceiling = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ceiling", Ceiling(self.words, self.pairs))
+
+    def reaches(self, sequence: Sequence[str], least: float) -> bool:
+        """Whether `score` is at least this; a long text is only summed when its ceiling leaves that open."""
+        if len(sequence) > LONG and self.ceiling.of(sequence, WINDOW) + self.bias < least:
+            return False
+        return self.score(sequence) >= least
 
     def score(self, sequence: Sequence[str]) -> float:
         """Log-odds of the WINDOW words in a row whose weights add up to most."""
@@ -110,9 +122,9 @@ class InspectionModel:
 
     def is_injection(self, text: str | Look, *, document: bool = False) -> bool:
         look = text if isinstance(text, Look) else Look(text)
-        if self.attempt(look) >= self.threshold.direct:
+        if self.direct.reaches(look.sequence, self.threshold.direct):
             return True
-        return document and self.instruction(look) >= self.threshold.document
+        return document and self.document.reaches(look.sequence, self.threshold.document)
 
 
 def _joins(between: str) -> bool:
