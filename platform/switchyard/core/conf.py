@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from django.conf import settings  # lazy: nothing is read before somebody asks
+
 SWITCHYARD_DEFAULTS: dict[str, Any] = {
     # Secrets: development values; prod.py refuses to start without real ones.
     "KEY_PEPPER": os.environ.get("SWITCHYARD_KEY_PEPPER", "development-only-pepper"),
@@ -75,6 +77,4 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
 
 def conf(name: str) -> Any:
     """The value of one of our settings; an unknown name raises KeyError at once."""
-    from django.conf import settings
-
     return settings.SWITCHYARD[name]
