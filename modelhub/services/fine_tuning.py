@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -117,6 +118,7 @@ def start(
         expected = vendor_estimate(dataset, deployment, settings)
     else:
         _check_trainable(deployment, workload)
+        refuse_to_learn(dataset, deployment, workload)
         expected = job_costs.estimate(
             kind="fine_tune", organisation_id=workload.organisation_id, deployments=[deployment.name],
             workload=workload.name, rows=dataset.rows,
@@ -199,16 +201,10 @@ def refuse_to_leave(dataset: Dataset, deployment: Deployment, workload: Workload
 
     Every set of findings that occurs in a row is asked for by itself, at the class it has.
     """
-    look, lob = inspector(), workload.lob.slug
     groups = dataset.report.get("groups")
     if groups is None:
         raise PolicyDenied(f"The rows of {dataset.name} were never inspected: upload them again.")
-    for entities, rows in groups or [[[], dataset.rows]]:
-        sensitivity = look.classify(workload.sensitivity, dataset.report.get("declared", ""), entities)
-        broken = look.why_not(
-            organisation_id=workload.organisation_id, lob=lob, workload=workload.name, deployment=deployment.name,
-            sensitivity=sensitivity, entities=entities,
-        )  # fmt: skip
+    for entities, rows, sensitivity, broken in _asked(dataset, deployment, workload):
         if broken:
             found = f" that hold {', '.join(kind.replace('_', ' ') for kind in entities)}" if entities else ""
             where = sorted({line for kind in entities for line in dataset.report["sensitive"].get(kind, [])})[
@@ -219,6 +215,29 @@ def refuse_to_leave(dataset: Dataset, deployment: Deployment, workload: Workload
                 f"{rows} of {dataset.rows} rows{found} are {sensitivity} and may not go to {deployment.name}: {broken}{lines}. "
                 "None of the file is sent. Remove those rows, or fine-tune a private deployment."
             )
+
+
+def refuse_to_learn(dataset: Dataset, deployment: Deployment, workload: Workload) -> None:
+    """The same question for a deployment at home: what policy lets nobody train on isn't trained on there either."""
+    for _entities, rows, sensitivity, broken in _asked(dataset, deployment, workload):
+        if broken:
+            raise PolicyDenied(
+                f"{rows} of {dataset.rows} rows are {sensitivity} and may not be trained on at {deployment.name}: {broken}. "
+                "Remove those rows, or ask for another policy."
+            )
+
+
+def _asked(
+    dataset: Dataset, deployment: Deployment, workload: Workload
+) -> Iterator[tuple[list[str], int, str, str]]:
+    """(findings, rows, class, the invariant against it or empty) of each set of findings that occurs in a row."""
+    look = inspector()
+    for entities, rows in dataset.report.get("groups") or [[[], dataset.rows]]:
+        sensitivity = look.classify(workload.sensitivity, dataset.report.get("declared", ""), entities)
+        yield entities, rows, sensitivity, look.why_not(
+            organisation_id=workload.organisation_id, lob=workload.lob.slug, workload=workload.name,
+            deployment=deployment.name, sensitivity=sensitivity, entities=entities,
+        )  # fmt: skip
 
 
 def vendor_estimate(dataset: Dataset, deployment: Deployment, settings: Settings) -> int:

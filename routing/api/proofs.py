@@ -19,7 +19,7 @@ from switchyard.tenancy.api.base import TenantViewSet
 
 
 class ProofSerializer(serializers.Serializer):
-    """`body` is what is signed (docs/decisions/0056): question, holds, counts, contradictions, chain, records, covered."""
+    """`body` is what is signed (docs/decisions/0056): question, holds, counts, hops, contradictions, chain, records, covered."""
 
     body = serializers.DictField()
     signature = serializers.DictField(child=serializers.CharField())

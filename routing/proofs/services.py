@@ -12,6 +12,7 @@ from costs.models import RollupMark
 from costs.rollups import MARK
 from routing.contracts import RANK, SENSITIVITIES
 from routing.models import DecisionRecord
+from routing.proofs import hops
 from routing.proofs.checking import MOST_NAMED, Found, lines_of, verify_chain, verify_records
 from routing.proofs.leaves import moment, unpacked
 from routing.proofs.models import DecisionSeal
@@ -77,6 +78,7 @@ def residency_proof(
 ) -> dict[str, Any]:
     """{"body", "signature"}: whether a request of this class or a stricter one left in [start, end), as far as `scope` sees.
 
+    `body.hops` says the same of each hop by itself (routing.proofs.hops).
     `body.holds`: true = none left and everything was sealed and whole; false = some left (`contradictions` names them) or
     the records contradict the chain; null = nothing speaks against it, but `covered` says what isn't known.
     Raises InvalidRequest for an unknown class or an empty period.
@@ -99,6 +101,7 @@ def residency_proof(
     contradictions, crossings = _contradictions(organisation_id, tally, start, end)
     covered = _covered(organisation_id, start, end, sealed)
     left = sum(n for side, n in tally.sides.items() if side != "private")
+    rows = hops.rows_for_training(scope, tally.classes, start, end, lob)
     body = {
         "kind": KIND, "version": 1, "made_at": now().isoformat(), "organisation": organisation_id,
         "question": {"class": at_least, "from": start.isoformat(), "to": end.isoformat(), "lob": lob or None,
@@ -109,7 +112,7 @@ def residency_proof(
             "by_side": dict(sorted(tally.sides.items())),
             "by_hop": [{"hop": hop, "side": side, "attempts": n} for (hop, side), n in sorted(tally.hops.items())],
         },
-        "contradictions": contradictions,
+        "hops": hops.verdicts(tally.hops, _holds(0, chain, looked, covered), rows), "contradictions": contradictions,
         "chain": {
             "whole": chain.whole, "first": chain.first, "last": chain.last, "seals": chain.seals, "head": chain.head,
             "problems": chain.problems, "fingerprint": own_fingerprint(),

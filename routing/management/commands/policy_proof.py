@@ -17,6 +17,8 @@ from switchyard.tenancy.models import SENSITIVITIES, Organisation
 
 WORDS = {True: "HOLDS", False: "DOES NOT HOLD", None: "IS OPEN: not everything in the period is sealed"}
 
+HELD = {True: "holds", False: "LEFT", None: "open"}
+
 
 class Command(PolicyCommand):
     help = "Prove from sealed decision records that no request of a class left in a period; signed. Check: policy_verify_proof."
@@ -62,6 +64,7 @@ def lines_of(body: dict[str, Any]) -> list[str]:
         f"this {WORDS[body['holds']]}.",
         f"requests   {counts['requests']}",
         *(f"attempts   {row['hop']:<9} {row['side']:<9} {row['attempts']}" for row in counts["by_hop"]),
+        *(f"hop        {row['hop']:<9} {HELD[row['holds']]:<9} {row['rests_on']}" for row in body["hops"]),
         f"chain      {'unbroken' if chain['whole'] else 'BROKEN'}, {chain['seals']} seals, head {chain['head']}",
         f"sealed     {covered['sealed_records']} of {covered['records']}, missing {covered['missing_records']}",
         f"signed by  {chain['fingerprint']}",

@@ -239,3 +239,48 @@ def test_the_straight_way_into_the_tables_seals_the_same(company):
         ("first", "private"),
         ("shadow", "external"),
     }
+
+
+def of_hop(body, hop):
+    return next(row for row in body["hops"] if row["hop"] == hop)
+
+
+def test_each_hop_has_a_verdict_of_its_own(company):
+    write([event(company, private_attempt(), private_attempt()), event(company, make_attempt(), lob="legal")])
+    body = proof(company)
+    assert {row["hop"]: row["holds"] for row in body["hops"]} == {
+        "first": False, "fallback": True, "retry": True, "shadow": True, "judge": True, "cache": True, "log": True,
+        "training": True,
+    }  # fmt: skip
+    assert of_hop(body, "retry")["attempts"] == 1 and of_hop(body, "first")["outside"] == 1
+    assert of_hop(proof(company, lob="customer-service"), "first")["holds"] is True
+    DecisionRecord.objects.bulk_create([DecisionRecord(**{
+        f.attname: getattr(DecisionRecord.objects.first(), f.attname) for f in DecisionRecord._meta.concrete_fields
+    } | {"id": new_id("dec"), "request_id": new_id("req")})])  # fmt: skip
+    assert (
+        of_hop(proof(company, lob="customer-service"), "retry")["holds"] is None
+    )  # one record is in no seal
+
+
+def test_rows_that_a_vendor_trained_on_refute_that_hop_only(company):
+    from modelhub.models import Dataset
+    from switchyard.jobs.models import Job
+
+    write([event(company)])
+    lob = company.lobs.get(slug="legal")
+    workload = make.make_workload(lob, "clauses")
+    rows = Dataset.objects.create(
+        id="ds_1", organisation=company, lob=lob, workload=workload, name="r", digest="d", rows=20,
+        report={"sensitivity": "restricted"},
+    )  # fmt: skip
+    Job.objects.create(
+        id="job_1", organisation=company, lob=lob, kind="fine_tune", started_at=now() - timedelta(hours=1),
+        params={"side": "external", "dataset": rows.pk, "deployment": "vendor"},
+    )  # fmt: skip
+    body = proof(company)
+    assert (body["holds"], of_hop(body, "training")["holds"]) == (True, False)
+    assert [job["id"] for job in of_hop(body, "training")["jobs"]] == ["job_1"]
+    assert of_hop(proof(company, lob="customer-service"), "training")["holds"] is True
+    assert of_hop(proof(company, "customer-service"), "training")["holds"] is True  # a neighbour isn't told
+    rows.delete()
+    assert of_hop(proof(company), "training")["holds"] is None

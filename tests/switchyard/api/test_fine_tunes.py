@@ -69,6 +69,16 @@ def test_settings_that_cannot_be_are_named(lab: Company, more: Any, path: str):
     assert path in json.dumps(refused) and not Job.objects.exists()
 
 
+def test_what_policy_lets_nobody_train_on_is_not_trained_on_at_home_either(lab: Company):
+    body = {"dataset": uploaded(lab), "deployment": "home-a"}
+    factories.make_policy(
+        lab.organisation,
+        'invariants: [{name: no lessons, never: \'hop == "training" && target.side == "private"\'}]\ndefault: deny\n',
+    )
+    refused = lab.alice.post("fine-tunes", body, expect=403)
+    assert "no lessons" in json.dumps(refused) and not Job.objects.exists()
+
+
 def test_the_lead_time_goes_from_rows_to_canary(lab: Company):
     job = started(lab)
     first = lab.alice.get(f"fine-tunes/{job.pk}")["lead_time"]

@@ -14,6 +14,7 @@ from routing.proofs.services import LIMITS, UNREAD, residency_proof
 from switchyard.core.clock import now
 from switchyard.core.errors import InvalidRequest, SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show
+from switchyard.dashboards.views.policy.words import NAMES
 from switchyard.tenancy.models import SENSITIVITIES
 
 USUAL_DAYS = 30
@@ -44,7 +45,8 @@ def proof(request: PageRequest) -> HttpResponse:
         )
         return answer
     return show(request, "routing/policy_proof.html", context | {
-        "proof": told, "body": told["body"], "sentence": sentence(told["body"]), "limits": limits(told["body"]),
+        "proof": told, "body": told["body"], "sentence": sentence(told["body"]),
+        "hops": hop_rows(told["body"]), "limits": limits(told["body"]),
     })  # fmt: skip
 
 
@@ -92,6 +94,26 @@ def sentence(body: dict[str, Any]) -> str:
         "Between %(start)s and %(end)s UTC nothing can be proven: the records don't agree with their chain. What is wrong is "
         "named below."
     ) % said  # fmt: skip
+
+
+def hop_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each hop's verdict, and what it rests on."""
+    words = {
+        "kept at home": _("What is kept at this hop is kept by this installation."),
+        "no call": _("Nobody makes such a call."),
+    }  # fmt: skip
+    rows = []
+    for row in body.get("hops", []):
+        if row["rests_on"] == "records":
+            told = _("%(attempts)s attempts in the sealed records, %(outside)s outside") % row
+        elif row["rests_on"] == "jobs":
+            jobs = ", ".join(f"{job['id']} ({job['deployment']}, {job['class']})" for job in row["jobs"])
+            told = _("%(outside)s fine-tunes sent such rows to an external deployment") % row
+            told = f"{told}: {jobs}" if jobs else told
+        else:
+            told = words[row["rests_on"]]
+        rows.append({"name": NAMES.get(row["hop"], row["hop"]), "holds": row["holds"], "words": told})
+    return rows
 
 
 def limits(body: dict[str, Any]) -> list[str]:
