@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from typing import Any
 
 import orjson
 import pytest
 
+from switchyard.gateway import metrics
+from switchyard.gateway.bodies import decode
 from tests.fakes.gateway import RunningGateway
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,6 +115,118 @@ def test_who_reads_a_stream_a_byte_at_a_time_gets_all_of_it(gateway: RunningGate
                 time.sleep(0.3)
                 still_fine(gateway)
     assert b"data: [DONE]" in told
+
+
+def patience(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway's, shortened for a test."""
+    settings.SWITCHYARD = settings.SWITCHYARD | {"UNTAKEN_MAX_S": 0.5, "BODY_MAX_S": 0.5}
+    monkeypatch.setattr("switchyard.gateway.relaying.PING_S", 0.2)
+    monkeypatch.setattr("switchyard.gateway.front.LOOK_S", 0.1)
+
+
+def deaf(gateway: RunningGateway) -> socket.socket:
+    """A caller with next to no room for what he is sent."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    caller.settimeout(15)
+    caller.connect((host, int(port)))
+    return caller
+
+
+@pytest.mark.parametrize("endpoint", ["chat/completions", "messages"])
+def test_who_never_reads_is_let_go_settled_and_holds_no_place(
+    gateway: RunningGateway, settings: Any, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    patience(settings, monkeypatch)
+    gateway.external.manners.words = ["w" * 30_000] * 400
+    body = orjson.dumps(CHAT | {"stream": True, "max_tokens": 900})
+    with deaf(gateway) as caller:
+        caller.sendall(head(gateway, len(body)).replace(b"chat/completions", endpoint.encode()) + body)
+        assert gateway.front.office is not None
+        in_flight = gateway.front.office.desk.executor.load.in_flight
+        (event,) = gateway.events(1, timeout_s=10.0)
+        assert (event["status"], event["error_code"]) == (499, "client_closed_request")
+        assert event["attempts"][0]["status"] == "cut" and event["cost_nusd"] > 0
+        assert in_flight["ext-a"] == 0 and not gateway.valkey.client().keys("sy:r:*")
+        with pytest.raises(OSError):  # the connection is gone, what was buffered for him with it
+            while caller.recv(65536):
+                pass
+            raise ConnectionResetError
+    gateway.external.behave()
+    still_fine(gateway)
+
+
+def test_who_takes_his_time_but_reads_is_served_to_the_end(
+    gateway: RunningGateway, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience(settings, monkeypatch)
+    gateway.external.manners.words = ["w" * 3_000] * 300
+    body = orjson.dumps(CHAT | {"stream": True, "max_tokens": 900})
+    with deaf(gateway) as caller:
+        caller.sendall(head(gateway, len(body), "connection: close") + body)
+        told = b""
+        for wait in (0.2, 0.2, 0.2, 0.2, 0.2):
+            time.sleep(wait)
+            told += caller.recv(40_000)
+        told += b"".join(iter(lambda: caller.recv(65536), b""))
+    assert b"data: [DONE]" in told and told.count(b"w" * 3_000) == 300
+
+
+def test_who_hangs_up_with_a_reset_in_the_middle_is_settled(gateway: RunningGateway) -> None:
+    gateway.external.manners.words = ["word "] * 200
+    gateway.external.manners.chunk_pause_s = 0.01
+    body = orjson.dumps(CHAT | {"stream": True})
+    with connect(gateway) as caller:
+        caller.sendall(head(gateway, len(body)) + body)
+        told = b""
+        while told.count(b"word") < 3:
+            told += caller.recv(2000)
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    (event,) = gateway.events(1, timeout_s=10.0)
+    assert event["status"] == 499 and 0 < event["attempts"][0]["tokens_out"] < 200
+    gateway.external.behave()
+    still_fine(gateway)
+
+
+@pytest.mark.parametrize("part", [b"", b'{"model": "chatter", "mess'], ids=["no byte of it", "half of it"])
+@pytest.mark.parametrize("endpoint", ["chat/completions", "messages", "responses", "embeddings", "batches"])
+def test_a_body_that_never_comes_whole_is_408_and_asks_nobody(
+    gateway: RunningGateway, settings: Any, monkeypatch: pytest.MonkeyPatch, part: bytes, endpoint: str
+) -> None:
+    patience(settings, monkeypatch)
+    with connect(gateway) as caller:
+        caller.sendall(head(gateway, 5000).replace(b"chat/completions", endpoint.encode()) + part)
+        told = b"".join(iter(lambda: caller.recv(65536), b""))
+    assert told.startswith(b"HTTP/1.1 408") and b"body_too_slow" in told, told
+    assert b"\r\nconnection: close\r\n" in told
+    assert gateway.external.seen == [] and metrics.IN_FLIGHT.count == 0
+    still_fine(gateway)
+
+
+def test_a_body_under_an_idempotency_key_is_decoded_once(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def counted(raw: bytes, most: int) -> Any:
+        decoded.append(raw)
+        return decode(raw, most)
+
+    monkeypatch.setattr("switchyard.gateway.bodies.decode", counted)
+    with gateway.client() as client:
+        for path, key in (
+            ("chat/completions", "a"),
+            ("messages", "b"),
+            ("responses", "c"),
+            ("chat/completions", ""),
+        ):
+            body = CHAT | ({"max_tokens": 9} if path == "messages" else {})
+            if path == "responses":
+                body = {"model": "chatter", "input": "Hello?"}
+            headers = {"idempotency-key": key} if key else {}
+            assert client.post(f"/v1/{path}", json=body, headers=headers).status_code == 200, path
+    assert len(decoded) == 4, "once a request, whoever looks at it on the way"
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     # Limits of a request body.
     "BODY_MAX_BYTES": 10 * 1024 * 1024,
     "BODY_MAX_DEPTH": 64,
+    # How long a caller may take over its body (of a file: over each mebibyte), and leave a piece of its stream untaken.
+    "BODY_MAX_S": 60.0,
+    "UNTAKEN_MAX_S": 30.0,
     "BATCH_MAX_ITEMS": 2048,
     # Lines of a batch that one worker has in flight: a waiting machine is used, a neighbour's live call still gets through.
     "BATCH_LINES_AT_ONCE": 8,

@@ -2,7 +2,8 @@
 
 SwitchyardError
 ├── InvalidRequest            400  invalid_value (invalid_json, body_too_deep, wrong_endpoint by `code=`)
-│   └── BodyTooLarge          413  body_too_large
+│   ├── BodyTooLarge          413  body_too_large
+│   └── BodyTooSlow           408  body_too_slow
 ├── NotAuthenticated          401  invalid_api_key
 ├── PolicyDenied              403  policy_denied
 ├── NotFound                  404  not_found
@@ -75,6 +76,13 @@ class InvalidRequest(SwitchyardError):
 
 class BodyTooLarge(InvalidRequest):
     code, status = "body_too_large", 413
+
+
+class BodyTooSlow(InvalidRequest):
+    code, status = "body_too_slow", 408
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {"connection": "close"}  # what still comes of the body is nobody's
 
 
 class NotAuthenticated(SwitchyardError):

@@ -1,17 +1,23 @@
-"""Reading a request's body: bounded, decoded once, refused in words."""
+"""Reading a request's body: bounded in bytes, depth and time, decoded once, refused in words."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
 import orjson
 
-from switchyard.core.errors import BodyTooLarge, InvalidRequest
+from switchyard.core.conf import conf
+from switchyard.core.errors import BodyTooLarge, BodyTooSlow, InvalidRequest
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+DECODED = "switchyard.decoded"  # beside the body in a message of our own
+_READING: dict[asyncio.Task[Any], float] = {}  # who waits for a body → since when
+_OVERDUE: set[asyncio.Task[Any]] = set()
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: an open string is read once
@@ -32,18 +38,58 @@ def instead(first: Receive, receive: Receive) -> Receive:
         given = True
         return await first()
 
+    take.__wrapped__ = receive  # type: ignore[attr-defined]
     return take
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The whole body. Raises BodyTooLarge by its header, or as soon as more than `limit` bytes came."""
+    """The whole body. Raises BodyTooLarge by its header, or as soon as more than `limit` bytes came; BodyTooSlow."""
+    return (await _read(receive, headers, limit))[0]
+
+
+async def read_json(receive: Receive, headers: dict[bytes, bytes]) -> tuple[bytes, dict[str, Any]]:
+    """The body and the object in it, decoded once: whoever decoded it on the way handed that on (`handed_on`)."""
+    raw, decoded = await _read(receive, headers, conf("BODY_MAX_BYTES"))
+    return raw, decode(raw, conf("BODY_MAX_DEPTH")) if decoded is None else decoded
+
+
+def handed_on(raw: bytes, body: dict[str, Any]) -> dict[str, Any]:
+    """A body that was read and decoded, as an ASGI message."""
+    return {"type": "http.request", "body": raw, "more_body": False, DECODED: body}
+
+
+async def _read(
+    receive: Receive, headers: dict[bytes, bytes], limit: int
+) -> tuple[bytes, dict[str, Any] | None]:
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
         raise too_large(limit)
+    task = asyncio.current_task()
+    assert task is not None
+    _READING[task] = time.monotonic()
+    try:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            raw = message.get("body", b"")
+            if len(raw) > limit:
+                raise too_large(limit)
+            return raw, message.get(DECODED)
+        return await _rest(message, receive, limit), None
+    except asyncio.CancelledError:
+        if task not in _OVERDUE:
+            raise
+        task.uncancel()
+        raise BodyTooSlow(f"The body wasn't whole after {conf('BODY_MAX_S'):g} s. Send it again.") from None
+    finally:
+        _READING.pop(task, None)
+        _OVERDUE.discard(task)
+
+
+async def _rest(message: dict[str, Any], receive: Receive, limit: int) -> bytes:
+    """A body that comes in several pieces, from its first on."""
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         part = message.get("body", b"")
@@ -53,6 +99,18 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
+        message = await receive()
+
+
+def end_overdue() -> int:
+    """Tell those of this loop whose body isn't whole in time; gives how many. A look at all of them now and then costs a
+    request a tenth of what a timer of its own would."""
+    loop, before = asyncio.get_running_loop(), time.monotonic() - conf("BODY_MAX_S")
+    late = [task for task, since in list(_READING.items()) if since < before and task.get_loop() is loop]
+    for task in late:
+        _OVERDUE.add(task)
+        task.cancel()
+    return len(late)
 
 
 def too_large(limit: int) -> BodyTooLarge:

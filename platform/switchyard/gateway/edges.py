@@ -15,8 +15,7 @@ from routing import shapes
 from routing.contracts import KeyInfo
 from routing.execution.sse import FrameReader
 from routing.intake.parsing import SURFACE
-from switchyard.core.conf import conf
-from switchyard.gateway.bodies import decode, instead, read_body
+from switchyard.gateway.bodies import handed_on, instead, read_json
 from switchyard.gateway.replies import Send
 
 Scope = dict[str, Any]
@@ -82,9 +81,9 @@ def inner_receive(scope: Scope, receive: Receive, dialect: Dialect, authenticate
     """The body is read and translated when the pipeline asks for it: after the key was looked at."""
 
     async def translated() -> dict[str, Any]:
-        raw = await read_body(receive, dict(scope["headers"]), conf("BODY_MAX_BYTES"))
-        chat = await dialect.asked(decode(raw, conf("BODY_MAX_DEPTH")), authenticate())
-        return {"type": "http.request", "body": orjson.dumps(chat), "more_body": False}
+        _, body = await read_json(receive, dict(scope["headers"]))
+        chat = await dialect.asked(body, authenticate())
+        return handed_on(orjson.dumps(chat), chat)
 
     return instead(translated, receive)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +19,9 @@ from modelhub.services import files
 from routing.contracts import KeyInfo
 from routing.inspection.sensitivity import declared
 from switchyard.core.clock import now
+from switchyard.core.conf import conf
 from switchyard.core.errors import (
+    BodyTooSlow,
     InvalidRequest,
     PolicyDenied,
     SwitchyardError,
@@ -30,6 +33,7 @@ from switchyard.gateway.bodies import ClientGone, too_large
 from switchyard.gateway.examining import examine
 from switchyard.gateway.multipart import FormReader, boundary_of
 from switchyard.gateway.paging import page_of, whole_number
+from switchyard.gateway.relaying import hang_up
 from switchyard.gateway.replies import Send, encode_headers, send_json
 from switchyard.gateway.threads import in_thread
 from switchyard.tenancy.models import LineOfBusiness
@@ -72,7 +76,7 @@ async def handle(
         await in_thread(lambda: files.delete(files.find(_lob(key).pk, file_id)))
         await send_json(send, 200, {"id": file_id, "object": "file", "deleted": True})
     elif file_id and tail == "content" and method == "GET":
-        await _content(await _found(key, file_id), send)
+        await _content(await _found(key, file_id), receive, send)
     else:
         raise InvalidRequest("This endpoint takes GET, POST and DELETE.", code="wrong_endpoint", status=405)
 
@@ -188,8 +192,15 @@ def _kept_s(fields: Mapping[str, str]) -> int:
 async def _batches(receive: Receive) -> AsyncIterator[bytes]:
     """The body in pieces of up to a mebibyte: a trip to the thread costs more than a small piece. Raises ClientGone."""
     waiting, size, total = [], 0, 0
+    until = time.monotonic() + conf("BODY_MAX_S")
     while True:
-        message = await receive()
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlow(
+                f"Less than a mebibyte came in {conf('BODY_MAX_S'):g} s. Send the file again."
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece = message.get("body", b"")
@@ -200,7 +211,7 @@ async def _batches(receive: Receive) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
         if size >= HELD or not more:
             yield b"".join(waiting)
-            waiting, size = [], 0
+            waiting, size, until = [], 0, time.monotonic() + conf("BODY_MAX_S")
         if not more:
             return
 
@@ -231,8 +242,8 @@ async def _refuse_large(error: SwitchyardError, receive: Receive, send: Send) ->
 
 
 # ----------------------------------------------------------------------------------------------------------- content
-async def _content(file: StoredFile, send: Send) -> None:
-    """The bytes as they were sent, piece by piece."""
+async def _content(file: StoredFile, receive: Receive, send: Send) -> None:
+    """The bytes as they were sent, piece by piece. Raises ClientGone, and drops who takes none of them."""
     pieces = files.pieces_of(file)
     first = await asyncio.to_thread(next, pieces, None)
     name = quote(file.filename, safe="")
@@ -242,6 +253,11 @@ async def _content(file: StoredFile, send: Send) -> None:
     }  # fmt: skip
     await send({"type": "http.response.start", "status": 200, "headers": encode_headers(headers)})
     while first is not None:
-        await send({"type": "http.response.body", "body": first, "more_body": True})
+        try:
+            async with asyncio.timeout(conf("UNTAKEN_MAX_S")):
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+        except TimeoutError:
+            hang_up(receive)
+            raise ClientGone from None
         first = await asyncio.to_thread(next, pieces, None)
     await send({"type": "http.response.body", "body": b""})

@@ -15,9 +15,8 @@ from modelhub.selectors.tuning_bases import target_of
 from modelhub.services import files, fine_tuning
 from routing import shapes
 from routing.contracts import KeyInfo
-from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, RateLimited
-from switchyard.gateway.bodies import decode, read_body
+from switchyard.gateway.bodies import read_json
 from switchyard.gateway.paging import page_of
 from switchyard.gateway.replies import Send, encode_headers, send_json
 from switchyard.gateway.threads import in_thread
@@ -57,7 +56,7 @@ async def handle(
         raise NotFound(f"There is no endpoint /v1/fine_tuning/{rest[:80]}.")
     job_id, tail = (parts[1:] + ["", ""])[:2]
     if not job_id and method == "POST":
-        body = decode(await read_body(receive, headers, conf("BODY_MAX_BYTES")), conf("BODY_MAX_DEPTH"))
+        _, body = await read_json(receive, headers)
         again = headers.get(b"idempotency-key", b"").decode("latin-1")[:120]
         await send_json(send, 200, await in_thread(lambda: _create(key, read_wish(body), again)))
     elif not job_id and method == "GET":

@@ -7,8 +7,7 @@ import gc
 import logging
 import signal
 import threading
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -22,30 +21,24 @@ from routing.pipeline import answer, answer_stream, open_run
 from routing.run import Run
 from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
-from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError, Unavailable
+from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError
 from switchyard.core.ids import new_id
 from switchyard.gateway import idempotency, metrics, spoken, uploads, versions
-from switchyard.gateway.bodies import ClientGone, decode, read_body
+from switchyard.gateway.bodies import ClientGone, end_overdue, read_json
 from switchyard.gateway.desk import Office
 from switchyard.gateway.keys import KeyRing
 from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
 from switchyard.gateway.messages.counting import count_tokens
 from switchyard.gateway.pages import Pages
+from switchyard.gateway.relaying import Receive, ShuttingDown, relayed
 from switchyard.gateway.replies import Send, encode_headers, run_headers, send_error, send_json
 from switchyard.gateway.snapshot import SnapshotKeeper
 
 log = logging.getLogger(__name__)
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 ANSWERING = {"chat/completions", "completions", "embeddings", "classifications", "predictions", "moderations"}
-PING_S = 10.0
+LOOK_S = 2.0  # between two looks at who is late with his body
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
-
-
-class ShuttingDown(Unavailable):
-    """This process was told to stop; another answers."""
-
-    retry_after_s = 1.0
 
 
 class GatewayFront:
@@ -58,6 +51,7 @@ class GatewayFront:
         self.ring = KeyRing()
         self.draining = False
         self._drained: asyncio.Future[None]  # done when streams must end
+        self._impatience: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -94,6 +88,7 @@ class GatewayFront:
         await self.office.open()
         await self.pages.open()
         self._drained = asyncio.get_running_loop().create_future()
+        self._impatience = asyncio.get_running_loop().create_task(_keep_ending_overdue())
         self._watch_for_sigterm()
         if threading.current_thread() is threading.main_thread():
             # What lives until the end needn't be looked at by every collection. A front in a thread (a test's) isn't the
@@ -133,6 +128,8 @@ class GatewayFront:
 
     async def stop(self) -> None:
         self.draining = True
+        if self._impatience is not None:
+            self._impatience.cancel()
         self.keeper.stop()
         if self.office is not None:
             await self.office.close()
@@ -233,9 +230,9 @@ class GatewayFront:
     ) -> None:
         assert self.office is not None
         received = now_ns()
-        raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))
+        raw, body = await read_json(receive, headers)
         request = parse(
-            endpoint=endpoint, raw=raw, body=decode(raw, conf("BODY_MAX_DEPTH")), headers=headers, key=key, world=world,
+            endpoint=endpoint, raw=raw, body=body, headers=headers, key=key, world=world,
             request_id=request_id, decision_id="dec_" + request_id[4:], received_ns=received,
         )  # fmt: skip
         known = {"x-switchyard-decision-id": request.decision_id, "x-request-id": request_id}
@@ -269,7 +266,7 @@ class GatewayFront:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": first, "more_body": True})
             try:
-                left = await _relay(run, frames, receive, send, self._drained)
+                left = await relayed(run, frames, receive, send, self._drained)
                 if run.error_code == ShuttingDown.code:
                     raise ShuttingDown("This process is stopping. Ask again: another one answers.")
             except SwitchyardError as error:
@@ -302,12 +299,11 @@ class GatewayFront:
             await send_json(send, 200, await show_decision(rest, key, self.office.fresh))
         elif path == "messages/count_tokens":
             _method(scope, "POST")
-            asked = decode(await read_body(receive, headers, conf("BODY_MAX_BYTES")), conf("BODY_MAX_DEPTH"))
+            _, asked = await read_json(receive, headers)
             await send_json(send, 200, count_tokens(asked, key, world))
         elif path == "feedback":
             _method(scope, "POST")
-            raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))
-            told = decode(raw, conf("BODY_MAX_DEPTH"))
+            _, told = await read_json(receive, headers)
             body = await give_feedback(told, key, world, self.office.admission, self.office.fresh)
             await send_json(send, 200, body)
         else:
@@ -319,51 +315,7 @@ def _method(scope: Scope, wanted: str) -> None:
         raise InvalidRequest(f"This endpoint takes {wanted}.", code="wrong_endpoint", status=405)
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _relay(
-    run: Run, frames: AsyncGenerator[bytes, None], receive: Receive, send: Send, drained: asyncio.Future[None]
-) -> bool:
-    """Send the frames, and a comment after each PING_S of silence. True when the caller hung up.
-
-    A watcher beside it cancels the wait for the next frame when the caller goes or this process must stop: a task a
-    stream costs less than one a frame.
-    """
-    task = asyncio.current_task()
-    assert task is not None
-    sent = time.monotonic()
-    stopped = left = False
-
-    async def watch() -> None:
-        nonlocal stopped, left
-        gone = asyncio.ensure_future(_disconnected(receive))
-        ends: set[asyncio.Future[None]] = {gone, drained}
-        try:
-            while not (gone.done() or drained.done()):
-                quiet = time.monotonic() - sent
-                if quiet >= PING_S:
-                    await send({"type": "http.response.body", "body": shapes.PING, "more_body": True})
-                    quiet = 0.0
-                await asyncio.wait(ends, timeout=PING_S - quiet, return_when=asyncio.FIRST_COMPLETED)
-            left, stopped = gone.done(), True
-            if not left:
-                run.error_code = ShuttingDown.code
-            task.cancel()
-        finally:
-            gone.cancel()
-
-    watcher = asyncio.ensure_future(watch())
-    try:
-        async for part in frames:
-            sent = time.monotonic()
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-        task.uncancel()
-    finally:
-        watcher.cancel()
-    return left
+async def _keep_ending_overdue() -> None:
+    while True:
+        await asyncio.sleep(LOOK_S)
+        end_overdue()

@@ -26,7 +26,7 @@ from switchyard.core.conf import conf
 from switchyard.core.crypto import open_for_lob, seal_for_lob
 from switchyard.core.errors import Conflict, InvalidRequest, Unavailable
 from switchyard.core.ids import new_id
-from switchyard.gateway.bodies import decode, instead, read_body
+from switchyard.gateway.bodies import handed_on, instead, read_json
 
 log = logging.getLogger(__name__)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -102,8 +102,7 @@ class Idempotency:
         inner: Inner,
     ) -> None:
         """Answer by `inner` once, or give what it answered. Raises Conflict, InvalidRequest or Unavailable."""
-        raw = await read_body(receive, dict(headers), conf("BODY_MAX_BYTES"))
-        body = decode(raw, conf("BODY_MAX_DEPTH"))
+        raw, body = await read_json(receive, dict(headers))
         name, asked = place_of(headers[HEADER], key), fingerprint(endpoint, headers, body)
         owner = new_id("idem")
         kept = await self._claim(name, asked, owner)
@@ -112,7 +111,7 @@ class Idempotency:
             return
 
         async def whole() -> dict[str, Any]:
-            return {"type": "http.request", "body": raw, "more_body": False}
+            return handed_on(raw, body)
 
         watched = Watched()
         recorder = _Recorder(send, lambda answer: self._keep(name, owner, key.lob, watched, answer))

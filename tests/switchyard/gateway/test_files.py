@@ -14,6 +14,7 @@ import pytest
 from modelhub.models import Dataset, StoredFile
 from modelhub.services import files
 from switchyard.core.clock import now
+from switchyard.gateway import metrics
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROWS = [(f"the {word} was fine", "positive" if i % 2 else "negative") for i, word in enumerate("abcdefghij")]
@@ -294,3 +295,34 @@ def test_the_gateway_reads_what_the_process_says(gateway, media, settings, monke
     says({}, status=1)
     with pytest.raises(openai.InternalServerError, match="could not be examined"):
         send(client)
+
+
+def test_who_asks_for_a_file_and_takes_nothing_is_let_go(gateway, settings):
+    settings.SWITCHYARD = settings.SWITCHYARD | {"UNTAKEN_MAX_S": 0.3}
+    client = gateway.openai()
+    made = send(client, b"x" * (24 << 20), name="large.bin", purpose="user_data")
+    host, port = gateway.url.removeprefix("http://").split(":")
+    with socket.socket() as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        caller.settimeout(15)
+        caller.connect((host, int(port)))
+        caller.sendall(
+            f"GET /v1/files/{made.id}/content HTTP/1.1\r\nhost: x\r\n"
+            f"authorization: Bearer {gateway.company.keys['customer-service']}\r\n\r\n".encode()
+        )
+        until = time.monotonic() + 10
+        while metrics.IN_FLIGHT.count == 0 and time.monotonic() < until:
+            time.sleep(0.01)
+        while metrics.IN_FLIGHT.count and time.monotonic() < until:
+            time.sleep(0.05)
+        assert metrics.IN_FLIGHT.count == 0
+        buffered = sum(len(piece) for piece in iter(lambda: taken(caller), b""))
+        assert buffered < 24 << 20, "the connection is gone, and what waited for him with it"
+    assert client.files.content(made.id).read() == b"x" * (24 << 20), "who takes it gets all of it"
+
+
+def taken(caller):
+    try:
+        return caller.recv(65536)
+    except ConnectionResetError:
+        return b""

@@ -145,7 +145,7 @@ def test_draining_refuses_new_requests_and_ends_streams_in_words(
 
 
 def test_silence_is_filled_with_comments(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("switchyard.gateway.front.PING_S", 0.05)
+    monkeypatch.setattr("switchyard.gateway.relaying.PING_S", 0.05)
     gateway.external.manners.chunk_pause_s = 0.15
     with gateway.client() as client, client.stream("POST", "/v1/chat/completions", json=CHAT) as reply:
         lines = list(reply.iter_lines())

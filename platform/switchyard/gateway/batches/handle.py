@@ -13,13 +13,12 @@ from routing.contracts import KeyInfo
 from routing.inspection.sensitivity import declared
 from switchyard.audit.services import record
 from switchyard.core.clock import now
-from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, PolicyDenied
 from switchyard.core.ids import new_id
 from switchyard.core.money import format_usd
 from switchyard.gateway.batches.book import cancel
 from switchyard.gateway.batches.lines import ENDPOINTS
-from switchyard.gateway.bodies import decode, read_body
+from switchyard.gateway.bodies import read_json
 from switchyard.gateway.models import Batch
 from switchyard.gateway.paging import page_of
 from switchyard.gateway.replies import Send, send_json
@@ -41,7 +40,7 @@ async def handle(
     """Everything under /v1/batches; `rest` is the path behind it."""
     batch_id, _, tail = rest.partition("/")
     if not rest and method == "POST":
-        body = decode(await read_body(receive, headers, conf("BODY_MAX_BYTES")), conf("BODY_MAX_DEPTH"))
+        _, body = await read_json(receive, headers)
         said = declared(headers.get(b"x-switchyard-sensitivity", b"").decode("latin-1"))
         again = headers.get(b"idempotency-key", b"").decode("latin-1")[:120]
         await send_json(send, 200, await in_thread(lambda: create(key, body, said, again)))

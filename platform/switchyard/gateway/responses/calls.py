@@ -9,10 +9,9 @@ import orjson
 from routing.contracts import KeyInfo
 from routing.intake.parsing import parse
 from switchyard.core.clock import now_ns
-from switchyard.core.conf import conf
 from switchyard.core.errors import PolicyDenied, SwitchyardError
 from switchyard.core.ids import new_id
-from switchyard.gateway.bodies import ClientGone, decode, read_body
+from switchyard.gateway.bodies import ClientGone, handed_on, instead, read_json
 from switchyard.gateway.edges import Authenticate, Receive, Scope, Translator, inner_receive
 from switchyard.gateway.replies import Send, send_error, send_json
 from switchyard.gateway.responses import background
@@ -31,8 +30,7 @@ async def speak(front: Any, inside: Scope, receive: Receive, send: Send, authent
     headers: dict[bytes, bytes] = dict(inside["headers"])
     try:
         key = authenticate()
-        raw = await read_body(receive, headers, conf("BODY_MAX_BYTES"))
-        body = decode(raw, conf("BODY_MAX_DEPTH"))
+        raw, body = await read_json(receive, headers)
         if body.get("background") is True:
             await _in_background(front, dialect, body, headers, inside, key, send)
             return
@@ -41,20 +39,17 @@ async def speak(front: Any, inside: Scope, receive: Receive, send: Send, authent
         return
     except ClientGone:
         return
-    told = inner_receive(inside, _again(raw, receive), dialect, authenticate)
+    told = inner_receive(inside, _again(raw, body, receive), dialect, authenticate)
     await front._v1(inside, told, Translator(dialect, send), INNER)
 
 
-def _again(raw: bytes, receive: Receive) -> Receive:
+def _again(raw: bytes, body: dict[str, Any], receive: Receive) -> Receive:
     """What was read already, then whatever else comes."""
-    waiting = [raw]
 
-    async def take() -> dict[str, Any]:
-        if waiting:
-            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
-        return await receive()
+    async def read() -> dict[str, Any]:
+        return handed_on(raw, body)
 
-    return take
+    return instead(read, receive)
 
 
 async def _in_background(
