@@ -14,7 +14,7 @@ import numpy as np
 from routing.learned.measures import Interval
 
 LEAST_ROWS = 30
-CAUTION = 0.5  # of the way from an accuracy target to the big model's own: rows to come are not these rows
+ERRORS = 1.0  # standard errors taken off before an accuracy target: rows to come are not these rows
 DRAWS = 1_000
 Goal = Literal["accuracy", "cost"]
 
@@ -44,6 +44,7 @@ class Point:
     accuracy_share: float
     cost_share: float
     random_accuracy: float  # as many rows escalated by lot
+    sure_share: float  # of accuracy: by the smoothed gain (`gain_of`), standard errors taken off
 
     def as_dict(self) -> dict[str, float]:
         return {name: round(getattr(self, name), 4) for name in self.__slots__}
@@ -52,10 +53,30 @@ class Point:
 def curve(small: Answers, big: Answers, points: int = 101) -> list[Point]:
     """From "never escalate" to "always", at quantiles of the small model's confidence."""
     thresholds = np.unique(np.quantile(small.confidence, np.linspace(0, 1, points)))
-    return [at(small, big, float(t)) for t in (0.0, *thresholds, np.nextafter(1.0, 2.0))]
+    gain = gain_of(small, big) if len(small.right) == len(big.right) else None
+    return [at(small, big, float(t), gain) for t in (0.0, *thresholds, np.nextafter(1.0, 2.0))]
 
 
-def at(small: Answers, big: Answers, threshold: float) -> Point:
+def gain_of(small: Answers, big: Answers) -> np.ndarray:
+    """What asking the big model as well is worth on each row (N,): the mean of how often it is right where the small one is wrong
+    less the other way round, made to fall as confidence rises (pool adjacent violators) and never below zero. A curve of counts
+    would be chosen by its luckiest point. What the small one withheld keeps its own difference: nobody else is asked."""
+    differ = big.right.astype(float) - small.right
+    open_ = np.flatnonzero(small.under(np.inf))
+    places, which = np.unique(-small.confidence[open_], return_inverse=True)
+    blocks: list[list[float]] = []  # [Σ, rows, places], from the surest down: means must rise
+    for total, rows in zip(np.bincount(which, differ[open_]), np.bincount(which), strict=True):
+        blocks.append([float(total), float(rows), 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
+            last = blocks.pop()
+            blocks[-1] = [p + q for p, q in zip(blocks[-1], last, strict=True)]
+    means = np.repeat([max(0.0, total / rows) for total, rows, _ in blocks], [int(k) for *_, k in blocks])
+    gain = differ.copy()
+    gain[open_] = means[which] if len(places) else 0.0
+    return gain
+
+
+def at(small: Answers, big: Answers, threshold: float, gain: np.ndarray | None = None) -> Point:
     """One threshold on these rows. Raises ValueError where the rows aren't the same in number."""
     if len(small.right) != len(big.right):
         raise ValueError(
@@ -63,18 +84,22 @@ def at(small: Answers, big: Answers, threshold: float) -> Point:
         )
     up = small.under(threshold)
     share, most = float(up.mean()), float(big.right.mean())
-    accuracy = float(np.where(up, big.right, small.right).mean())
+    taken = np.where(up, big.right, small.right)
+    accuracy = float(taken.mean())
     cost = (small.cost + share * big.cost) / big.cost if big.cost else float("inf")
     lot = accuracy - _above_random(up, small.under(np.inf), small.right, big.right) / 100
-    return Point(threshold, share, accuracy, accuracy / most if most else 0.0, cost, lot)
+    gain = gain_of(small, big) if gain is None else gain
+    # Agreement on a few rows proves little: one difference more than there was.
+    error = float(np.sqrt((taken != big.right).sum() + 1.0))
+    sure = 1.0 - (float(gain[~up].sum()) + ERRORS * error) / len(up) / most if most else 0.0
+    return Point(threshold, share, accuracy, accuracy / most if most else 0.0, cost, lot, sure)
 
 
 def choose(points: list[Point], goal: Goal, target: float) -> Point | None:
-    """`accuracy`: the cheapest point with at least this share of the big model's accuracy, and a caution on top.
-    `cost`: the most accurate one within this share of its cost. None where no point does."""
+    """`accuracy`: the cheapest point that surely keeps this share of the big model's accuracy. `cost`: the most accurate one
+    within this share of its cost. None where no point does."""
     if goal == "accuracy":
-        wanted = target + CAUTION * max(0.0, 1.0 - target)
-        good = [p for p in points if p.accuracy_share >= wanted - 1e-12]
+        good = [p for p in points if p.sure_share >= target - 1e-12]
         return min(good, key=lambda p: (p.cost_share, -p.accuracy), default=None)
     good = [p for p in points if p.cost_share <= target + 1e-12]
     return max(good, key=lambda p: (p.accuracy, -p.cost_share), default=None)

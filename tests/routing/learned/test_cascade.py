@@ -34,6 +34,51 @@ def test_an_accuracy_target_is_met_for_a_fraction_of_the_cost_and_beats_lots():
     assert honest.above_random.low > 0
 
 
+def test_a_gain_falls_with_confidence_and_is_never_below_zero():
+    """Worked by hand, from the unsurest up: +1 stands, −1 0 +1 become one block of 0, −1 is cut at 0."""
+    small = Answers(np.array([False, True, True, False, True]), np.array([0.1, 0.2, 0.3, 0.4, 0.9]), 1.0)
+    big = Answers(np.array([True, False, True, True, False]), np.ones(5), 9.0)
+    assert cascade.gain_of(small, big).tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    swapped = Answers(small.right, np.array([0.9, 0.2, 0.3, 0.1, 0.4]), 1.0)
+    assert cascade.gain_of(swapped, big).tolist() == [0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def test_what_the_small_model_withheld_keeps_its_own_difference():
+    held = np.array([True, False])
+    small = Answers(np.array([False, True]), np.array([0.9, 0.9]), 1.0, held)
+    big = Answers(np.array([True, True]), np.ones(2), 9.0)
+    assert cascade.gain_of(small, big).tolist() == [1.0, 0.0]
+
+
+def test_few_rows_are_chosen_more_carefully_than_many():
+    """The same rows twenty times over say the same with less error."""
+    small, big = pair(300)
+    rows = np.tile(np.arange(300), 20)
+    many = (
+        Answers(small.right[rows], small.confidence[rows], 1.0),
+        Answers(big.right[rows], np.ones(6_000), 20.0),
+    )
+    careful, plain = (
+        cascade.choose(cascade.curve(*answers), "accuracy", 0.99) for answers in ((small, big), many)
+    )
+    assert careful is not None and plain is not None and careful.escalated > plain.escalated
+    same = cascade.at(small, big, 0.8), cascade.at(*many, 0.8)
+    assert same[0].accuracy_share == pytest.approx(same[1].accuracy_share)
+    assert same[0].sure_share < same[1].sure_share
+
+
+def test_on_rows_to_come_an_accuracy_target_holds_more_often_than_not():
+    """Chosen on 450 rows, judged on 20,000 others: the mean share reaches the target."""
+    other = pair(20_000, seed=99)
+    reached = []
+    for seed in range(20):
+        found = cascade.choose(cascade.curve(*pair(450, seed=seed)), "accuracy", 0.99)
+        threshold = found.threshold if found is not None else 1.1
+        reached.append(cascade.at(*other, threshold).accuracy_share)
+    assert np.mean(reached) >= 0.99
+    assert np.mean(np.array(reached) >= 0.99) > 0.5
+
+
 def test_a_cost_target_is_never_exceeded():
     small, big = pair()
     found = cascade.choose(cascade.curve(small, big), "cost", 0.3)
