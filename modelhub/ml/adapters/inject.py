@@ -141,13 +141,3 @@ class AdaptedEncoder(nn.Module):
         if not lora:
             fed = fed + own.expert(place, flat)
         return block.fed(x + fed.view(n, t, d))
-
-
-@torch.no_grad()
-def below(trunk: SparseEncoder, x: Tensor, segment: Tensor, first: int) -> Tensor:
-    """The states that enter block `first`: no adapter reaches them, so they are computed once. Shapes: (S, T, D) -> (S, T, D)."""
-    keep = segment[:, None, :, None] == segment[:, None, None, :]
-    x = trunk.enter(x)
-    for block in trunk.blocks[:first]:
-        x, _ = block(x, keep)
-    return x

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter
+from modelhub.ml.adapters.seen import TopExpert, TopStates
 from modelhub.ml.adapters.states import States
 from modelhub.ml.text.blend import cross_entropy
 from modelhub.ml.text.encoder import SparseEncoder
@@ -29,6 +30,8 @@ SMOOTHING, DECAY, CLIP = 0.05, 0.01, 1.0
 ADAPTER_RATE, HEAD_RATE = 3e-3, 3e-3
 BATCH, SEEN_ROWS, FEWEST_EPOCHS, MOST_EPOCHS, PATIENCE = 32, 3000, 2, 8, 2
 
+Encoder = AdaptedEncoder | TopExpert
+
 
 class LossNotFinite(ValueError):
     """The loss is no number any more: what was learned is worth nothing, and nothing is kept."""
@@ -36,25 +39,29 @@ class LossNotFinite(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`epochs` 0 decides by the number of rows and stops early; the multiplier scales both rates."""
+    """`epochs` 0 decides by the number of rows and stops early; the multiplier scales both rates.
+
+    `seen`: how many rows such a run sees, about.
+    """
 
     epochs: int = 0
     batch: int = BATCH
     multiplier: float = 1.0
     seed: int = 0
+    seen: int = SEEN_ROWS
 
     def planned(self, rows: int) -> int:
-        """Epochs at most: about SEEN_ROWS rows are seen where nobody said otherwise."""
+        """Epochs at most: about `seen` rows are seen where nobody said otherwise."""
         if self.epochs:
             return self.epochs
-        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN_ROWS / max(1, rows))))
+        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(self.seen / max(1, rows))))
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Texts as states, the wide channel's share of their logits, right labels. Shapes: offset (N, L), y (N,) int64."""
 
-    states: States
+    states: States | TopStates
     offset: np.ndarray
     y: np.ndarray
 
@@ -104,7 +111,7 @@ def train_inner(
 
     A run that `should_stop` ends is marked stopped and goes on from its last stretch. Raises LossNotFinite.
     """
-    encoder = AdaptedEncoder(trunk, model.adapter)
+    encoder = train.states.encoder(trunk, model.adapter)
     optimizer = _optimizer(model, settings)
     meta = (checkpoint.restore(folder, model, [optimizer]) if folder else None) or {
         "step": 0,
@@ -163,7 +170,7 @@ def _rows_of(settings: Settings, rows: int, epoch: int, stretch: int) -> np.ndar
 
 
 def _stretch(
-    encoder: AdaptedEncoder, model: Tuned, optimizer: torch.optim.Optimizer, data: Examples, rows: np.ndarray,
+    encoder: Encoder, model: Tuned, optimizer: torch.optim.Optimizer, data: Examples, rows: np.ndarray,
     settings: Settings, place: tuple[int, int], should_stop: Callable[[], bool],
 ) -> float | None:  # fmt: skip
     """Summed loss over the rows; None when somebody asked to stop, and then this stretch counts for nothing."""
@@ -190,7 +197,7 @@ def _stretch(
     return total
 
 
-def logits_of(encoder: AdaptedEncoder, model: Tuned, data: Examples, which: np.ndarray) -> Tensor:
+def logits_of(encoder: Encoder, model: Tuned, data: Examples, which: np.ndarray) -> Tensor:
     """Shapes: which (N,) -> (N, L)."""
     x, batch = data.states.batch(which)
     features = encoder(x, batch.segment, batch.texts)
@@ -198,7 +205,7 @@ def logits_of(encoder: AdaptedEncoder, model: Tuned, data: Examples, which: np.n
 
 
 @torch.no_grad()
-def all_logits(encoder: AdaptedEncoder, model: Tuned, data: Examples) -> np.ndarray:
+def all_logits(encoder: Encoder, model: Tuned, data: Examples) -> np.ndarray:
     """Logits of every row, in order. Gives (N, L) float32."""
     parts = _parts(len(data.y))
     found = [logits_of(encoder, model, data, which).numpy() for which in parts]
@@ -210,7 +217,7 @@ def _parts(rows: int) -> Iterator[np.ndarray]:
         yield np.arange(begin, min(rows, begin + EVALUATED))
 
 
-def held_point(encoder: AdaptedEncoder, model: Tuned, held: Examples) -> dict[str, float]:
+def held_point(encoder: Encoder, model: Tuned, held: Examples) -> dict[str, float]:
     """Loss and accuracy on rows held back."""
     logits = all_logits(encoder, model, held)
     right = float((logits.argmax(axis=1) == held.y).mean())

@@ -10,51 +10,80 @@ import numpy as np
 
 from modelhub import artifacts
 from modelhub.ml import features, tokens, trunk
-from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter, AdapterShape
-from modelhub.ml.adapters.inner import BATCH, Examples, Settings, Tuned, all_logits, train_inner
+from modelhub.ml.adapters.inject import Adapter, AdapterShape
+from modelhub.ml.adapters.inner import BATCH, SEEN_ROWS, Examples, Settings, Tuned, all_logits, train_inner
 from modelhub.ml.adapters.rows import Part
-from modelhub.ml.adapters.states import states_of
+from modelhub.ml.adapters.seen import Seen, see_once
 from modelhub.ml.text.adapted_graph import with_adapters
-from modelhub.ml.text.graphs import HeadWeights
-from modelhub.ml.text.torch_form import open_encoder
+from modelhub.ml.text.torch_form import open_encoder, read_encoder
 from modelhub.ml.train.checkpoint import weight_hash
 
+TOP_HIDDEN, TOP_SEEN = 64, 2 * SEEN_ROWS  # an epoch on states computed once costs next to nothing
+PARTS = ("train", "held", "guard")
 
-def train_inside(run: Any, method: str, start: HeadWeights) -> dict[str, Any]:
-    """Train an adapter and the head `start` for a `finetune.Run`; what is made, with the trunk's hash before and after.
 
-    Raises NotOurForm, LossNotFinite, RuntimeError if the trunk moved.
+def see_rows(run: Any) -> dict[str, Seen]:
+    """What the served graph says of each part of a `finetune.Run`'s rows, by one run over them.
+
+    Raises NotAdaptable or NotOurForm for a body that takes no adapters inside.
     """
+    used, body = time.process_time(), _body(run)
+    _, config = read_encoder(body)
+    first = config.layers - min(run.options.blocks, config.layers)
+
+    def told(done: int, of: int) -> None:
+        run.progress({"stage": "features", "rows": of, "done": done})
+
+    def seen(name: str) -> Seen:
+        ids = getattr(run.prepared, name).ids
+        return see_once(body, _embed(run), ids, first, kept=run.kept(f"{name}.states"), told=told)
+
+    found = {name: seen(name) for name in PARTS}
+    run.cpu_s += time.process_time() - used
+    return found
+
+
+def _body(run: Any) -> Path:
+    return artifacts.file_of(run.body.directory, run.body.manifest, "body")
+
+
+def _embed(run: Any) -> Path:
+    return (run.trunk_dir or trunk.ensure_trunk(artifacts.home())) / "embed.onnx"
+
+
+def train_inside(run: Any, method: str, *, top: bool = False) -> dict[str, Any]:
+    """Train an adapter and a head for a `finetune.Run`; what is made, with the trunk's hash before and after.
+
+    It starts from the head as it was shipped, or from nothing. `top`: a plugin expert in the topmost block alone.
+    Raises NotAdaptable, NotOurForm, LossNotFinite, RuntimeError if the trunk moved.
+    """
+    if run.seen is None:
+        run.seen = see_rows(run)
     own, options, used = run.prepared, run.options, time.process_time()
-    body = artifacts.file_of(run.body.directory, run.body.manifest, "body")
+    body, embed = _body(run), _embed(run)
     encoder = open_encoder(body)
     before = weight_hash(encoder.state_dict())
-    shape = AdapterShape(method, min(options.blocks, encoder.config.layers))  # type: ignore[arg-type]
-    model = Tuned(Adapter(shape, encoder.config.width, options.seed), start.weight, start.bias)
-    embed = (run.trunk_dir or trunk.ensure_trunk(artifacts.home())) / "embed.onnx"
+    if top:
+        shape = AdapterShape("expert", 1, hidden=TOP_HIDDEN)
+    else:
+        shape = AdapterShape(method, min(options.blocks, encoder.config.layers))  # type: ignore[arg-type]
+    model = Tuned(Adapter(shape, encoder.config.width, options.seed), own.weights.weight, own.weights.bias)
 
-    def examples(name: str, part: Part) -> Examples:
-        kept = run.kept(f"{name}.states")
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        first = encoder.config.layers - shape.blocks
+    def examples(name: str) -> Examples:
+        seen, part = run.seen[name], getattr(own, name)
+        return Examples(seen.top if top else seen.entering, part.offset, part.y)
 
-        def told(done: int, of: int) -> None:
-            run.progress({"stage": "features", "rows": of, "done": done})
-
-        return Examples(states_of(encoder, part.ids, embed, first, kept=kept, told=told), part.offset, part.y)
-
-    train, held, guard = (
-        examples(n, p) for n, p in (("train", own.train), ("held", own.held), ("guard", own.guard))
-    )
-    adapted = AdaptedEncoder(encoder, model.adapter)
+    train, held, guard = (examples(name) for name in PARTS)
+    adapted = train.states.encoder(encoder, model.adapter)
     untouched = Tuned(Adapter(shape, encoder.config.width), own.weights.weight, own.weights.bias)
-    plain = AdaptedEncoder(encoder, untouched.adapter)
+    plain = train.states.encoder(encoder, untouched.adapter)
     firsts = [all_logits(plain, untouched, part) for part in (held, guard)]
     run.cpu_s += time.process_time() - used
-    settings = Settings(options.planned, options.batch(BATCH), options.multiplier, options.seed)
+    rows = TOP_SEEN if top else SEEN_ROWS
+    settings = Settings(options.planned, options.batch(BATCH), options.multiplier, options.seed, rows)
     outcome = train_inner(
-        encoder, model, train, held, settings, folder=run.kept(method), progress=run.progress, should_stop=run.should_stop
+        encoder, model, train, held, settings, folder=run.kept("top" if top else method), progress=run.progress,
+        should_stop=run.should_stop,
     )  # fmt: skip
     made: dict[str, Any] = {
         "method": method, "stopped": outcome.stopped, "curve": outcome.curve, "cpu_s": outcome.cpu_s, "hash": outcome.hash,

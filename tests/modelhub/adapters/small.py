@@ -68,3 +68,13 @@ def stacks(adapters: list[Adapter], blocks: int) -> dict[str, np.ndarray]:
             if part in (arrays := adapter.arrays()):
                 feed[name][place] = arrays[part][int(layer) - first]
     return feed
+
+
+@torch.no_grad()
+def below(trunk: SparseEncoder, x: torch.Tensor, segment: torch.Tensor, first: int) -> torch.Tensor:
+    """The states that enter block `first`, by torch: the reference. Shapes: (S, T, D) -> (S, T, D)."""
+    keep = segment[:, None, :, None] == segment[:, None, None, :]
+    x = trunk.enter(x)
+    for block in trunk.blocks[:first]:
+        x, _ = block(x, keep)
+    return x

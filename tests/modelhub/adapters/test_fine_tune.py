@@ -101,15 +101,34 @@ def test_few_rows_get_a_head_alone_and_the_report_says_why(own_home):
     assert report["method"] == "head" and "under 400" in report["method_because"]
 
 
-def test_with_enough_rows_lora_is_kept_only_where_held_back_rows_gain(own_home, monkeypatch):
+def test_with_enough_rows_an_adapter_is_kept_only_where_held_back_rows_gain(own_home, monkeypatch):
     monkeypatch.setattr(finetune, "ENOUGH_ROWS", 20)
     monkeypatch.setattr(finetune, "ENOUGH_PER_LABEL", 5)
     report = tune(own_home, "returns-intent@ft-b", "auto")
-    assert "held-back loss" in report["method_because"] and {"head_alone", "lora"} <= set(report)
-    with_lora, alone = (
-        float(part.split()[k]) for part, k in zip(report["method_because"].split(","), (2, 0), strict=True)
+    assert "held-back loss" in report["method_because"] and {"head_alone", "expert", "lora"} <= set(report)
+    told = report["method_because"].removeprefix("held-back loss ").split(", ")
+    losses = {words.partition(" ")[2]: float(words.partition(" ")[0]) for words in told}
+    assert list(losses) == ["by the head alone", "with an expert in the topmost block", "with LoRA"]
+    best = min(losses, key=losses.__getitem__)
+    assert (
+        report["method"]
+        == {"by": "head", "with an": "expert", "with LoRA": "lora"}[
+            next(start for start in ("by", "with an", "with LoRA") if best.startswith(start))
+        ]
     )
-    assert report["method"] == ("lora" if with_lora < alone else "head")
+
+
+def test_the_graph_is_run_once_over_the_rows_whatever_is_tried_on_them(own_home, monkeypatch):
+    from modelhub.ml.adapters import inside
+
+    monkeypatch.setattr(finetune, "ENOUGH_ROWS", 20)
+    monkeypatch.setattr(finetune, "ENOUGH_PER_LABEL", 5)
+    runs: list[int] = []
+    once = inside.see_once
+    monkeypatch.setattr(inside, "see_once", lambda *a, **k: runs.append(len(a[2])) or once(*a, **k))
+    monkeypatch.setattr(finetune.FrozenBody, "features", lambda *a: pytest.fail("run a second time"))
+    tune(own_home, "returns-intent@ft-once", "auto", epochs=1)
+    assert runs == [32, 10, 0]  # to learn from, held back; a new workload has no shipped rows to guard
 
 
 def test_one_batch_mixes_adapters_heads_and_plain_rows(served, made):

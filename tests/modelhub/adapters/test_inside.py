@@ -5,12 +5,22 @@ import pytest
 import torch
 
 from modelhub.ml import features
-from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter, AdapterShape, below
+from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter, AdapterShape
 from modelhub.ml.moe.int8 import quantise, widen
 from modelhub.ml.text.adapted_graph import NotAdaptable, with_adapters, write_adapted
 from modelhub.ml.text.torch_form import NotOurForm, open_encoder, read_encoder
 from modelhub.ml.train.checkpoint import weight_hash
-from tests.modelhub.adapters.small import CONFIG, WIDTH, batch, encoder, learned, segments, stacks, write
+from tests.modelhub.adapters.small import (
+    CONFIG,
+    WIDTH,
+    batch,
+    below,
+    encoder,
+    learned,
+    segments,
+    stacks,
+    write,
+)
 
 
 def by_torch(model, adapter, embedded, mask):
