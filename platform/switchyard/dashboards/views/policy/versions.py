@@ -71,9 +71,15 @@ def policy(request: PageRequest, policy_id: str) -> HttpResponse:
         "asked_is_stale": asked is not None and asked.state in ("requested", "approved") and is_stale(asked),
         "four_eyes": row.organisation.four_eyes, "approved": standing(row),
         "what_if": latest(row), "what_if_pending": pending(row),
-        "watch": rollout_told(row), "warnings": warnings_of(row.report), "hops": hops_by_invariant(row.report.get("hops", [])),
+        "watch": _watch(row), "warnings": warnings_of(row.report), "hops": hops_by_invariant(row.report.get("hops", [])),
         "missing": read.gone_of(row, read.missing_deployments(row.organisation_id)) if row.state == "live" else [],
     })  # fmt: skip
+
+
+def _watch(row: Policy) -> dict[str, Any] | None:
+    """The newest watch with the guards that have seen an answer."""
+    found = rollout_told(row)
+    return found and found | {"metrics": [metric for metric in found["metrics"] if metric["n"]]}
 
 
 @require_POST
