@@ -23,7 +23,7 @@ GUARDS = frozenset({"bias", "enforce", "hold_back", "buffer_all", "block_when_un
 
 class RiskScorer(Protocol):
     """Scores texts in [0, 1]; modelhub.serving.runners.risk has the shipped one. One that has `kind_of(text)` tells the kind
-    of a risky text as well."""
+    of a risky text as well; one that has `passes(text)` says of a whole answer that nothing in it needs scoring."""
 
     def score(self, texts: list[str]) -> Any: ...
 
@@ -117,7 +117,7 @@ class RiskGuard:
 
     def allows(self, text: str, *, offset: int = 0) -> bool:
         """Whether this text may be released. `offset`: where it starts in the whole answer."""
-        if self.report.mode == "off":
+        if self.report.mode == "off" or (self.naming is None and self._passes(text)):
             return True
         return self.judge(pieces(text, offset))
 
@@ -169,6 +169,15 @@ class RiskGuard:
         scores = {kind: float(score) if math.isfinite(score) else 1.0 for kind, score in told.items()}
         kind = max(scores, key=lambda name: scores[name], default="harm")
         self.report.note("withhold", kind=kind, score=scores.get(kind, 1.0))
+
+    def _passes(self, text: str) -> bool:
+        """Whether the scorer lets the whole of a text pass at a look. In doubt it doesn't."""
+        tell = getattr(self.scorer, "passes", None)
+        try:
+            return tell is not None and tell(text) is True
+        except Exception:
+            log.exception("the guard's scorer could not look at a text")
+            return False
 
     def _kind_of(self, text: str) -> str:
         tell = getattr(self.scorer, "kind_of", None)

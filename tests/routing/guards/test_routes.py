@@ -206,3 +206,35 @@ def test_flips_are_counted_by_what_the_text_names() -> None:
     )
     assert probe.origins == [0, 2]
     assert by_kind(probe, [2]) == {"gender": [2, 1]}
+
+
+class Glancing(Finder):
+    """Lets texts of its own pass at a look."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer, self.scored = answer, 0
+
+    def passes(self, text: str) -> object:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        self.scored += len(texts)
+        return super().score(texts)
+
+
+@pytest.mark.parametrize("answer", [False, None, "yes", 1, ValueError("broken")])
+def test_an_answer_is_scored_unless_a_look_surely_lets_it_pass(answer: object) -> None:
+    scorer = Glancing(answer)
+    assert make_guard(scorer=scorer).allows(CLEAN) and scorer.scored > 0
+    assert not make_guard(scorer=scorer).allows(CLEAN + PLANTED)
+
+
+def test_an_answer_that_passes_at_a_look_is_not_scored_and_one_whose_names_are_counted_is() -> None:
+    scorer = Glancing(True)
+    guard = make_guard(scorer=scorer)
+    assert guard.allows(CLEAN) and scorer.scored == 0 and guard.report.verdict == "pass"
+    counted = make_guard(scorer=scorer)
+    counted.naming = lambda text: ["age"]
+    assert counted.allows(CLEAN) and scorer.scored > 0 and counted.report.named == ["age"]
