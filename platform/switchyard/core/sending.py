@@ -33,5 +33,5 @@ def _turns(pieces: Iterator[str | bytes]) -> Iterator[bytes]:
 
 
 async def _in_turns(turns: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (part := await sync_to_async(next)(turns, None)) is not None:
+    while (part := await sync_to_async(lambda: next(turns, None))()) is not None:
         yield part

@@ -21,7 +21,7 @@ from switchyard.tenancy.api.base import EmptySerializer, ReadViewSet, filters, n
 LINES = OpenApiResponse(OpenApiTypes.BINARY, description="application/jsonl, streamed")
 
 
-class BatchSerializer(serializers.ModelSerializer):
+class GatewayBatchSerializer(serializers.ModelSerializer):
     """`errors`: why it failed as a whole; single lines are under `line-errors`. `files`: which of output and error there are."""
 
     lob = serializers.SlugRelatedField(slug_field="slug", read_only=True)
@@ -78,7 +78,7 @@ class BatchViewSet(ReadViewSet):
     """Batches of /v1 of the lines of business that the asker may see. What their lines say takes a role there."""
 
     queryset = Batch.objects.select_related("lob", "job")
-    serializer_class = BatchSerializer
+    serializer_class = GatewayBatchSerializer
     write_roles = READERS
     read_roles: tuple[str, ...] | None = None
     page_order = ("-created_at", "pk")
@@ -92,7 +92,7 @@ class BatchViewSet(ReadViewSet):
     def filter_queryset(self, queryset: Any) -> Any:
         return narrowed_by(queryset, self.request, self.FILTERS) if self.action == "list" else queryset
 
-    @extend_schema(request=EmptySerializer, responses={200: BatchSerializer})
+    @extend_schema(request=EmptySerializer, responses={200: GatewayBatchSerializer})
     @action(detail=True, methods=["post"])
     def cancel(self, request: Any, pk: str = "") -> Response:
         """One that waits ends at once, one that runs within seconds; what was answered stays, and is paid for."""
