@@ -39,7 +39,7 @@ class Judged:
 
 
 class Cache:
-    """Reads prompts once: ids, means, marks and embeddings lie in the home; terms are hashed anew by seed."""
+    """Reads prompts once: ids, means and marks lie in the home; terms are hashed anew by seed."""
 
     def __init__(self, reader: Reader, table: features.TokenTable) -> None:
         self.reader, self.table = reader, table
@@ -55,7 +55,7 @@ class Cache:
     def _read(
         self, name: str, split: str, texts: list[str]
     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-        path = self.folder / f"{name}-{split}-{self.reader.body[:12]}-{self._table_digest()}.npz"
+        path = self.folder / f"{name}-{split}-{self.reader.tokens[:12]}-{self._table_digest()}.npz"
         if not path.is_file():
             whole = self.reader.ids(texts, features.MOST_CHARACTERS)
             found = features.read(texts, self.reader, self.table)
@@ -98,7 +98,7 @@ def judge_pair(scorer: Scorer, read: Cache, name: str, seed: int) -> Judged:
 
 
 def trials(read: Cache) -> dict[str, float]:
-    """APGR on MMLU's validation rows: each part alone, and the mix without the edge student's embedding."""
+    """APGR on MMLU's validation rows: each part alone, and the mix with what the edge student's whole graph makes of a prompt."""
     table, held = read.table_of("mmlu", "train", 0)[0], read.table_of("mmlu", "val", 0)[0]
     cheap, strong = held.score[:, 0], held.score[:, 1]
     recipe = fit.Recipe()
@@ -110,14 +110,17 @@ def trials(read: Cache) -> dict[str, float]:
         return measures.apgr(chance[:, 1] - chance[:, 0], cheap, strong)
 
     found = {f"{name}_alone": reached(parts, unseen, replace(recipe, parts=(name,))) for name in PARTS}
-    bare = [_without_embedding(part) for part in (table, held)]
-    other, _ = fit.out_of_fold(bare[0], recipe)
-    found["without_txt_edge"] = reached(fit.parts_of(bare[0], recipe).predict(bare[1].rows)[0], other, recipe)
+    wide = [_with_embedding(read, part, split) for part, split in ((table, "train"), (held, "val"))]
+    other, _ = fit.out_of_fold(wide[0], recipe)
+    found["with_embedding"] = reached(fit.parts_of(wide[0], recipe).predict(wide[1].rows)[0], other, recipe)
     return found
 
 
-def _without_embedding(table: fit.Table) -> fit.Table:
-    rows = features.Read(table.rows.terms, table.rows.means, table.rows.marks[:, : len(features.MARKS)])
+def _with_embedding(read: Cache, table: fit.Table, split: str) -> fit.Table:
+    drawn = read.reader.embed(read.reader.ids(tables.load("mmlu", split).texts, features.MOST_CHARACTERS))
+    rows = features.Read(
+        table.rows.terms, table.rows.means, np.concatenate([table.rows.marks, drawn], axis=1)
+    )
     return fit.Table(rows, table.domain, table.score, table.models)
 
 

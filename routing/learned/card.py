@@ -26,7 +26,7 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
     sections = [
         f"# {manifest['id']}",
         f"The chance that each of {', '.join(manifest['models'])} answers a prompt right, from the prompt alone: a ridge over "
-        "hashed terms, a ridge over token means, marks of form and the edge student's embedding, the nearest "
+        "hashed terms, a ridge over marks of form and the mean of the edge student's vectors of its tokens, the nearest "
         "training prompts, and the mean of the subject it seems to belong to. A random router has an APGR of 0.5.",
         "## Figures",
         "\n".join(lines),
@@ -37,7 +37,8 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "each deployment is used.",
         "## Training",
         f"Fitted on {manifest['train']['rows']:,} prompts: {licences}; see `data/`. `{manifest['train']['command']}`, seed "
-        f"{manifest['train']['seed']}. It needs the `txt-edge` it was fitted with. `answers.json` holds, for `txt-edge` and "
+        f"{manifest['train']['seed']}. The vectors of `txt-edge`'s tokens are copied into it, so it needs that model's tokenizer "
+        "and no more: another student changes nothing. `answers.json` holds, for `txt-edge` and "
         "`txt-base`, which validation answers were right and how sure the model was: what cascades choose their thresholds by.",
         "## Limits",
         "Most of what it knows is the subject: within a subject it ranks prompts little better than chance (`bench/routing`). It "

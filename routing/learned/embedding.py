@@ -1,4 +1,4 @@
-"""What the edge student makes of a prompt: 96 numbers from the body of `txt-edge`, its tokenizer, one thread."""
+"""How prompts are read: the edge student's tokenizer, and for sketches its body's 96 numbers; one thread."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import numpy as np
 from modelhub import artifacts
 
 MODEL = "txt-edge"
-MOST_EMBEDDED = 64  # tokens: a prompt's opening; the rest is left to terms and token means
+MOST_EMBEDDED = 64  # tokens: a prompt's opening
 BATCH = 32
 WIDTH = 96
 
 
 class OtherEdge(ValueError):
-    """The edge student isn't the one that the router was fitted with."""
+    """The edge student isn't one that can be read with: other tokens than the router was fitted with, or an embedding of another
+    width."""
 
 
 class Reader:
-    """Tokenizer and body of the edge student. Raises ArtifactMissing, ArtifactCorrupt, OtherEdge."""
+    """Tokenizer and body of the edge student. The router needs the tokenizer alone, so another student with the same one changes
+    nothing for it. Raises ArtifactMissing, ArtifactCorrupt, OtherEdge."""
 
-    def __init__(self, directory: Path | None = None, *, body: str = "") -> None:
+    def __init__(self, directory: Path | None = None, *, tokenizer: str = "") -> None:
         import onnxruntime  # only where a policy asks for chances
 
         from modelhub.ml import tokens
@@ -31,9 +33,10 @@ class Reader:
         directory = directory or artifacts.find(MODEL)
         manifest = artifacts.verify(directory)
         self.body = str(manifest["files"]["body"]["sha256"])
-        if body and body != self.body:
+        self.tokens = str(manifest["files"]["tokenizer"]["sha256"])
+        if tokenizer and tokenizer != self.tokens:
             raise OtherEdge(
-                f"the router was fitted with {MODEL} {body[:12]}…, here is {self.body[:12]}…: fit it anew "
+                f"the router was fitted with the tokenizer {tokenizer[:12]}…, {MODEL} has {self.tokens[:12]}…: fit it anew "
                 "(python -m routing.learned.train)"
             )
         self.tokenizer = tokens.load_tokenizer(artifacts.file_of(directory, manifest, "tokenizer"))
@@ -44,11 +47,7 @@ class Reader:
         self._session = onnxruntime.InferenceSession(
             path.read_bytes(), options, providers=["CPUExecutionProvider"]
         )
-        found = next(output.shape[1] for output in self._session.get_outputs() if output.name == "features")
-        if found != WIDTH:
-            raise OtherEdge(
-                f"{MODEL} gives {found} numbers a text, {WIDTH} are expected: fit the router anew"
-            )
+        self._width = next(o.shape[1] for o in self._session.get_outputs() if o.name == "features")
 
     def ids(self, texts: Sequence[str], most_characters: int) -> list[np.ndarray]:
         """Token ids with the opening and closing marks."""
@@ -56,7 +55,9 @@ class Reader:
         return [np.asarray(ids, np.int64) for ids in found]
 
     def embed(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, 96) float32 of N rows of ids."""
+        """(N, 96) float32 of N rows of ids. Raises OtherEdge where the student gives another number of them."""
+        if self._width != WIDTH:
+            raise OtherEdge(f"{MODEL} gives {self._width} numbers a text, sketches hold {WIDTH}")
         found = np.zeros((len(rows), WIDTH), np.float32)
         cut = [
             row if len(row) <= MOST_EMBEDDED else np.append(row[: MOST_EMBEDDED - 1], row[-1]) for row in rows

@@ -1,8 +1,8 @@
-"""What a router reads of a prompt: token n-grams, a frozen vector a token, the edge student's embedding, and marks of form.
+"""What a router reads of a prompt: token n-grams, the edge student's vector of each token, and marks of form.
 
-A prompt becomes four things: hashed one- and two-token terms (inverse document frequency, unit length), the mean of its tokens'
-frozen vectors (rare tokens weigh more: Arora et al. 2017, smooth inverse frequency), 96 numbers from the edge student's body, and
-eighteen plain marks of its form.
+A prompt becomes three things: hashed one- and two-token terms (inverse document frequency, unit length), the mean of its tokens'
+vectors in the student's own table (rare tokens weigh more: Arora et al. 2017, smooth inverse frequency), and eighteen plain marks
+of its form. The table is copied when the router is fitted: another student changes nothing for it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARKS = (
 class Reads(Protocol):
     """Tokenizer and embedding together (`embedding.Reader`)."""
 
-    body: str  # digest of the edge student's graph
+    body: str  # digest of the edge student's graph: which student drew a sketch
 
     def ids(self, texts: Sequence[str], most_characters: int) -> list[np.ndarray]: ...
 
@@ -83,7 +83,7 @@ class TokenTable:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """N prompts as read: terms of each, mean vectors (N, D), and marks beside the edge student's embedding (N, 18 + 96)."""
+    """N prompts as read: terms of each, mean vectors (N, D), and marks (N, 18; a trial may put more beside them)."""
 
     terms: list[np.ndarray]
     means: np.ndarray
@@ -101,5 +101,5 @@ def read(texts: Sequence[str], reader: Reads, table: TokenTable, seed: int = 0) 
     return Read(
         [terms(row, seed) for row in ids],
         np.array([table.mean(row) for row in ids], np.float32).reshape(-1, table.vectors.shape[1]),
-        np.concatenate([plain, reader.embed(whole)], axis=1),
+        plain,
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from routing.learned.embedding import WIDTH
 from routing.learned.features import MARKS, TERMS, VOCABULARY, Read, Reads, TokenTable, read
 from routing.learned.scorer import PARTS, Mix, Parts, Scorer
 
@@ -86,7 +85,7 @@ def _check(
     name: str, told: dict[str, Any], read: dict[str, np.ndarray], terms: np.ndarray, own: np.ndarray, weight: np.ndarray
 ) -> None:  # fmt: skip
     models, domains, width = len(told["models"]), len(told["domains"]), read["vectors"].shape[1]
-    dense = width + len(MARKS) + WIDTH
+    dense = width + len(MARKS)
     expected = {
         "term_weight": (len(terms), models), "domain_weight": (len(terms), domains), "prior": (domains, models),
         "dense_weight": (dense, models), "centre": (dense,), "scale": (dense,), "idf": (len(terms),),

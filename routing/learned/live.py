@@ -83,7 +83,7 @@ class Learned:
         names = {target.name for target in candidates}
         own = self.workloads.get(request.workload.name) if request.workload is not None else None
         keeps = keeps_text and facts.sensitivity != "restricted" and self.reader is not None
-        drawn = sketch(prompts_of(request), self.reader) if keeps and self.reader is not None else b""
+        drawn = _drawn(prompts_of(request), self.reader) if keeps and self.reader is not None else b""
         found: dict[str, float] = {}
         if own is not None and (not own.sketch or own.sketch == edge_of(drawn)):
             features = fact_features(facts.values) + (from_sketch(drawn) if own.sketch else [])
@@ -122,6 +122,15 @@ class Learned:
                 chance[i] = self.router.scorer.parts.prior[place]
         mean = chance.mean(axis=0)
         return {name: float(mean[place]) for name, place in known.items()}
+
+
+def _drawn(texts: list[str], reader: Reads) -> bytes:
+    """A sketch, or nothing where the student can't draw one: chances that need none are told all the same."""
+    try:
+        return sketch(texts, reader)
+    except Exception:
+        log.exception("a prompt could not be sketched: chances that were learned with sketches aren't told")
+        return b""
 
 
 def sketch(texts: list[str], reader: Reads) -> bytes:

@@ -24,7 +24,7 @@ class Parts:
     """The fitted parts. F terms kept, C domains, D token dimensions, K rows kept, M models.
 
     slot (TERMS,) int32: a term's row, −1 where it isn't kept; idf (F,); term_weight (F, M), term_bias (M,); domain_weight (F, C),
-    domain_bias (C,), prior (C, M); centre and scale of the dense features (D + 114,), dense_weight (D + 114, M); near (K, D) of
+    domain_bias (C,), prior (C, M); centre and scale of the dense features (D + 18,), dense_weight (D + 18, M); near (K, D) of
     unit length, near_score (K, M); mean (M,). All float32 but `slot`.
     """
 

@@ -16,9 +16,8 @@ from modelhub import artifacts
 from modelhub.ml import datasets
 from modelhub.ml.answer_sheets import Sheet, digest_of
 from modelhub.ml.route.token_vectors import narrowed, token_vectors
-from modelhub.ml.trunk import ensure_trunk
 from routing.learned import card, files, fit, measures, tables
-from routing.learned.embedding import Reader
+from routing.learned.embedding import MODEL, Reader
 from routing.learned.features import MOST_CHARACTERS, VOCABULARY, TokenTable, read
 
 ID, FILE, SHEETS = "router-base", "router.npz", "answers.json"
@@ -32,22 +31,19 @@ COMMAND = "python -m routing.learned.train"
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=artifacts.SHIPPED)
-    parser.add_argument(
-        "--vectors", type=Path, help="token states of the trunk (.npy, V × 384), where they are kept"
-    )
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    manifest = make(chosen.out / ID, seed=chosen.seed, kept=chosen.vectors)
+    manifest = make(chosen.out / ID, seed=chosen.seed)
     print(json.dumps(manifest["metrics"], indent=1))
 
 
-def make(directory: Path, *, seed: int = 0, kept: Path | None = None) -> dict[str, Any]:
+def make(directory: Path, *, seed: int = 0) -> dict[str, Any]:
     """Fit, measure on validation rows, write the artifact. Gives its manifest."""
     began = time.monotonic()
     directory.mkdir(parents=True, exist_ok=True)
     reader = Reader()
     learnt = {name: tables.load(name, "train") for name in LEARNT_FROM}
-    table = token_table(reader, [text for part in learnt.values() for text in part.texts], kept)
+    table = token_table(reader, [text for part in learnt.values() for text in part.texts])
     joined = together(learnt, reader, table)
     recipe = fit.Recipe()
     unseen, alike = fit.out_of_fold(joined, recipe, seed=seed)
@@ -59,7 +55,7 @@ def make(directory: Path, *, seed: int = 0, kept: Path | None = None) -> dict[st
     answers = directory / SHEETS
     artifacts.write_json(answers, shipped_sheets(answers))
     manifest: dict[str, Any] = {
-        "id": ID, "kind": "router", "version": "1", "requires": {"txt-edge": {"body": reader.body}},
+        "id": ID, "kind": "router", "version": "1", "requires": {MODEL: {"tokenizer": reader.tokens}},
         "models": list(scorer.models), "verdicts": verdicts, "metrics": measured(router, reader),
         "licences": {name: tables.SOURCES[name].licence for name in LEARNT_FROM},
         "train": {"command": COMMAND, "seed": seed, "seconds": round(time.monotonic() - began), "rows": len(joined)},
@@ -70,15 +66,15 @@ def make(directory: Path, *, seed: int = 0, kept: Path | None = None) -> dict[st
     return manifest
 
 
-def token_table(reader: Reader, texts: list[str], kept: Path | None) -> TokenTable:
-    """Vectors of the tokens in these texts and of the most frequent ones; weights by how rare a token is in them."""
-    if kept is not None:
-        vectors = narrowed(np.load(kept), TOKEN_WIDTH)
-    else:
-        vectors = token_vectors(ensure_trunk(artifacts.home()), TOKEN_WIDTH)
+def token_table(reader: Reader, texts: list[str]) -> TokenTable:
+    """The edge student's vectors of the tokens in these texts and of the most frequent ones; weights by how rare a token is in
+    them."""
     seen = np.zeros(VOCABULARY)
     for ids in reader.ids(texts, MOST_CHARACTERS):
         np.add.at(seen, ids[1:-1], 1)
+    folder = artifacts.find(MODEL)
+    graph = artifacts.file_of(folder, artifacts.load_manifest(folder), "body")
+    vectors = narrowed(token_vectors(graph, VOCABULARY), seen, TOKEN_WIDTH)
     known = (seen > 1) | (np.arange(VOCABULARY) < FREQUENT)
     vectors = np.where(known[:, None], vectors, 0).astype(np.float32)
     return TokenTable(vectors, (known * RARE / (RARE + seen / seen.sum())).astype(np.float32))

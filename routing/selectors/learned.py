@@ -61,7 +61,7 @@ def _opened(folder: str, digest: str) -> tuple[Router | None, Reader | None]:
     try:
         manifest = artifacts.verify(directory)
         router = load(artifacts.file_of(directory, manifest, "router"))
-        return router, Reader(body=manifest["requires"]["txt-edge"]["body"])
+        return router, Reader(tokenizer=manifest["requires"]["txt-edge"]["tokenizer"])
     except Exception:  # whatever is wrong with it, a snapshot is built without it
         log.exception("the learned router can't be used: evaluated quality is used")
         return None, _reader()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from modelhub import artifacts
+from modelhub.ml.route.token_vectors import NoTable, narrowed, token_vectors
 from routing.learned import features, files, fit, measures, tables, train
 from routing.learned.embedding import OtherEdge, Reader
 
@@ -104,7 +105,7 @@ def test_ridge_agrees_with_the_normal_equations():
 def shipped():
     folder = artifacts.SHIPPED / train.ID
     manifest = artifacts.verify(folder)
-    reader = Reader(artifacts.SHIPPED / "txt-edge", body=manifest["requires"]["txt-edge"]["body"])
+    reader = Reader(artifacts.SHIPPED / "txt-edge", tokenizer=manifest["requires"]["txt-edge"]["tokenizer"])
     return manifest, files.load(artifacts.file_of(folder, manifest, "router")), reader
 
 
@@ -132,6 +133,45 @@ def test_only_tables_whose_licence_allows_it_taught_the_shipped_router(shipped):
     assert sum(p.stat().st_size for p in (artifacts.SHIPPED / train.ID).iterdir()) <= 2 * 1024 * 1024
 
 
-def test_another_edge_student_is_refused_by_its_digest():
+def test_a_student_with_other_tokens_is_refused_by_its_digest():
     with pytest.raises(OtherEdge, match="fit it anew"):
-        Reader(artifacts.SHIPPED / "txt-edge", body="0" * 64)
+        Reader(artifacts.SHIPPED / "txt-edge", tokenizer="0" * 64)
+
+
+def test_another_students_body_changes_nothing_for_the_router(shipped, monkeypatch):
+    """The router asks for tokens only: a student whose graph gives nothing leaves every chance as it was."""
+    _, router, reader = shipped
+    text = [tables.load("mmlu", "val").texts[0]]
+    before = router.scorer.score(router.read(text, reader)).chance
+    monkeypatch.setattr(Reader, "embed", lambda *_: pytest.fail("the router ran the student's graph"))
+    assert (router.scorer.score(router.read(text, reader)).chance == before).all()
+
+
+def test_a_students_own_table_is_read_as_its_graph_would_scale_it():
+    """Against ONNX Runtime itself: the rows that the graph gathers for four tokens."""
+    import onnx
+    import onnxruntime
+
+    graph = artifacts.SHIPPED / "txt-edge" / "model.onnx"
+    vectors = token_vectors(graph, features.VOCABULARY)
+    model = onnx.load(str(graph))
+    tables_ = {t.name for t in model.graph.initializer if list(t.dims) == list(vectors.shape)}
+    rows = next(n.output[0] for n in model.graph.node if n.op_type == "Gather" and n.input[0] in tables_)
+    scaled = [n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] == rows]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info((scaled or [rows])[0]))
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    ids = np.array([[101, 2054, 2003, 102]])
+    found = session.run([(scaled or [rows])[0]], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+    assert found[0] == pytest.approx(vectors[ids[0]], abs=1e-5)
+
+
+def test_a_graph_without_a_table_of_tokens_is_refused():
+    with pytest.raises(NoTable, match="no table of 7 rows"):
+        token_vectors(artifacts.SHIPPED / "txt-edge" / "model.onnx", 7)
+
+
+def test_narrowing_keeps_what_tokens_in_use_differ_by():
+    """Two directions, of which only the one that used tokens differ along is kept; what never occurs doesn't matter."""
+    vectors = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 50.0, 0], [0, -50.0, 3.0]], np.float32)
+    found = narrowed(vectors, np.array([9, 9, 0, 0]), 1)
+    assert np.abs(found[:2, 0]) == pytest.approx([1.0, 1.0]) and found[0, 0] == -found[1, 0]

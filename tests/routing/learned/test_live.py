@@ -8,6 +8,7 @@ import pytest
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, KeyInfo, WorkloadInfo
 from routing.learned import feedback
 from routing.learned.feedback import Judged, WorkloadScorer
+from routing.learned.embedding import OtherEdge
 from routing.learned.live import CLOCK, Learned, from_sketch, prompts_of, sketch
 from routing.policy.facts import empty_facts
 
@@ -97,6 +98,23 @@ def test_a_scorer_that_reads_sketches_is_silent_without_one():
     learned = Learned(frozenset({"legal"}), reader=Edge(), workloads={"chatter": scorer(True, a=(0.0, 0.0))})
     assert learned.ask(asked(), facts(), [target("a")], keeps_text=False).chances == {}
     assert learned.ask(asked(), facts(), [target("a")], keeps_text=True).chances == {"a": 0.5}
+
+
+def test_a_student_that_cannot_be_sketched_with_leaves_other_chances_as_they_are():
+    class Wider(Edge):
+        def embed(self, rows):
+            raise OtherEdge("128 numbers a text")
+
+    own = {"chatter": scorer(a=(0.0, 0.0))}
+    told = Learned(frozenset({"legal"}), reader=Wider(), workloads=own).ask(
+        asked(), facts(), [target("a")], keeps_text=True
+    )
+    assert (told.chances, told.sketch) == ({"a": 0.5}, b"")
+    sketched = {"chatter": scorer(True, a=(0.0, 0.0))}
+    told = Learned(frozenset({"legal"}), reader=Wider(), workloads=sketched).ask(
+        asked(), facts(), [target("a")], keeps_text=True
+    )
+    assert told.chances == {}
 
 
 def test_the_router_scores_deployments_by_the_model_they_serve():
