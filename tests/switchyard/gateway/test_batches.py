@@ -87,6 +87,7 @@ def test_a_file_of_questions_comes_back_as_a_file_of_answers(gateway: RunningGat
     assert sorted(rows) == [f"line-{i}" for i in range(6)]
     body = rows["line-3"]["response"]["body"]
     assert rows["line-3"]["response"]["status_code"] == 200
+    assert {row["response"]["switchyard"]["policy_version"] for row in rows.values()} == {"org@1"}
     assert body["choices"][0]["message"]["content"] == "All is well." and body["model"] == "chatter"
     assert {seen.body["messages"][0]["content"] for seen in gateway.external.seen} == {
         f"Question {i}?" for i in range(6)
@@ -148,6 +149,7 @@ def test_lines_fail_one_by_one_and_keep_their_reasons(gateway: RunningGateway) -
     assert sorted(rows_in(client, done.output_file_id)) == ["line-0"]
     failed = rows_in(client, done.error_file_id)
     assert failed["line-1"]["response"]["status_code"] == 400
+    assert {row["response"]["switchyard"]["policy_version"] for row in failed.values()} == {"org@1"}
     assert failed["line-1"]["response"]["body"]["error"]["param"] == "messages"
     assert failed["line-2"]["response"]["status_code"] == 404, "a neighbour's workload is as unknown as none"
     assert failed["line-3"]["response"]["body"]["error"]["code"] == "model_not_found"

@@ -62,6 +62,66 @@ def test_look_ups_carry_it(gateway: RunningGateway) -> None:
     assert (reply.status_code, reply.headers[HEADER]) == (200, "org@1")
 
 
+MESSAGE = {"model": "chatter", "max_tokens": 20, "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/messages", MESSAGE, 200),
+        ("/v1/messages", MESSAGE | {"stream": True}, 200),
+        ("/v1/messages", MESSAGE | {"messages": []}, 400),
+        ("/v1/messages", b"{", 400),
+        ("/v1/messages", MESSAGE | {"model": "nobody-knows"}, 404),
+        ("/v1/messages/count_tokens", MESSAGE, 200),
+        ("/v1/responses", {"model": "chatter", "input": "hi"}, 200),
+        ("/v1/responses", {"model": "chatter", "input": "hi", "stream": True}, 200),
+        ("/v1/responses", {"model": "chatter", "input": "hi", "background": True}, 200),
+        ("/v1/responses", b"{", 400),
+        ("/v1/responses", {"model": "nobody-knows", "input": "hi"}, 404),
+        ("/v1/responses", {"model": "nobody-knows", "input": "hi", "background": True}, 404),
+        ("/v1/batches", {"input_file_id": "file_none", "endpoint": "/v1/chat/completions", "completion_window": "24h"}, 404),
+        ("/v1/fine_tuning/jobs", {"model": "private-a", "training_file": "file_none"}, 400),
+        ("/v1/moderations", {"input": "x"}, 404),
+    ],
+)  # fmt: skip
+def test_other_dialects_and_endpoints_carry_it(
+    gateway: RunningGateway, path: str, body: Any, status: int
+) -> None:
+    reply = posted(gateway, path, body)
+    assert (reply.status_code, reply.headers.get(HEADER)) == (status, "org@1"), reply.text
+
+
+def test_limits_and_repeated_keys_carry_it(gateway: RunningGateway) -> None:
+    key = {"idempotency-key": "once"}
+    first = posted(gateway, "/v1/classifications", SENTIMENT, **key)
+    again = posted(gateway, "/v1/classifications", SENTIMENT, **key)
+    other = posted(gateway, "/v1/classifications", SENTIMENT | {"input": "other"}, **key)
+    assert [r.status_code for r in (first, again, other)] == [200, 200, 409]
+    row = gateway.company.service
+    row.rpm = 1
+    row.save(update_fields=["rpm"])
+    gateway.refresh()
+    limited = [posted(gateway, "/v1/classifications", SENTIMENT) for _ in range(3)]
+    assert limited[-1].status_code == 429
+    seen = {r.headers.get(HEADER) for r in (first, again, other, *limited)}
+    assert seen == {"org@1"}
+
+
+def test_get_and_delete_carry_it_in_every_dialect(gateway: RunningGateway) -> None:
+    with gateway.client() as client:
+        replies = [
+            client.get("/v1/models", headers={"anthropic-version": "2023-06-01"}), client.get("/v1/models/nobody"),
+            client.get("/v1/responses/resp_none"), client.delete("/v1/files/file_none"), client.get("/v1/batches"),
+            client.get("/v1/chat/completions"), client.get("/v1/decisions/dec_none"),
+        ]  # fmt: skip
+    assert {
+        r.url.path + f" {r.status_code}": r.headers.get(HEADER)
+        for r in replies
+        if r.headers.get(HEADER) != "org@1"
+    } == {}
+
+
 def test_a_stranger_is_told_nothing(gateway: RunningGateway) -> None:
     with gateway.client() as client:
         reply = client.get("/v1/models", headers={"authorization": "Bearer sy_wrong"})

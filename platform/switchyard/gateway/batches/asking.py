@@ -24,6 +24,7 @@ from switchyard.gateway.batches.lines import ENDPOINTS, Line, told
 from switchyard.gateway.responses import asking as responses_asking
 from switchyard.gateway.responses.items import items_of
 from switchyard.gateway.responses.telling import Responses
+from switchyard.gateway.versions import in_force
 
 TRIES = 5
 LONGEST_WAIT_S = 15.0
@@ -97,10 +98,13 @@ async def ask(
     """The line's answer or refusal; what passes by itself is waited for. Its settlement waits in `held`."""
     for attempt in range(TRIES):
         request_id, status, body = new_id("req"), 200, {}
+        version = in_force(world.policies, key.lob)
         try:
             request = request_of(line, endpoint, key, world, sensitivity)
             request_id = request.request_id
+            version = in_force(world.policies, key.lob, request.sticky)
             run = await open_run(request, world, desk)
+            version = run.policy_version
             body = _shaped(line, endpoint, await answer(run, desk), request_id)
         except SwitchyardError as error:
             if attempt + 1 < TRIES and error.code in PASSING:
@@ -111,7 +115,7 @@ async def ask(
         break
     settlement = held.waiting.get(request_id)
     return Entry(
-        line.number, status == 200, told(request_id[4:], line.custom_id, status, request_id, body),
+        line.number, status == 200, told(request_id[4:], line.custom_id, status, request_id, body, version),
         dict(settlement.event) if settlement else {}, settlement.cost_nusd if settlement else 0,
     )  # fmt: skip
 

@@ -49,9 +49,13 @@ def fault_of(line: Line, endpoint: str) -> dict[str, Any] | None:
     return None
 
 
-def told(mark: str, custom_id: str, status: int, request_id: str, body: dict[str, Any]) -> dict[str, Any]:
-    """A line of the output or of the error file."""
-    response = {"status_code": status, "request_id": request_id, "body": body}
+def told(
+    mark: str, custom_id: str, status: int, request_id: str, body: dict[str, Any], policy_version: str
+) -> dict[str, Any]:
+    """A line of the output or of the error file. It has no headers, so it says which policy was in force in itself."""
+    response = {
+        "status_code": status, "request_id": request_id, "body": body, "switchyard": {"policy_version": policy_version}
+    }  # fmt: skip
     return {"id": f"batch_req_{mark}", "custom_id": custom_id, "response": response, "error": None}
 
 

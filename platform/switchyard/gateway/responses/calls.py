@@ -17,6 +17,7 @@ from switchyard.gateway.replies import Send, send_error, send_json
 from switchyard.gateway.responses import background
 from switchyard.gateway.responses.keeping import Shelf
 from switchyard.gateway.responses.telling import Responses
+from switchyard.gateway.versions import versioned
 
 INNER = "chat/completions"
 
@@ -30,6 +31,7 @@ async def speak(front: Any, inside: Scope, receive: Receive, send: Send, authent
     headers: dict[bytes, bytes] = dict(inside["headers"])
     try:
         key = authenticate()
+        send = versioned(send, front.keeper.world.organisations[key.organisation_id].policies, key.lob)
         raw, body = await read_json(receive, headers)
         if body.get("background") is True:
             await _in_background(front, dialect, body, headers, inside, key, send)
