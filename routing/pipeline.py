@@ -88,7 +88,7 @@ def decide(run: Run) -> None:
     """Raises PolicyDenied, ResidencyUnavailable or Unavailable when no hop is permitted."""
     request, world = run.request, run.world
     assert run.facts is not None
-    run.candidates = quote.candidates_for(request, world.deployments.values())
+    run.candidates = quote.candidates_in(world, request)
     worst = quote.worst_cases(request, run.candidates)
     run.decision = world.policies.decide(
         run.facts,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from costs import pricing
-from costs.contracts import Charge, Usage
+from costs.contracts import Charge, PriceSheet, Usage
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
 from routing.execution.adapters import output_cap
+from routing.kept import Kept
 from routing.policy.engine import can_do
+from switchyard.core.money import leg_nusd
 
 # No call outlives a stream's 165 s by more than the 20 s in which it may say nothing; vendors that charge by the second
 # are reserved for that long.
@@ -40,21 +43,64 @@ def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo
 
 def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -> dict[str, int]:
     """Nano-dollars by deployment; those without a price have no entry."""
-    answers = answers_asked(request)
+    answers, size = answers_asked(request), len(request.raw)
     choices = int(request.body.get("n") or 1)
     workload = request.workload.name if request.workload else ""
+    generates = request.task in ("chat", "completion")
     costs = {}
     for target in candidates:
         if not target.billable:
             continue
-        generates = request.task in ("chat", "completion")
         cap = output_cap(request, target) if generates else 64 * answers
-        costs[target.name] = pricing.worst_case(
-            prices=target.prices, rate=target.rate, text_bytes=len(request.raw), max_tokens=cap,
-            n=choices, answers=answers, usual_accelerator_ns=target.usual_accelerator_ns.get(workload),
-            duration_ns=LONGEST_CALL_NS,
-        )  # fmt: skip
+        if target.prices is not None:
+            costs[target.name] = WORST.of(target.prices)(size, cap * choices)
+            continue
+        most = max(answers, choices)
+        known = AT_HOME.of(target)
+        cost = known.get((workload, most))
+        if cost is None:
+            if len(known) >= KNOWN:
+                known.clear()
+            cost = known[workload, most] = pricing.worst_case(
+                prices=None, rate=target.rate, text_bytes=size, max_tokens=cap, n=choices, answers=answers,
+                usual_accelerator_ns=target.usual_accelerator_ns.get(workload), duration_ns=LONGEST_CALL_NS,
+            )  # fmt: skip
+        costs[target.name] = cost
     return costs
+
+
+def _worst_by(sheet: PriceSheet) -> Callable[[int, int], int]:
+    """pricing.worst_case of a sheet, by bytes of text and all tokens that may come back; what a sheet without tiers says of
+    itself is worked out once."""
+    if sheet.tiers:
+        return lambda size, tokens_out: pricing.worst_case(
+            prices=sheet, rate=None, text_bytes=size, max_tokens=tokens_out, duration_ns=LONGEST_CALL_NS
+        )
+    price, cached, write, out, reasoning = pricing.prices_at(sheet, 0)
+    dearest_in, dearest_out = max(price, cached or 0, write or 0), max(out, reasoning or 0)
+    nothing = pricing.worst_case(
+        prices=replace(sheet, minimum_nusd=0),
+        rate=None,
+        text_bytes=0,
+        max_tokens=0,
+        duration_ns=LONGEST_CALL_NS,
+    )
+    least = sheet.minimum_nusd
+
+    def worst(size: int, tokens_out: int) -> int:
+        cost = leg_nusd(size, dearest_in) + leg_nusd(tokens_out, dearest_out) + nothing
+        return cost if cost > least else least
+
+    return worst
+
+
+def _nothing_known(target: DeploymentInfo) -> dict[tuple[str, int], int]:
+    return {}
+
+
+KNOWN = 1024
+WORST = Kept(_worst_by)
+AT_HOME = Kept(_nothing_known)  # by workload and answers: at home bytes and tokens cost nothing by themselves
 
 
 def private_queue_s(request: GatewayRequest, world: Snapshot, in_flight: Mapping[str, int]) -> float:
@@ -66,6 +112,16 @@ def private_queue_s(request: GatewayRequest, world: Snapshot, in_flight: Mapping
         if count and target is not None and target.side == "private":
             longest = max(longest, count * target.usual_accelerator_ns.get(workload, 0) / 1e9)
     return longest
+
+
+def candidates_in(world: Snapshot, request: GatewayRequest) -> list[DeploymentInfo]:
+    """`candidates_for` of a snapshot: the same list for all requests that are alike in this. Not to be changed."""
+    only = request.version.deployment if request.version is not None else ""
+    key = ("candidates", request.key.lob, request.task, only)
+    found = world.memo.get(key)
+    if found is None:
+        found = world.memo[key] = candidates_for(request, world.deployments.values())
+    return found  # type: ignore[no-any-return]
 
 
 def attempt_charge(usage: Usage, target: DeploymentInfo) -> Charge:

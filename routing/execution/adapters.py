@@ -15,6 +15,8 @@ from routing.execution.price_class import tiered, used
 from routing.execution.sse import readable
 from switchyard.core.errors import UpstreamFailure
 
+PLAIN = frozenset({"role", "content"})
+
 
 def garbage(target: DeploymentInfo, what: str) -> AttemptFailed:
     return AttemptFailed("garbage", UpstreamFailure(f"{target.name} answered with {what}."), http_status=200)
@@ -38,7 +40,8 @@ class PassThrough:
         self.path, self.chat = path, chat
 
     def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
-        body = dict(request.body) | {"model": upstream_model(request, target)}
+        body = dict(request.body)
+        body["model"] = upstream_model(request, target)
         if "max_completion_tokens" not in body or body["max_completion_tokens"] is None:
             body.pop("max_completion_tokens", None)
             body["max_tokens"] = output_cap(request, target)
@@ -52,18 +55,26 @@ class PassThrough:
 
     def read(self, request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any]) -> Completion:
         choices = reply.get("choices")
-        if not isinstance(choices, list) or not choices or not all(isinstance(c, dict) for c in choices):
+        if not isinstance(choices, list) or not choices:
             raise garbage(target, "no choices")
+        for choice in choices:
+            if not isinstance(choice, dict):
+                raise garbage(target, "no choices")
         usage = used(request, target, reply)
-        payload = dict(reply) | {"model": shown_model(request)}
-        if isinstance(reply.get("usage"), dict):
-            payload["usage"] = public_usage(reply["usage"])
+        payload = dict(reply)
+        payload["model"] = shown_model(request)
+        if isinstance(told := reply.get("usage"), dict) and "accelerator_ns" in told:
+            payload["usage"] = public_usage(told)
         return Completion(payload, usage, texts=[self._text(choice) for choice in choices])
 
     def _text(self, choice: dict[str, Any]) -> str:
         if not self.chat:
             return choice.get("text") or ""
-        return "\n".join(text for _, text in readable(choice, choice.get("message") or {}))
+        message = choice.get("message") or {}
+        if message.keys() <= PLAIN and "text" not in choice:
+            content = message.get("content")  # the one thing in it that a person could read
+            return content if isinstance(content, str) else ""
+        return "\n".join([text for _, text in readable(choice, message)])
 
 
 class Embeddings:
@@ -266,14 +277,13 @@ CHAT = PassThrough("/chat/completions", chat=True)
 COMPLETION = PassThrough("/completions", chat=False)
 EMBEDDINGS, CLASSIFY, PREDICT, BY_PROMPT = Embeddings(), Classify(), Predict(), ClassifyByPrompt()
 MODERATE = Moderate()
+OTHERS: dict[str, Adapter] = {
+    "chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDINGS, "prediction": PREDICT, "moderation": MODERATE,
+}  # fmt: skip
 
 
 def adapter_for(task: str, target: DeploymentInfo) -> Adapter:
     """The adapter by which `target` does `task`."""
     if task == "classification":
         return CLASSIFY if "classification" in target.tasks else BY_PROMPT
-    others: dict[str, Adapter] = {
-        "chat": CHAT, "completion": COMPLETION, "embedding": EMBEDDINGS, "prediction": PREDICT,
-        "moderation": MODERATE,
-    }  # fmt: skip
-    return others[task]
+    return OTHERS[task]

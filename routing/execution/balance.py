@@ -28,7 +28,9 @@ def spread(
     Equal are deployments that a rule can't mean to tell apart: same side, model, region and worst-case cost. Each hop keeps
     its place's kind (first, fallback), for which policy is asked again when it is made. Cascades keep their order.
     """
-    if len(hops) < 2 or any(hop.until_confidence is not None for hop in hops):
+    if len(hops) < 2 or not _any_equal(hops, deployments):
+        return tuple(hops)
+    if any(hop.until_confidence is not None for hop in hops):
         return tuple(hops)
     order: list[PlannedHop] = []
     start = 0
@@ -65,6 +67,15 @@ def _equal(one: PlannedHop, other: PlannedHop, deployments: Mapping[str, Deploym
         and a.region == b.region
         and a.upstream_models == b.upstream_models
     )
+
+
+def _any_equal(hops: Sequence[PlannedHop], deployments: Mapping[str, DeploymentInfo]) -> bool:
+    before = hops[0]
+    for hop in hops[1:]:
+        if before.worst_case_nusd == hop.worst_case_nusd and _equal(before, hop, deployments):
+            return True
+        before = hop
+    return False
 
 
 def _load(hop: PlannedHop, deployments: Mapping[str, DeploymentInfo], in_flight: Mapping[str, int]) -> float:

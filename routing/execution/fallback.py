@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from costs.contracts import Usage
@@ -32,6 +32,11 @@ class Executor:
     retries: RetryBudget
 
     async def hops(self, run: Run) -> AsyncIterator[tuple[PlannedHop, DeploymentInfo, bool]]:
+        """`open_hops` for those who wait between them."""
+        for found in self.open_hops(run):
+            yield found
+
+    def open_hops(self, run: Run) -> Iterator[tuple[PlannedHop, DeploymentInfo, bool]]:
         """(hop, target, is it the last chance) in order: permitted now, breaker closed, not full, time left."""
         assert run.decision is not None and run.facts is not None
         opened = run.grant.open_breakers if run.grant else frozenset()
@@ -53,7 +58,7 @@ class Executor:
         self.retries.request()
         failure: AttemptFailed | None = None
         unsure: tuple[DeploymentInfo, Completion] | None = None
-        async for hop, target, last in self.hops(run):
+        for hop, target, last in self.open_hops(run):
             try:
                 completion = await self._with_retry(run, hop, target, last)
             except AttemptFailed as error:
@@ -75,11 +80,13 @@ class Executor:
         raise nobody(run, failure)
 
     async def _with_retry(self, run: Run, hop: PlannedHop, target: DeploymentInfo, last: bool) -> Completion:
-        tries, asked = Tries(run, hop, target, self.retries, last=last), target
+        tries, asked = None, target
         while True:
             try:
                 return await self._attempt(run, asked)
             except AttemptFailed as error:
+                if tries is None:
+                    tries = Tries(run, hop, target, self.retries, last=last)
                 again = await tries.after(error)
                 if again is None:
                     raise

@@ -32,10 +32,13 @@ class Matcher:
     index: RuleIndex | None = field(init=False)
     passed: tuple[RuleTrace, ...] = field(init=False)  # by rule: evaluated, not true
     omitted: tuple[RuleTrace, ...] = field(init=False)  # by how many come before the traced ones
+    # The trace by the place found, where nothing failed: one object, so that what is made of it is kept by identity.
+    traces: dict[int | None, tuple[RuleTrace, ...]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         rules = self.document.rules
         object.__setattr__(self, "index", index_of(rules))
+        object.__setattr__(self, "traces", {})
         object.__setattr__(self, "passed", tuple(rule.traces[False] for rule in rules))
         object.__setattr__(
             self, "omitted", tuple(_omitted(n) for n in range(max(0, len(rules) - TRACED) + 1))
@@ -74,6 +77,14 @@ class Matcher:
 
     def trace(self, found: int | None, failed: Sequence[tuple[int, str]]) -> tuple[RuleTrace, ...]:
         """The last TRACED rules before the one found, every failure, one line for the rest, and the one that matched."""
+        if not failed:
+            known = self.traces.get(found)
+            if known is None:
+                known = self.traces[found] = self._trace(found, failed)
+            return known
+        return self._trace(found, failed)
+
+    def _trace(self, found: int | None, failed: Sequence[tuple[int, str]]) -> tuple[RuleTrace, ...]:
         rules = self.document.rules
         end = len(rules) if found is None else found
         start = max(0, end - TRACED)
