@@ -21,11 +21,11 @@ class Frame:
     A channel is (choice, name): what stands in two of them is no sentence, however they are interleaved.
     """
 
-    __slots__ = ("choices", "data", "done", "finished", "raw", "texts", "usage")
+    __slots__ = ("_choices", "_data", "done", "finished", "raw", "texts", "usage")
 
     def __init__(self, raw: bytes, data: dict[str, Any] | None, done: bool = False) -> None:
-        self.raw, self.data, self.done = raw, data, done
-        self.choices: list[dict[str, Any]] = []
+        self.raw, self._data, self.done = raw, data, done
+        self._choices: list[dict[str, Any]] = []
         self.usage: dict[str, Any] | None = None
         self.finished = False
         self.texts: dict[Hashable, str] = {}
@@ -35,11 +35,19 @@ class Frame:
         if isinstance(usage, dict):
             self.usage = usage
         if isinstance(found, list) and found:
-            self.choices = [choice for choice in found if isinstance(choice, dict)]
-            for choice in self.choices:
+            self._choices = [choice for choice in found if isinstance(choice, dict)]
+            for choice in self._choices:
                 if choice.get("finish_reason"):
                     self.finished = True
                 self._read(choice)
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        return self._data
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        return self._choices
 
     def _read(self, choice: dict[str, Any]) -> None:
         index, delta = choice.get("index"), choice.get("delta")
@@ -77,13 +85,77 @@ def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str,
     return [(channel, text) for channel, text in found if isinstance(text, str) and text]
 
 
+class AlikeFrame(Frame):
+    """One that is another one with another text: its JSON is decoded when somebody asks."""
+
+    __slots__ = ()
+    done, finished, usage = False, False, None
+
+    def __init__(self, raw: bytes, channel: Hashable, text: str) -> None:
+        self.raw, self.texts, self._data = raw, {channel: text}, None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        if self._data is None:
+            self._data = orjson.loads(self.raw[6:])
+        return self._data
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        return [choice for choice in self.data["choices"] if isinstance(choice, dict)]
+
+
+class _Alike:
+    """What stands before and after the text in a frame of one choice's content. Nearly all frames of a stream differ in it
+    alone, and a text without quotes and backslashes can't end before it ends: comparing what is around it reads a frame as
+    surely as decoding it, for a tenth of the work."""
+
+    __slots__ = ("channel", "head", "tail")
+
+    def __init__(self, head: bytes, tail: bytes, channel: Hashable) -> None:
+        self.head, self.tail, self.channel = head, tail, channel
+
+    def read(self, raw: bytes) -> AlikeFrame | None:
+        """One frame with its empty line. None: another one, several, or a text that JSON writes in its own way."""
+        if not (raw.startswith(self.head) and raw.endswith(self.tail)):
+            return None
+        text = raw[len(self.head) : -len(self.tail)].decode()  # what isn't UTF-8 is a ValueError
+        if not text or '"' in text or "\\" in text or not text.isprintable():
+            return None
+        return AlikeFrame(raw, self.channel, text)
+
+
+def _alike(block: bytes, frame: Frame) -> _Alike | None:
+    """What frames like this one have in common, if it is a plain piece of content and no more."""
+    if len(frame.choices) != 1 or len(frame.texts) != 1 or frame.finished or frame.usage is not None:
+        return None
+    ((channel, text),) = frame.texts.items()
+    mark = next((m for m in (b'"content":"', b'"content": "') if block.count(m) == 1), None)
+    if mark is None or channel != (frame.choices[0].get("index"), "content"):
+        return None
+    start = block.index(mark) + len(mark)
+    end = start + len(text.encode())
+    made = _Alike(block[:start], block[end:] + b"\n\n", channel)
+    if block[start:end] != text.encode() or made.read(frame.raw) is None:
+        return None
+    other = Frame(b"", orjson.loads(block[6:start] + b"x" + block[end:]))
+    return made if other.texts == {channel: "x"} else None
+
+
+LUCK = 4  # frames in a row that may be unlike the one before them: then a stream is read frame by frame
+
+
 class FrameReader:
     """feed(bytes) → frames. CRLF, comments and data split anywhere are handled; a frame that isn't JSON is a ValueError."""
 
     def __init__(self) -> None:
         self._buffer = b""
+        self._known: _Alike | None = None
+        self._luck = LUCK
 
     def feed(self, chunk: bytes) -> list[Frame]:
+        if self._known is not None and not self._buffer and (alike := self._known.read(chunk)) is not None:
+            return [alike]
         self._buffer += chunk
         if b"\r" in self._buffer:
             # A lone \r at the end may be half of \r\n: it waits for the rest.
@@ -94,11 +166,16 @@ class FrameReader:
         *whole, self._buffer = self._buffer.split(b"\n\n")
         return [frame for block in whole if (frame := self._frame(block)) is not None]
 
-    @staticmethod
-    def _frame(block: bytes) -> Frame | None:
-        if block.startswith(b"data: {") and b"\n" not in block:  # nearly all of them
-            data = orjson.loads(block[6:])
-            return Frame(block + b"\n\n", data)
+    def _frame(self, block: bytes) -> Frame | None:
+        if self._known is not None and (alike := self._known.read(block + b"\n\n")) is not None:
+            self._luck = LUCK
+            return alike
+        if block.startswith(b"data: {") and b"\n" not in block:  # nearly all others
+            frame = Frame(block + b"\n\n", orjson.loads(block[6:]))
+            if self._luck:
+                self._luck -= 1
+                self._known = _alike(block, frame) or self._known
+            return frame
         lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
         if not lines:
             return None  # a comment, or a field we don't relay

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,12 +46,13 @@ class _Attempt:
     finished: bool = False
 
     def see(self, frame: Frame) -> None:
-        if frame.data and not self.head:
+        self.pieces += len(frame.texts)
+        if not self.head and frame.data:
             self.head = frame.data
         if frame.usage:
             self.usage = frame.usage
-        self.pieces += len(frame.texts)
-        self.finished = self.finished or frame.finished
+        if frame.finished:
+            self.finished = True
 
     def used(self) -> Usage:
         """As reported; without a report every piece counts as a token and four bytes of prompt as one."""
@@ -61,30 +62,49 @@ class _Attempt:
         return timed(guess, self.target, None, self.began)
 
 
-async def relay(run: Run, executor: Executor, meter: Meter) -> AsyncGenerator[bytes, None]:
-    """The client's bytes. Raises SwitchyardError before the first byte only."""
-    executor.retries.request()
-    failure: AttemptFailed | None = None
-    async for hop, target, last in executor.hops(run):
-        tries = Tries(run, hop, target, executor.retries, last=last)
-        asked: DeploymentInfo | None = target
-        while asked is not None:
-            async with aclosing(_one(run, executor, meter, asked)) as stream:
+def relay(run: Run, executor: Executor, meter: Meter) -> Relayed:
+    """The client's bytes, to be iterated once and closed. Raises SwitchyardError before the first byte only."""
+    return Relayed(run, executor, meter)
+
+
+class Relayed:
+    """An iterator over what a plan's first willing hop gives.
+
+    The hop that gave a first frame is iterated by the caller itself: a generator around it would cost as much a frame as
+    reading it does.
+    """
+
+    def __init__(self, run: Run, executor: Executor, meter: Meter) -> None:
+        self._run, self._executor, self._meter = run, executor, meter
+        self._stream: AsyncGenerator[bytes, None] | None = None
+
+    def __aiter__(self) -> Relayed:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._stream.__anext__() if self._stream is not None else self._first()
+
+    async def aclose(self) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+    async def _first(self) -> bytes:
+        run, executor = self._run, self._executor
+        executor.retries.request()
+        failure: AttemptFailed | None = None
+        async for hop, target, last in executor.hops(run):
+            tries = Tries(run, hop, target, executor.retries, last=last)
+            asked: DeploymentInfo | None = target
+            while asked is not None:
+                self._stream = _one(run, executor, self._meter, asked)
                 try:
-                    first = await anext(stream)
-                except StopAsyncIteration:
-                    return
+                    return await anext(self._stream)
                 except AttemptFailed as error:
                     failure = error
                     asked = await tries.after(error)
                     if asked is None and error.kind not in AttemptFailed.FALLBACK:
                         raise error.error from None
-                    continue
-                yield first
-                async for part in stream:
-                    yield part
-                return
-    raise nobody(run, failure)
+        raise nobody(run, failure)
 
 
 async def _one(
@@ -101,6 +121,7 @@ async def _one(
     )  # fmt: skip
     assert run.guard is not None
     guard, unmasker = StreamGuard(run.guard), unmasker_for(run, request)
+    as_it_came = unmasker is None and run.guard.report.mode == "off"  # nobody reads it on its way
     released, ended, recorded = False, False, False
     cut: SwitchyardError | None = None
     ready: list[bytes] = []
@@ -123,15 +144,18 @@ async def _one(
                     ended = ended or frame.done
                     if frame.done or (frame.usage and not frame.choices):
                         continue  # ours come at the end
-                    cut = cut or _over_cap(run, attempt)
+                    cut = _over_cap(run, attempt)
                     if cut is not None:
                         break
+                    if as_it_came:
+                        ready.append(frame.raw)
+                        continue
                     told = unmasker.feed(frame) if unmasker is not None else frame
                     ready += guard.feed(told.raw, told.texts)
                 if ready:
                     released = True
                     run.answered_by = target  # the headers go out with the first frame
-                    yield b"".join(ready)
+                    yield ready[0] if len(ready) == 1 else b"".join(ready)
                     ready = []
                 if guard.blocked or cut is not None:
                     break  # leaving closes the connection: the server stops
