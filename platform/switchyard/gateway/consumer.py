@@ -30,7 +30,7 @@ from switchyard.core.clock import from_ns
 
 log = logging.getLogger(__name__)
 GROUP, DEAD = "ledger", "sy:usage:dead"
-BATCH = 250  # entries, of up to eight events each
+BATCH = 125  # entries, of up to eight events each
 BLOCK_MS = 500
 RECLAIM_IDLE_MS = 10_000
 ROLLUP_EVERY_S, ROLLUP_MAX_S = 2.0, 6.0

@@ -171,7 +171,7 @@ def servers(places: Places) -> list[Spec]:
         Spec(
             "worker",
             (*celery, "worker", "-Q", "default", "-n", "worker@%h", "--concurrency", "1", *quiet),
-            env, phase=CALLERS, grace_s=DRAIN_S, ready_line=" ready.",
+            env, phase=CALLERS, grace_s=DRAIN_S, ready_line=" ready.", nice=priority.PAGES,
         ),
         Spec(
             "trainer",

@@ -38,6 +38,7 @@ def command(socket_path: Path, data: Path) -> list[str]:
         "--dir", str(data),
         "--appendonly", "yes",
         "--appendfsync", "everysec",
+        "--auto-aof-rewrite-min-size", "256mb",  # a fork every few seconds of load would be everybody's longest wait
         "--save", "",
         "--maxmemory-policy", "noeviction",
         "--daemonize", "no",

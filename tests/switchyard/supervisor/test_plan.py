@@ -57,4 +57,5 @@ def test_nobodys_word_on_addresses_is_believed_unless_named(places, monkeypatch)
 
 def test_training_waits_for_pages_and_pages_for_calls(places):
     found = named(places())
-    assert found["trainer"].nice > plan.priority.PAGES > found["web"].nice == 0
+    assert found["trainer"].nice > plan.priority.PAGES > plan.priority.LEDGER > found["web"].nice == 0
+    assert found["worker"].nice == plan.priority.PAGES

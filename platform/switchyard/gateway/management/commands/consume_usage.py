@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from switchyard.supervisor.priority import LEDGER, step_back
+
 MAX_STALLED_S = 60.0
 
 
@@ -18,6 +20,10 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="Take what is there and end.")
         parser.add_argument(
             "--check", action="store_true", help="Health check: is the stream read, or does it stand still?"
+        )
+
+        parser.add_argument(
+            "--nice", type=int, default=LEDGER, help="How far calls of /v1 go first; 0 for not at all."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,5 +42,6 @@ class Command(BaseCommand):
             return
         signal.signal(signal.SIGTERM, consumer.stop)
         signal.signal(signal.SIGINT, consumer.stop)
+        step_back(options["nice"], batch=True)
         self.stdout.write("ledger: consuming", ending="\n")
         consumer.run()
