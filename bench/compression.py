@@ -53,11 +53,11 @@ def main() -> None:
     teacher = TextClassifier(teacher_dir)
     made = ",".join(artifacts.digest(paths["folder"] / artifacts.MANIFEST)[:12] for paths in seeds)
 
-    def kept(name: str, measure: Callable[[Results], None]) -> None:
+    def kept(name: str, measure: Callable[[Results], None], key: str = made) -> None:
         if TRIAL:
             measure(results)
         else:
-            part(results, artifacts.home() / SEED_FOLDER / "parts", name, made, measure)
+            part(results, artifacts.home() / SEED_FOLDER / "parts", name, key, measure)
 
     for workload in datasets.TEXT_WORKLOADS:
         kept(
@@ -66,9 +66,9 @@ def main() -> None:
         )
     int8_ways(results, seeds)
     operator_rows(results, seeds)
-    kept("separation", separation_rows)
-    kept("redundancy", redundancy_rows)
-    kept("knowledge", knowledge_rows)
+    kept("separation", separation_rows, trunk.WEIGHTS_SHA256[:12])  # no student takes part in these
+    kept("redundancy", redundancy_rows, "two-hundred")
+    kept("knowledge", knowledge_rows, artifacts.digest(artifacts.find("code-kb") / artifacts.MANIFEST)[:12])
     if NO_TIMES:
         print(
             "  NO_TIMES: every part without a clock is kept; run again with BENCH_RESUME=1 on a quiet machine"

@@ -17,6 +17,7 @@ import numpy as np
 from modelhub.ml import datasets
 from modelhub.ml.risk import identities, operator_templates, planted, templates
 from modelhub.ml.risk.operator_templates import KINDS, make
+from modelhub.ml.text import augment
 
 OPEN = -1
 # Who asks is no reason: without such rows "refused" beside a group looked like unequal treatment, and thresholds had to
@@ -33,6 +34,10 @@ OTHER_GROUPS = (
 )  # fmt: skip
 SHARES = {"sentences": 0.15, "frames": 0.3, "hateful": 0.1, "tweets": 0.15, "business": 0.3}
 FRAMES = 60_000
+FEW, BROKEN = (
+    2000,
+    3,
+)  # a workload of fewer texts shows too little of harmless blame: broken copies of each join it
 
 
 @dataclass(slots=True)
@@ -100,7 +105,10 @@ def training_rows(seed: int = 1, limit: int | None = None) -> RiskRows:
     for text, offensive in list(zip(tweets.texts, tweets.labels, strict=True))[:limit]:
         rows.add(text, (OPEN, OPEN, 1) if offensive else (0, 0, 0), _swapped(text, rng), source="tweets")
     for name in datasets.TEXT_WORKLOADS:
-        for text in datasets.load(name, "train").texts[:limit]:
+        own = datasets.load(name, "train").texts[:limit]
+        if limit is None and len(own) < FEW:
+            own = own + augment.augment(own, BROKEN, seed)
+        for text in own:
             rows.add(text, (0, 0, 0), _swapped(text, rng), source=f"business:{name}")
             if rng.random() < INTRODUCED:
                 one, other = (

@@ -1,0 +1,69 @@
+"""A student's operator: what it reads, and that the file computes what was trained, whatever a text shares its batch with."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx.inliner import inline_local_functions
+
+from modelhub.ml import tokens
+from modelhub.ml.distill.loop import risk_logits
+from modelhub.ml.text import edge_artifact
+from modelhub.ml.text.student import Student, StudentShape
+from modelhub.serving.gated import GatedFile
+from tests.modelhub.students import make_student
+
+TEXTS = [
+    "Fine.",
+    "The staff were kind and the room was clean, but breakfast ended far too early for us on both days.",
+]
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make_student()
+
+
+def open_file(student, parts, folder, **options):
+    single = edge_artifact.write_float_body(student, parts, folder)
+    edge_artifact.assemble(student, single, folder / "model.onnx", **options)
+    return folder / "model.onnx"
+
+
+def test_a_peak_does_not_depend_on_the_filling_of_a_batch(made):
+    student, _, reader = made
+    ids = reader.read(TEXTS)
+    batch, mask = tokens.pad(ids)
+    with torch.no_grad():
+        _, together = student.encoder.both(torch.from_numpy(batch), torch.from_numpy(mask))
+        alone = [
+            student.encoder.both(*(torch.from_numpy(part) for part in tokens.pad([row])))[1] for row in ids
+        ]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+    assert (together >= 0).all() and (together > 0).any()
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_the_file_computes_the_risk_that_was_trained(made, tmp_path, hidden):
+    first, parts, reader = made
+    torch.manual_seed(1)
+    student = Student(
+        StudentShape(16, 2, 32, risk_hidden=hidden), {n: (first.wide(n).table, 1.0) for n in first.names}
+    ).eval()
+    answered = GatedFile(open_file(student, parts, tmp_path), student.names)
+    ids = reader.read(TEXTS)
+    with torch.no_grad():
+        wanted = risk_logits(student, ids).sigmoid().numpy()
+    np.testing.assert_allclose(answered.run(student.names[0], ids).risk, wanted, atol=1e-5)
+    np.testing.assert_allclose(answered.run(student.names[1], ids[:1]).risk, wanted[:1], atol=1e-5)
+
+
+def test_the_operator_adds_few_nodes_to_an_answer(tmp_path):
+    student, parts, _ = make_student(("terms-review",))
+    counts = []
+    for gated in (True, False):
+        model = inline_local_functions(onnx.load(open_file(student, parts, tmp_path, operator=gated)))
+        counts.append(sum(node.op_type not in ("Constant", "Identity") for node in model.graph.node))
+    # Two products with one step between, a sigmoid; then the comparison, its least, the choice and its opposite. The peak is
+    # in both files, and computed where somebody reads it.
+    assert counts[0] - counts[1] == 8
