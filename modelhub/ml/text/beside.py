@@ -19,6 +19,7 @@ from modelhub.ml.text.figures import seeds_of, spread
 from modelhub.ml.text.sparse import fold_rows_judged
 
 DENSE_ACTIVE = "-dense-active"
+KEPT = ("kept_across_folds", "calibration_error")  # of the validation rows, told beside the folds' figures
 
 
 def add_beside(source: Path, out: Path, *, work: Path) -> dict[str, Any]:
@@ -38,7 +39,12 @@ def add_beside(source: Path, out: Path, *, work: Path) -> dict[str, Any]:
         raise ValueError(f"{source} holds neither the folds of {variant} nor {variant}{DENSE_ACTIVE}")
     for name, row in folded.items():
         before = manifest["metrics"][name]
-        manifest["metrics"][name] = {**row, "validation": before.get("validation", before)}
+        before = before.get("validation", before)
+        manifest["metrics"][name] = {
+            **row,
+            **{key: before[key] for key in KEPT if key in before},
+            "validation": before,
+        }
     if dense:
         manifest["controls"]["dense_active"] = {
             **spread([run["final"]["accuracy"] for run in dense]),
