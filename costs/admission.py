@@ -21,6 +21,7 @@ from costs.outage import LocalLimits
 from costs.periods import counter_key
 from costs.replies import budget_exhausted, granted, rate_refused
 from costs.spool import Spool, encode
+from costs.turned_away import TurnedAway
 from costs.wire import PathCache, Wired, wire
 from costs.wire import owner as owner  # others name breakers too
 from switchyard.core.errors import BudgetUnavailable
@@ -69,6 +70,7 @@ class RedisAdmission:
         self._seeding: dict[str, asyncio.Task[None]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._giving_back: asyncio.Task[None] | None = None
+        self.turned_away = TurnedAway()
         self.used_ppm: dict[int, int] = {}  # budget id → spent + reserved, of its limit, as last seen
 
     @property
@@ -199,6 +201,9 @@ class RedisAdmission:
         if kind == "budget":
             raise budget_exhausted(ask, wired, reply)
         if kind == "rate":
+            if reply[1] < len(wired.limits):  # past them stands a budget that throttles
+                limit = wired.limits[reply[1]]
+                self.turned_away.note(limit, reply[2], int(reply[3]), reply[4] / 1000, ask.tokens)
             raise rate_refused(wired, reply)
         if kind == "none":
             return Grant(ask.request_id, 0, None, frozenset(reply[1] or ()), busy_s=reply[2] / 1000)

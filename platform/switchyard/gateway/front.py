@@ -21,11 +21,12 @@ from routing.pipeline import answer, answer_stream, open_run
 from routing.run import Run
 from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
-from switchyard.core.errors import InvalidRequest, NotFound, SwitchyardError
+from switchyard.core.errors import InvalidRequest, NotFound, RateLimited, SwitchyardError
 from switchyard.core.ids import new_id
 from switchyard.gateway import idempotency, metrics, spoken, uploads, versions
 from switchyard.gateway.bodies import ClientGone, end_overdue, read_json
 from switchyard.gateway.desk import Office
+from switchyard.gateway.entrance import Entrance, declared
 from switchyard.gateway.keys import KeyRing
 from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
 from switchyard.gateway.messages.counting import count_tokens
@@ -49,6 +50,7 @@ class GatewayFront:
         self.keeper = SnapshotKeeper()
         self.office: Office | None = None
         self.ring = KeyRing()
+        self.entrance = Entrance()
         self.draining = False
         self._drained: asyncio.Future[None]  # done when streams must end
         self._impatience: asyncio.Task[None] | None = None
@@ -230,6 +232,7 @@ class GatewayFront:
     ) -> None:
         assert self.office is not None
         received = now_ns()
+        await self._begin(endpoint, headers, key)
         raw, body = await read_json(receive, headers)
         request = parse(
             endpoint=endpoint, raw=raw, body=body, headers=headers, key=key, world=world,
@@ -255,6 +258,18 @@ class GatewayFront:
         finally:
             if run is not None:
                 metrics.observe(run)
+
+    async def _begin(self, endpoint: str, headers: dict[bytes, bytes], key: KeyInfo) -> None:
+        """Before anything is read: is a limit known to be reached, and whose turn is it? Raises RateLimited."""
+        assert self.office is not None
+        try:
+            self.office.admission.turned_away.check(key.limits, declared(headers))
+            wait = self.entrance.enter(key.lob)
+        except RateLimited:
+            metrics.turned_away(key.lob, endpoint)
+            raise
+        if wait is not None:
+            await wait
 
     async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
         """200 only after the first frame; pings while it is quiet; leaving closes the upstream and settles."""

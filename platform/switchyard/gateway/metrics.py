@@ -99,6 +99,11 @@ def observe(run: Run) -> None:
         GUARD.labels(lob, run.guard.report.verdict, run.guard.report.mode).inc()
 
 
+def turned_away(lob: str, endpoint: str) -> None:
+    """One that was refused before it was read: it leaves no record but this."""
+    _requests[lob, endpoint, "", "rate_limit_exceeded"] += 1
+
+
 def _flush() -> None:
     for labels, count in _requests.items():
         REQUESTS.labels(*labels).inc(count)
