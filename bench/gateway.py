@@ -27,6 +27,7 @@ WARM_UP = 300
 NAMES = ("bare", "reference", "gateway", "aiohttp", "guarded")
 LEAST_RATIO = {"litellm": 35.0, "portkey": 2.5, "mlflow": 2.5}
 COLLEAGUES = {
+    "bench.tools.gateway_first": ("first_token_held_ms",),
     "bench.tools.gateway_money": ("budget_overspend_usd", "lost_settlements"),
     "bench.tools.gateway_conformance": tuple(f"conformance_passed_{client.name}" for client in CLIENTS),
 }
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 def others(results: Results) -> None:
-    """Rows of money and of conformance, each measured by its own tool."""
+    """Rows of held streams, money and conformance, each measured by its own tool."""
     for module, metrics in COLLEAGUES.items():
         owed_rows(results, module, metrics)
 

@@ -1,6 +1,7 @@
-"""A company for the gateway's benchmark: keys with guard off, guard on and a low limit, four budgets each, twenty rules.
+"""A company for the gateway's benchmark: keys with guard off, observing, holding back, and a low limit; four budgets each,
+twenty rules.
 
-Prints {"plain": key, "guarded": key, "flooding": key} as its last line. BENCH_UPSTREAM names the upstream.
+Prints {"plain": key, "guarded": key, "held": key, "flooding": key} as its last line. BENCH_UPSTREAM names the upstream.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def make() -> dict[str, str]:
     for name, mode, rpm in (
         ("plain", "off", 4_000_000),
         ("guarded", "observe", 4_000_000),
+        ("held", "enforce", 4_000_000),
         ("flooding", "off", FLOOD_RPM),
     ):
         lob = factories.make_lob(organisation, name, guard_mode=mode, rpm=rpm)

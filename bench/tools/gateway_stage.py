@@ -147,6 +147,7 @@ def targets(home: Path) -> Iterator[dict[str, Target]]:
             "gateway": target("gateway", web.pid, keys["plain"], gateway),
             "aiohttp": target("gateway with aiohttp", other.pid, keys["plain"], with_aiohttp),
             "guarded": target("gateway with guard", web.pid, keys["guarded"], gateway),
+            "held": target("gateway that holds back", web.pid, keys["held"], gateway),
             "flooding": target("gateway under flood", web.pid, keys["flooding"], gateway),
             "valkey": Target("valkey", "", "", store.pid),
             "consumer": Target("consumer", "", "", consumer.pid),
