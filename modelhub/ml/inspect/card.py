@@ -22,18 +22,19 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "sentences resemble is not found, a quotation of an attempt is. Names are found in Latin letters; Chinese names are "
         "found by patterns. Rare words in capitals, towns above all, are taken for names: about one in three of those found in "
         "running text.",
-        "## Thresholds, and what they were chosen by (the `choose` part)\n\n"
+        "## Thresholds, and what they were chosen by\n\n"
         f"Log-odds: names {thresholds['names']:g}, attempts {thresholds['direct']:g}, instructions {thresholds['document']:g}. "
-        f"Names covered whole {metrics['names_recall']:.1%}; attempts {metrics['attempts_recall']:.1%} of "
+        f"Names covered whole {metrics['names_recall']:.1%}, across folds of templates; on the `choose` part attempts "
+        f"{metrics['attempts_recall']:.1%} of "
         f"{metrics['attempts_n']}; instructions in e-mails {metrics['instructions_recall']:.1%} of "
         f"{metrics['instructions_n']}.\n\n"
-        f"Everyday texts taken for attempts: {found}. Documents taken for instructions: {documents}.",
+        f"Everyday texts taken for attempts: {found}. Documents taken for attempts or instructions: {documents}.",
         "The figures on held-out groups are `inspection_recall_*` and `benign_raised_pct` of `bench/results/policy.json`.",
         "## Training\n\n"
-        f"`{manifest['train']['command']}` (seed {manifest['train']['seed']}), two minutes on one core. Data: "
-        f"{', '.join(manifest['data'])}, and sentences of our own (`modelhub/ml/inspect/frames.py`, `attempts.py`). These were "
-        "written knowing the fit and choose parts and the published lists of kinds of attack, never the reported part. Which "
-        "group is in which part is `modelhub/ml/inspect/splits.py`. Names are fitted again with the choose part once their "
-        "threshold stands; that was decided knowing their held-out figure (84.3 %, with it and without).",
+        f"`{manifest['train']['command']}` (seed {manifest['train']['seed']}), five minutes on one core. Data: "
+        f"{', '.join(manifest['data'])}, and sentences of our own (`modelhub/ml/inspect/frames.py`, `people.py`, `attempts.py`). "
+        "These were written knowing the fit and choose parts and the published lists of kinds of attack, never the reported "
+        "part. Which group is in which part is `modelhub/ml/inspect/splits.py`. Once the thresholds stand, names and "
+        "instructions are fitted again with what they were chosen by.",
     ]
     (directory / "card.md").write_text("\n\n".join(sections) + "\n", "utf-8")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+
+from modelhub.ml.inspect import people
 
 LOCALES = (
     "en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL", "pt_BR", "pl_PL", "sv_SE", "da_DK", "fi_FI", "no_NO",
     "cs_CZ", "hu_HU", "hr_HR", "sl_SI", "ro_RO", "tr_TR", "id_ID", "en_IN", "es_MX", "en_NG", "lt_LT", "et_EE",
+    "is_IS", "lv_LV", "sk_SK", "pt_PT", "en_IE", "ga_IE", "az_AZ", "uz_UZ", "vi_VN", "en_KE", "en_PK", "en_TH", "fr_DZ",
+    "ha_NG", "ig_NG", "yo_NG", "tw_GH", "zu_ZA",
 )  # fmt: skip
+OWN = 0.12  # of the names come from the lists in people.py, which Faker's lack
 PERSON = (
     "My name is {p} and I need help.", "Hello, this is {p}.", "Hi {g}, thanks for your message.", "Dear {p},", "Dear {g},",
     "Dear Mr. {f}, we received your claim.", "Dear Ms {f}, please find the report below.", "Dr. {f} will see you at noon.",
@@ -62,6 +68,7 @@ def sentences(count: int, seed: int) -> Iterator[tuple[str, list[tuple[int, int]
     from faker import Faker
 
     draw = random.Random(seed)
+    somebody, nobody = PERSON + people.PERSON, NOBODY + people.NOBODY
     makers = []
     for locale in LOCALES:
         maker = Faker(locale)
@@ -69,7 +76,7 @@ def sentences(count: int, seed: int) -> Iterator[tuple[str, list[tuple[int, int]
         makers.append(maker)
     for _ in range(count):
         maker = makers[0] if draw.random() < 0.35 else draw.choice(makers)
-        frame = draw.choice(PERSON if draw.random() < 0.7 else NOBODY)
+        frame = draw.choice(somebody if draw.random() < 0.7 else nobody)
         yield _filled(frame, maker, draw)
 
 
@@ -95,6 +102,36 @@ def renamed(text: str, spans: list[tuple[int, int]], seed: int) -> tuple[str, li
     return out + text[at:], moved
 
 
+_PRONOUN = re.compile(r"\b(?:[Hh]e|[Ss]he|him|his)\b(?! or\b|/)")
+_SENTENCE = re.compile(r"[^.!?\n]{12,160}[.!?]?")
+
+
+def spoken_of(texts: Sequence[str], count: int, seed: int) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+    """Everyday sentences in which a pronoun has become a name: what people write around one when nobody thinks of names."""
+    from faker import Faker
+
+    draw = random.Random(seed)
+    makers = [Faker(locale) for locale in LOCALES]
+    for maker in makers:
+        maker.seed_instance(seed)
+    found = [
+        (sentence.group().strip(), word.group())
+        for text in texts
+        for sentence in _SENTENCE.finditer(text)
+        for word in list(_PRONOUN.finditer(sentence.group()))[:1]
+    ]
+    draw.shuffle(found)
+    for sentence, word in found[:count]:
+        maker = makers[0] if draw.random() < 0.35 else draw.choice(makers)
+        name = _value(draw.choice("ggfp"), maker, draw)
+        if draw.random() < 0.1:
+            name, sentence = name.lower(), sentence.lower()
+        at = re.search(rf"\b{word}\b", sentence, re.IGNORECASE)
+        assert at is not None
+        told = f"{name}'s" if word == "his" else name
+        yield sentence[: at.start()] + told + sentence[at.end() :], [(at.start(), at.start() + len(name))]
+
+
 def _filled(frame: str, maker: object, draw: random.Random) -> tuple[str, list[tuple[int, int]]]:
     text, spans = "", []
     rest = frame
@@ -111,6 +148,8 @@ def _filled(frame: str, maker: object, draw: random.Random) -> tuple[str, list[t
 
 def _value(kind: str, maker: object, draw: random.Random) -> str:
     given, family = _name(maker, "first_name"), _name(maker, "last_name")
+    if draw.random() < OWN:
+        given, family = draw.choice(people.GIVEN.split()), draw.choice(people.FAMILY.split())
     if kind == "p":
         middle = (
             f" {draw.choice('ABCDEFGHJKLMNPRSTVW')}{draw.choice(['.', ''])}" if draw.random() < 0.2 else ""
@@ -145,5 +184,7 @@ def gazetteer() -> tuple[frozenset[str], frozenset[str]]:
                 if kind is not None:
                     names = getattr(provider, attribute)
                     kind.update(str(name).lower() for name in (names or ()))
+    given.update(people.GIVEN.lower().split())
+    family.update(people.FAMILY.lower().split())
     fine = {name for name in given | family if len(name) > 1 and "\n" not in name}
     return frozenset(given & fine), frozenset(family & fine)

@@ -20,6 +20,7 @@ from modelhub.ml.inspect.look import Look
 from modelhub.ml.inspect.reading import Lists, candidates
 
 Span = tuple[int, int]
+SLACK = 2.0  # log-odds that a neighbour of a name may lack
 WINDOW = (
     20  # words whose weights are added up: an attempt is loud somewhere, however long the text around it is
 )
@@ -93,23 +94,27 @@ class InspectionModel:
     threshold: Threshold
 
     def names_in(self, text: str | Look) -> Iterator[Span]:
-        """Where people's names stand; parts of one name are one span."""
+        """Where people's names stand. Neighbours are one name when one of them surely is a name and none surely isn't."""
         look = text if isinstance(text, Look) else Look(text)
-        get, least, written = self.names.get, self.threshold.names - self.names_bias, look.text
+        get, written = self.names.get, look.text
+        sure = self.threshold.names - self.names_bias
+        least = sure - SLACK
         start = end = -1
+        found = False
         for candidate in candidates(look, self.lists):
             score = sum(map(get, candidate.features, repeat(0.0)))
             initial = candidate.end - candidate.start == 1
-            joins = start >= 0 and candidate.start >= end and _joins(written[end : candidate.start])
-            if joins and (initial or score >= least):
-                end = candidate.end
+            may = initial or score >= least
+            if start >= 0 and not (may and candidate.start >= end and _joins(written[end : candidate.start])):
+                if found:
+                    yield start, end
+                start, found = -1, False
+            if not may:
                 continue
-            if score < least or initial:
-                continue
-            if start >= 0:
-                yield start, end
-            start, end = candidate.start, candidate.end
-        if start >= 0:
+            start = candidate.start if start < 0 else start
+            end = candidate.end
+            found = found or (score >= sure and not initial)
+        if found:
             yield start, end
 
     def attempt(self, text: str | Look) -> float:

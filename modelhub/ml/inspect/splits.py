@@ -121,8 +121,9 @@ LIBRARY = (
 )  # fmt: skip
 
 
-def library_code(count: int) -> list[str]:
-    """Functions of Python's own library (PSF licence): programs that tell nobody what to do."""
+def library_code(part: str) -> list[str]:
+    """Functions of Python's own library (PSF licence), programs that tell nobody what to do: a twelfth to choose by, the others
+    to fit."""
     parts: list[str] = []
     for name in LIBRARY:
         spec = importlib.util.find_spec(name)
@@ -130,8 +131,8 @@ def library_code(count: int) -> list[str]:
             source = Path(spec.origin).read_text("utf-8", "replace")
             parts += [f"def {part}"[:1_500] for part in source.split("\ndef ")[1:]]
             parts += [f"    def {part}"[:1_500] for part in source.split("\n    def ")[1:]]
-    parts.sort(key=lambda text: hashlib.sha256(text.encode()).hexdigest())
-    return parts[:count]
+    hashed = sorted((hashlib.sha256(text.encode()).hexdigest(), text) for text in parts)
+    return [text for digest, text in hashed if (int(digest[:8], 16) % 12 == 0) == (part == "choose")]
 
 
 def chinese(part: str, limit: int) -> list[str]:

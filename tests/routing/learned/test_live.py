@@ -7,8 +7,8 @@ import pytest
 
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, KeyInfo, WorkloadInfo
 from routing.learned import feedback
-from routing.learned.feedback import Judged, WorkloadScorer
 from routing.learned.embedding import OtherEdge
+from routing.learned.feedback import Judged, WorkloadScorer
 from routing.learned.live import CLOCK, Learned, from_sketch, prompts_of, sketch
 from routing.policy.facts import empty_facts
 
