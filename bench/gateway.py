@@ -29,6 +29,11 @@ LEAST_RATIO = {"litellm": 35.0, "portkey": 2.5, "mlflow": 2.5}
 COLLEAGUES = {
     "bench.tools.gateway_first": ("first_token_held_ms",),
     "bench.tools.gateway_money": ("budget_overspend_usd", "lost_settlements"),
+    "bench.tools.gateway_soak": (
+        "soak_rss_slope_mib_per_h",
+        "soak_rss_slope_kib_per_1k",
+        "soak_unexpected_answers",
+    ),
     "bench.tools.gateway_conformance": tuple(f"conformance_passed_{client.name}" for client in CLIENTS),
 }
 Series = dict[str, list[float]]
