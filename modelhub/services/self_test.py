@@ -44,7 +44,8 @@ def check_files(version: ModelVersion) -> str:
 def _foreign(version: ModelVersion, manifest: dict[str, Any]) -> str:
     """An adapter answers the workload, and the line of business, that it was made for; nobody else's may go live with it."""
     own = f"{version.workload.organisation_id}/{version.workload.lob.slug}"
-    if manifest["kind"] == "text-head" and manifest.get("head") != version.workload.name:
+    made_for = manifest.get("head", "" if manifest["kind"] == "text-head" else version.workload.name)
+    if made_for != version.workload.name:
         return "it is an adapter of another workload"
     if manifest.get("lob") and manifest["lob"] != own:
         return "it is an adapter of another line of business"

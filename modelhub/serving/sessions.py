@@ -81,7 +81,7 @@ class ModelPool:
 
     # ------------------------------------------------------------------ asking
     def resolve(self, name: str, kind: str) -> tuple[Loaded, str]:
-        """(model, head); the head is empty for a language model."""
+        """(model, head). A fine-tuned language model is one of its own, by its whole name."""
         model_id, _, head = name.partition("/")
         model = self.load(model_id)
         if model.kind != kind:
@@ -89,7 +89,9 @@ class ModelPool:
                 400, "wrong_endpoint", f"{model_id} is a {model.kind} model, not a {kind} model."
             )
         if kind == "causal-lm":
-            return model, head
+            if "@" in head and not _made_here(model_id, head):
+                raise ServingError(404, "model_not_found", f"There is no fine-tuned {head!r} of {model_id}.")
+            return self.load(name) if "@" in head else model, head
         if head.partition("@")[0] not in model.manifest["heads"] and not _made_here(model_id, head):
             heads = ", ".join(sorted(model.manifest["heads"]))
             raise ServingError(404, "model_not_found", f"{model_id} has no head {head!r}; it has {heads}.")
@@ -105,7 +107,7 @@ class ModelPool:
         if model is not None:
             self.room.use(model.key)
             return model
-        if model_id not in self.ids:
+        if model_id.partition("/")[0] not in self.ids:
             raise ServingError(
                 404, "model_not_found", f"This server has no model {model_id!r}: it serves {self.ids}."
             )
@@ -152,7 +154,7 @@ class ModelPool:
 
     def open(self, model_id: str, backend: str) -> Loaded:
         """A model admitted to memory and opened, beside whatever version of it runs."""
-        directory = artifacts.find(model_id)
+        directory = _folder(model_id)
         self._lately_refused(f"{model_id}/{backend}")
         try:
             self.trust.check(directory, model_id)
@@ -173,6 +175,7 @@ class ModelPool:
             manifest = artifacts.verify(directory)
         except artifacts.ArtifactCorrupt as error:
             raise ModelRefused(model_id, f"{error}.", code="artifact_corrupt") from None
+        _check_workload(model_id, manifest)
         if manifest["kind"] not in KINDS:
             raise ServingError(
                 404, "model_not_found", f"{model_id} is a {manifest['kind']} and is not served."
@@ -214,7 +217,7 @@ class ModelPool:
         self.dropped(model)
 
     def _digest(self, model_id: str) -> str:
-        return artifacts.digest(artifacts.find(model_id) / artifacts.MANIFEST)
+        return artifacts.digest(_folder(model_id) / artifacts.MANIFEST)
 
     def _file_bytes(self, manifest: dict[str, Any]) -> int:
         total = sum(entry["bytes"] for entry in manifest["files"].values())
@@ -265,6 +268,20 @@ class ModelPool:
         providers = getattr(runner, "providers", [CPU])
         on_cpu = all(p == CPU for p in providers)
         return time.thread_time_ns if on_cpu and self.threads == 1 else time.perf_counter_ns
+
+
+def _folder(name: str) -> Path:
+    """Where a model lies, or a fine-tuned copy of one (`lm-tiny/code-assist@ft-ab12`). Raises ArtifactMissing."""
+    model_id, _, head = name.partition("/")
+    return artifacts.find_head(model_id, head) if head else artifacts.find(model_id)
+
+
+def _check_workload(name: str, manifest: dict[str, Any]) -> None:
+    """Under another workload's name a fine-tuned copy is refused."""
+    asked = name.partition("/")[2].partition("@")[0]
+    if asked and manifest.get("head") != asked:
+        why = f"it was made for the workload {manifest.get('head')!r}, and {asked!r} asks for it."
+        raise ModelRefused(name, why, code="adapter_of_another_workload")
 
 
 def _made_here(model_id: str, head: str) -> bool:

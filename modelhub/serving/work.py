@@ -95,7 +95,10 @@ class Work:
     def _count_rows(self, model: Loaded) -> Callable[[list[Any], Any], None]:
         def counted(rows: list[Any], counts: Any) -> None:
             """Rows of one step write under one label: the sum is what a heat map of a language model shows."""
-            self._counted(model.id, next(iter(model.manifest["heads"]), ""), "", counts.sum(0), len(rows))
+            base, _, tuned = model.id.partition("/")
+            self._counted(
+                base, tuned or next(iter(model.manifest["heads"]), ""), "", counts.sum(0), len(rows)
+            )
 
         return counted
 

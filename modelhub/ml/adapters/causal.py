@@ -217,13 +217,14 @@ class _Own(nn.Module):
 def train(
     build: Build, rows: list[Any], options: CausalOptions, *, out: Path, folder: Path | None = None, accelerator: Any = None,
     progress: Callable[[dict[str, Any]], None] = lambda told: None, should_stop: Callable[[], bool] = lambda: False,
+    adapt: Callable[[Build, CausalOptions], Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train and write `out` as peft writes adapters (safetensors); gives the report.
+    """Train and write `out` as peft writes adapters (safetensors); gives the report. `adapt` in place of peft's LoRA.
 
     Several processes each take their share of a batch and average gradients; the first one alone writes. Resumes from
     `folder` after a kill at any moment, on one processor to the same weights. Raises LossNotFinite, Unavailable.
     """
-    model = with_lora(build, options)
+    model = (adapt or with_lora)(build, options)
     before, started = trunk_hash(model), time.monotonic()
     device = (
         accelerator.device

@@ -46,10 +46,10 @@ class TopStates:
         sizes = np.diff(self.start)[which]
         rows = np.concatenate([np.arange(self.start[i], self.start[i + 1]) for i in which])
         held = np.stack([self.attended[rows], self.summed[rows]])[:, None].astype(np.float32)
-        position = np.concatenate([np.arange(size) for size in sizes])
-        segment = np.repeat(np.arange(len(which)), sizes)
-        ids, position, segment = (torch.from_numpy(a)[None] for a in (rows, position, segment))
-        return torch.from_numpy(held), Batch(ids, position, segment, len(which))
+        position = torch.from_numpy(np.concatenate([np.arange(size) for size in sizes]))
+        segment = torch.from_numpy(np.repeat(np.arange(len(which)), sizes))
+        batch = Batch(torch.from_numpy(rows)[None], position[None], segment[None], len(which))
+        return torch.from_numpy(held), batch
 
     def encoder(self, trunk: SparseEncoder, adapter: Adapter) -> TopExpert:
         """What turns a batch into features."""
