@@ -13,7 +13,7 @@ from bench.common import Results
 from bench.tools.parts import part
 from modelhub import artifacts
 
-KEPT, TIMED = ("adapters_lob", "adapters_medical", "labels"), ("adapters_serving",)
+KEPT, TIMED = ("adapters_lob", "adapters_medical", "labels"), ("adapters_serving", "lead_time")
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""Whether audits refuse what they must, monitors stay quiet when nothing is wrong, and nothing planted gets past the guard."""
+"""Whether audits refuse what they must, monitors stay quiet when nothing is wrong, and nothing planted gets past the guard.
+
+`python -m bench.bias resume_row` measures that part again and leaves every other row as it stands on record.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import orjson
 from scipy import stats
 
-from bench.common import FULL, ROOT, Results
+from bench.common import FULL, ROOT, Results, refresh
 from bench.tools import planted_bias
 from modelhub import artifacts
 from modelhub.ml.fairness import live, tables
@@ -30,15 +33,21 @@ OFFSET_STEP = 3 if FULL else 17
 KILLED = ROOT / "tests" / "modelhub" / "recipes" / "test_killed_often.py"
 
 
+PARTS = ("gate_rows", "table_rows", "stream_rows", "guard_rows", "leak_row", "resume_row")
+
+
 def main() -> None:
+    measured(PARTS).write()
+
+
+def measured(parts: Sequence[str]) -> Results:
+    """Rows of these parts. Raises ValueError for one that there isn't."""
+    if unknown := set(parts) - set(PARTS):
+        raise ValueError(f"there is no part {', '.join(sorted(unknown))}: use some of {', '.join(PARTS)}")
     results = Results("bias")
-    gate_rows(results)
-    table_rows(results)
-    stream_rows(results)
-    guard_rows(results)
-    leak_row(results)
-    resume_row(results)
-    results.write()
+    for name in parts:
+        globals()[name](results)
+    return results
 
 
 # --- the gate ---------------------------------------------------------------------------------------------------------
@@ -274,3 +283,7 @@ def resume_row(results: Results) -> None:
         "fine-tunes killed four times at random moments, seeds 0–2 with BENCH=full",
         at_least=100,
     )
+
+
+if __name__ == "__main__":
+    refresh(measured(sys.argv[1:]), sys.argv[1:]) if sys.argv[1:] else main()

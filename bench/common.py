@@ -93,6 +93,19 @@ class Results:
         return path
 
 
+def refresh(results: Results, parts: Sequence[str]) -> Path:
+    """Put freshly measured rows in the place of those on record and keep the rest; `refreshed` names each part's commit."""
+    path = RESULTS / f"{results.name}.json"
+    body = json.loads(path.read_text("utf-8"))
+    for kind, own in (("rows", results.rows), ("controls", results.controls)):
+        fresh = {row.metric: asdict(row) for row in own}
+        body[kind] = [fresh.pop(row["metric"], row) for row in body[kind]] + list(fresh.values())
+    told = {"commit": commit(), "started": results.started, "load_1m": machine()["load_1m"]}
+    body.setdefault("refreshed", {}).update(dict.fromkeys(parts, told))
+    path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
 

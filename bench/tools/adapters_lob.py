@@ -2,7 +2,8 @@
 
 The new line moderates posts (offensive tweets, MIT; the shipped trunk never saw them). Compared is processor time to the
 same accuracy on the same validation rows, the highest that both reached:
-- adapter: LoRA in the topmost half of the blocks and a head; computing the frozen states counts.
+- adapter: what a fine-tune does, in its order: one run of the served graph over the rows, a head on its features, a plugin
+  expert in the topmost block and LoRA in the topmost two on its states. All of it counts.
 - retraining: experts, gates and every head of the trunk go on from the shipped weights on the rows of all seven lines, each
   sampled at the same rate, as the recipe of the trunk trains; attention and normalisation stay. It stops when it reaches the
   adapter's accuracy, so forgetting elsewhere is not even held against it.
@@ -12,7 +13,6 @@ same accuracy on the same validation rows, the highest that both reached:
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,23 +34,21 @@ from bench.tools.adapters_common import (
     seeds,
     share,
 )
+from bench.tools.adapters_tuned import tuned
 from modelhub import artifacts
 from modelhub.ml import datasets, trunk
-from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter, AdapterShape
-from modelhub.ml.adapters.inner import Examples, Settings, Tuned, held_point, train_inner
-from modelhub.ml.adapters.states import states_of
+from modelhub.ml.adapters.finetune import BLOCKS
 from modelhub.ml.text.encoder import SparseEncoder
 from modelhub.ml.text.graphs import read_head
 from modelhub.ml.text.packing import Embeddings, TokenRows
 from modelhub.ml.text.pretrained import NORM, PLACES, WORDS, Pretrained
 from modelhub.ml.text.split import spread
-from modelhub.ml.text.torch_form import open_encoder, read_encoder
+from modelhub.ml.text.torch_form import read_encoder
 from modelhub.ml.text.upcycle import start_from
-from modelhub.ml.train.checkpoint import weight_hash
 from modelhub.ml.train.encoder_loop import EncoderTraining, Materials, train_encoder
 
 NEW, MOST_SHARE, IN_REACH = "post-moderation", 18.0, 12.0
-BLOCKS, OLD_VAL, PASSES, LOOKS = 3, 25, 3, 4  # passes over all rows at most; looks at the accuracy in each
+OLD_VAL, PASSES, LOOKS = 25, 3, 4  # passes over all rows at most; looks at the accuracy in each
 
 
 class Reached(Exception):
@@ -69,7 +67,7 @@ def rows(results: Results) -> None:
     bounds, reached_anew = 0, False
     for seed in seeds():
         task = Task(seed)
-        ours = task.adapter()
+        ours = tuned(task.body, task.trunk_dir, task.new, task.val, len(task.labels), seed)
         theirs = task.retrain(max(point["value"] for point in ours["curve"]))
         found, target = share(ours["curve"], theirs["curve"])
         bounds += not theirs["reached"]
@@ -85,7 +83,8 @@ def rows(results: Results) -> None:
             scratch.append(100 * share(ours["curve"], anew["curve"])[0])
             reached_anew = anew["reached"]
     how = (
-        f"processor seconds of a LoRA adapter and head on the frozen trunk over those of retraining experts, gates and heads "
+        f"processor seconds of a fine-tune on the frozen trunk (its graph run once over the rows, head, plugin expert in the "
+        f"topmost block, LoRA in the topmost {BLOCKS}, all in turn) over those of retraining experts, gates and heads "
         f"with the rows of all seven lines, to the same accuracy on the same {task.counts['val']} validation rows; "
         f"{task.counts['new']} rows of the new line (offensive tweets), {task.counts['old']} of the six old ones, sampled alike; "
         f"median and range over seeds; retraining stayed below the adapter's best in {bounds} of {len(shares)}, where the "
@@ -157,48 +156,6 @@ class Task:
         held = held.take(spread(held.labels, size))
         place = {label: i for i, label in enumerate(datasets.label_names(name))}
         return encode(self.trunk_dir, held.texts), np.array([place[label] for label in held.labels])
-
-    # ------------------------------------------------------------------ the adapter
-    def adapter(self) -> dict[str, Any]:
-        """LoRA and head by the product's own loop; its curve counts the frozen states, and no looks at validation rows."""
-        encoder = open_encoder(self.body)
-        before = weight_hash(encoder.state_dict())
-        layers, width, labels = encoder.config.layers, encoder.config.width, len(self.labels)
-        began = time.process_time()
-        states = states_of(encoder, self.new[0], self.trunk_dir / "embed.onnx", layers - BLOCKS)
-        spent = time.process_time() - began
-        val = states_of(encoder, self.val[0], self.trunk_dir / "embed.onnx", layers - BLOCKS)
-        train, held = (
-            Examples(s, np.zeros((len(y), labels), np.float32), y)
-            for s, y in ((states, self.new[1]), (val, self.val[1]))
-        )
-        shape = AdapterShape("lora", BLOCKS)
-        model = Tuned(
-            Adapter(shape, width, self.seed),
-            np.zeros((labels, width), np.float32),
-            np.zeros(labels, np.float32),
-        )
-        looked, curve = 0.0, []
-        adapted = AdaptedEncoder(encoder, model.adapter)
-        started = time.process_time()
-
-        def look(told: dict[str, Any]) -> None:
-            nonlocal looked
-            at = time.process_time()
-            curve.append(
-                {
-                    "cpu_s": round(spent + at - started - looked, 2),
-                    "value": held_point(adapted, model, held)["accuracy"],
-                }
-            )
-            looked += time.process_time() - at
-
-        settings = Settings(
-            epochs=Settings().planned(len(self.new[1])), seed=self.seed
-        )  # as the product chooses
-        few = Examples(held.states, held.offset[:8], held.y[:8])  # the loop's own look costs next to nothing
-        train_inner(encoder, model, train, few, settings, progress=look)
-        return {"curve": curve, "equal": weight_hash(encoder.state_dict()) == before}
 
     # ------------------------------------------------------------------ retraining
     def retrain(self, target: float) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Disease names in medical sentences (NCBI, public domain): a plugin expert on the shared trunk against a model of its own.
 
 Compared is processor time to the same F1 of whole names on the same validation sentences, the highest that both reached.
-- expert: a plugin expert in the topmost half of the frozen blocks, and a tag for each word; computing the states counts.
+- expert: a plugin expert in the topmost block, on states of the frozen trunk that one run of its graph gives; that run counts.
 - a model of its own: the same encoder begun where every trunk begins (pretrained weights dealt to experts), all weights
   trained on the same sentences; beside it, as a control, one begun from the shared trunk itself.
+Either reads a word's tag from its first piece: the state in the middle of the encoder and the last one, side by side, for the
+last states of a trunk that was taught to tell whole texts apart know little of single words.
 `python -m bench.tools.adapters_medical` runs it alone.
 """
 
@@ -25,17 +27,19 @@ from torch.nn import functional as F
 
 from bench.common import FULL, Results
 from bench.tools.adapters_common import data, files, first_reaching, one_core, scaled, seeds, share
-from modelhub.ml import tokens, trunk
-from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter, AdapterShape
-from modelhub.ml.adapters.states import States, states_of
+from modelhub.ml import features, tokens, trunk
+from modelhub.ml.adapters.inject import Adapter, AdapterShape
+from modelhub.ml.adapters.seen import TopExpert, see_once
+from modelhub.ml.adapters.states import States
 from modelhub.ml.text.encoder import SparseEncoder
-from modelhub.ml.text.packing import TokenRows
+from modelhub.ml.text.packing import Batch, TokenRows
 from modelhub.ml.text.pretrained import WORDS, Pretrained
 from modelhub.ml.text.torch_form import open_encoder, read_encoder
 from modelhub.ml.text.upcycle import start_from
 
 TAGS = ("O", "B-Disease", "I-Disease")
-MOST_SHARE, BLOCKS, BATCH, LOOKS, HIDDEN = 40.0, 3, 16, 4, 64
+MOST_SHARE, BATCH, LOOKS, HIDDEN = 40.0, 16, 4, 128
+EPOCHS = 12  # of the expert: one costs about a hundredth of its own model's
 RATES = {"expert": 2e-3, "trunk": 3e-4, "head": 2e-3}
 
 
@@ -50,7 +54,7 @@ def rows(results: Results) -> None:
     shares, scores, ours_s, theirs_s, warm = [], [], [], [], []
     for seed in seeds():
         task = Task(seed)
-        ours, own = task.expert(6 if FULL else 4), task.own_model(5 if FULL else 3, shared=False)
+        ours, own = task.expert(EPOCHS), task.own_model(5 if FULL else 3, shared=False)
         found, target = share(ours, own)
         shares.append(100 * found)
         scores.append(100 * target)
@@ -113,21 +117,29 @@ class Task:
         self.seed, (self.body, self.trunk_dir) = seed, files()
         tokenizer = tokens.load_tokenizer(self.trunk_dir / "tokenizer.json")
         source = data() / "healthcare"
-        self.train = Sentences(source / "ncbi_disease_train.jsonl.gz", tokenizer, scaled(600, 5000), seed)
+        self.train = Sentences(source / "ncbi_disease_train.jsonl.gz", tokenizer, scaled(1500, 5000), seed)
         self.val = Sentences(source / "ncbi_disease_val.jsonl.gz", tokenizer, scaled(250, 900), 0)
         self.counts = (len(self.train), len(self.val))
 
     def expert(self, epochs: int) -> list[dict[str, float]]:
-        """The trunk is frozen; its states under the expert are computed once, and that time counts."""
+        """An epoch is the expert's own two products and the tags': the trunk is run once."""
         encoder = open_encoder(self.body)
+        middle, embed = encoder.config.layers // 2, self.trunk_dir / "embed.onnx"
         began = time.process_time()
-        states = self._states(encoder, self.train, encoder.config.layers - BLOCKS)
+        seen = see_once(self.body, embed, self.train.ids, middle)
         spent = time.process_time() - began
-        val = self._states(encoder, self.val, encoder.config.layers - BLOCKS)
-        adapter = Adapter(AdapterShape("expert", BLOCKS, hidden=HIDDEN), encoder.config.width, self.seed)
-        adapted = AdaptedEncoder(encoder, adapter)
-        groups = [(list(adapter.parameters()), RATES["expert"])]
-        return self._learn(adapted.tokens, groups, (states, val), epochs, spent)
+        held = see_once(self.body, embed, self.val.ids, middle)
+        adapter = Adapter(AdapterShape("expert", 1, hidden=HIDDEN), encoder.config.width, self.seed)
+        top = TopExpert(encoder, adapter)
+
+        def read(part: Sentences, which: np.ndarray) -> Tensor:
+            own = seen if part is self.train else held
+            rows = np.concatenate([own.top.start[i] + part.firsts[i] for i in which])
+            kept = np.stack([own.entering.table[rows], own.top.attended[rows], own.top.summed[rows]])
+            x = torch.from_numpy(kept.astype(np.float32))
+            return torch.cat([x[0], top.tokens(x[1:, None], x[:0])[0]], dim=-1)
+
+        return self._learn(read, [(list(adapter.parameters()), RATES["expert"])], epochs, spent)
 
     def own_model(self, epochs: int, *, shared: bool) -> list[dict[str, float]]:
         """All weights of an encoder; every epoch runs all of it."""
@@ -151,28 +163,35 @@ class Task:
             )
         model.train()
         began = time.process_time()
-        embedded = self._states(model, self.train, 0)
+        embedded = self._embedded(self.train)
         spent = time.process_time() - began
+        held = self._embedded(self.val)
 
-        def run(x: Tensor, segment: Tensor) -> Tensor:
-            keep = segment[:, None, :, None] == segment[:, None, None, :]
-            for block in model.blocks:
+        def read(part: Sentences, which: np.ndarray) -> Tensor:
+            x, batch = (embedded if part is self.train else held).batch(which)
+            keep = batch.segment[:, None, :, None] == batch.segment[:, None, None, :]
+            middle = x
+            for place, block in enumerate(model.blocks):
+                middle = x if place == len(model.blocks) // 2 else middle
                 x, _ = block(x, keep)
-            return x
+            return torch.cat([middle, x], dim=-1).flatten(0, 1)[_places(batch, part, which)]
 
         groups = [([p for p in model.parameters() if p.numel()], RATES["trunk"])]
-        return self._learn(run, groups, (embedded, self._states(model, self.val, 0)), epochs, spent)
+        return self._learn(read, groups, epochs, spent)
 
-    def _states(self, encoder: SparseEncoder, part: Sentences, first: int) -> States:
-        return states_of(encoder, part.ids, self.trunk_dir / "embed.onnx", first)
+    def _embedded(self, part: Sentences) -> States:
+        """Sentences as the embeddings that a trunk of one's own begins with."""
+        session = features.open_session(self.trunk_dir / "embed.onnx")
+        rows = [session.run(["embedded"], {"input_ids": ids[None]})[0][0] for ids in part.ids]
+        start = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        return States(np.concatenate(rows), start)
 
     def _learn(
-        self, run: Callable[[Tensor, Tensor], Tensor], groups: list[tuple[list[Any], float]], states: tuple[States, States],
-        epochs: int, spent: float,
+        self, read: Callable[[Sentences, np.ndarray], Tensor], groups: list[tuple[list[Any], float]], epochs: int, spent: float
     ) -> list[dict[str, float]]:  # fmt: skip
         """The curve: processor seconds of the steps, and the F1 at LOOKS points of each epoch."""
         torch.manual_seed(self.seed)
-        head = nn.Linear(384, len(TAGS))
+        head = nn.Linear(2 * 384, len(TAGS))
         every = [*groups, (list(head.parameters()), RATES["head"])]
         optimizer = torch.optim.AdamW(
             [{"params": p, "peak": rate} for p, rate in every], lr=1e-3, weight_decay=0.01
@@ -188,8 +207,8 @@ class Task:
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak"] * min(1.0, (at + 0.005) / 0.06) * max(0.05, 1 - at)
                 which = order[number * BATCH : (number + 1) * BATCH]
-                logits, tags = self._logits(run, head, states[0], self.train, which)
-                loss = F.cross_entropy(logits, torch.from_numpy(tags))
+                tags = np.concatenate([self.train.tags[row] for row in which])
+                loss = F.cross_entropy(head(read(self.train, which)), torch.from_numpy(tags))
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
@@ -197,36 +216,14 @@ class Task:
                 steps += 1
                 spent += time.process_time() - began
                 if number + 1 in looks:
-                    curve.append(
-                        {"cpu_s": round(spent, 2), "value": round(self._f1(run, head, states[1]), 4)}
-                    )
+                    curve.append({"cpu_s": round(spent, 2), "value": round(self._f1(read, head), 4)})
         return curve
 
-    def _logits(
-        self,
-        run: Callable[[Tensor, Tensor], Tensor],
-        head: nn.Module,
-        states: States,
-        part: Sentences,
-        which: np.ndarray,
-    ) -> tuple[Tensor, np.ndarray]:
-        """Tags of the words of some sentences. Shapes: (words, tags), (words,)."""
-        x, batch = states.batch(which)
-        out = run(x, batch.segment).flatten(0, 1)
-        segment, position = batch.segment.flatten(), batch.position.flatten()
-        where = {}
-        for place, (text, at) in enumerate(zip(segment.tolist(), position.tolist(), strict=True)):
-            if text >= 0:
-                where[text, at] = place
-        picked = [where[i, int(at)] for i, row in enumerate(which) for at in part.firsts[row]]
-        return head(out[torch.tensor(picked)]), np.concatenate([part.tags[row] for row in which])
-
     @torch.no_grad()
-    def _f1(self, run: Callable[[Tensor, Tensor], Tensor], head: nn.Module, states: States) -> float:
+    def _f1(self, read: Callable[[Sentences, np.ndarray], Tensor], head: nn.Module) -> float:
         right = said = there = 0
         for which in np.array_split(np.arange(len(self.val)), max(1, len(self.val) // 64)):
-            logits, _ = self._logits(run, head, states, self.val, which)
-            found, at = logits.argmax(1).numpy(), 0
+            found, at = head(read(self.val, which)).argmax(1).numpy(), 0
             for row in which:
                 tags = self.val.tags[row]
                 ours, truth = names(found[at : at + len(tags)]), names(tags)
@@ -235,6 +232,17 @@ class Task:
                 said += len(ours)
                 there += len(truth)
         return 2 * right / max(1, said + there)
+
+
+def _places(batch: Batch, part: Sentences, which: np.ndarray) -> Tensor:
+    """Where the first pieces of all words lie in a flattened batch. Gives (words,) int64."""
+    segment, position = batch.segment.flatten(), batch.position.flatten()
+    where = {
+        (text, at): place
+        for place, (text, at) in enumerate(zip(segment.tolist(), position.tolist(), strict=True))
+        if text >= 0
+    }
+    return torch.tensor([where[i, int(at)] for i, row in enumerate(which) for at in part.firsts[row]])
 
 
 def names(tags: np.ndarray) -> set[tuple[int, int]]:
