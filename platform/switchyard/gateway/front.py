@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -98,6 +99,8 @@ class GatewayFront:
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 20)
+            # A thread that reads a new snapshot, or rows for a look-up, would keep the loop waiting for 5 ms at a time.
+            sys.setswitchinterval(0.0005)
 
     def _watch_for_sigterm(self) -> None:
         """Before the server's own handler: /readyz says no at once, and streams learn when they must end."""
