@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from routing.execution.refusals import REFUSAL_MAX_BYTES, broken, decode, failur
 
 __all__ = ["CheckedResolver", "Upstream", "broken", "decode"]
 ANSWER_MAX_BYTES = 32 * 1024 * 1024
-CONNECTIONS = 512
+CONNECTIONS = 512  # to one origin
 KEEP_ALIVE_S = (
     4.0  # under the 5 s after which uvicorn (vLLM) hangs up, so that no request meets a closing connection
 )
@@ -30,18 +31,33 @@ KEEP_ALIVE_S = (
 class CheckedResolver(ThreadedResolver):
     """Resolves once, checks every address, and the connection goes to a checked one: no second look-up to turn it."""
 
-    def __init__(self, check: Callable[[str, str], None]) -> None:
+    def __init__(self, check: Callable[[str, str], None], proxy: str = "") -> None:
+        """`proxy`: a URL whose host the operator named, so that it may stand where no upstream may."""
         super().__init__()
-        self._check = check
+        self._check, self._trusted = check, URL(proxy).host if proxy else None
 
     async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[ResolveResult]:
         found = await super().resolve(host, port, family)
-        for item in found:
+        for item in found if host != self._trusted else ():
             try:
                 self._check(item["host"], host)
             except ValueError as error:
                 raise OSError(str(error)) from None
         return found
+
+
+def connector_of(check: Callable[[str, str], None] | None, proxy: str, **more: Any) -> aiohttp.TCPConnector:
+    """Connections to checked addresses, with the certificates that this machine trusts today (SSL_CERT_FILE too). No limit
+    but each origin's: one that is slow can't take the connections of the others."""
+    resolver = CheckedResolver(check, proxy) if check else None
+    return aiohttp.TCPConnector(
+        limit=0, limit_per_host=CONNECTIONS, resolver=resolver, ssl=ssl.create_default_context(), **more
+    )
+
+
+def way_to(target: DeploymentInfo, proxy: str) -> str | None:
+    """The proxy for calls that leave; what is at home is asked directly."""
+    return proxy if proxy and target.side == "external" else None
 
 
 class Upstream:
@@ -54,18 +70,19 @@ class Upstream:
         first_byte_s: float,
         idle_s: float,
         check_address: Callable[[str, str], None] | None = None,
+        proxy: str = "",
     ) -> None:
-        """`check_address(address, host)` raises ValueError for where calls may not go; asked when a name is resolved."""
-        self._check_address = check_address
+        """`check_address(address, host)` raises ValueError for where calls may not go; asked when a name is resolved.
+        `proxy`: URL of the one through which external deployments are asked. It then resolves their names."""
+        self._check_address, self._proxy = check_address, proxy
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
         self.first_byte_s, self.idle_s = first_byte_s, idle_s
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[tuple[str, str], URL] = {}
 
     async def open(self) -> None:
-        resolver = CheckedResolver(self._check_address) if self._check_address else None
-        connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS, ttl_dns_cache=60, keepalive_timeout=KEEP_ALIVE_S, resolver=resolver
+        connector = connector_of(
+            self._check_address, self._proxy, ttl_dns_cache=60, keepalive_timeout=KEEP_ALIVE_S
         )
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout,
@@ -93,8 +110,9 @@ class Upstream:
         try:
             async with asyncio.timeout(deadline.within(self.first_byte_s)):
                 response = await self._session.post(
-                    self._url(target, path), data=orjson.dumps(body), headers=headers, allow_redirects=False
-                )
+                    self._url(target, path), data=orjson.dumps(body), headers=headers, allow_redirects=False,
+                    proxy=way_to(target, self._proxy),
+                )  # fmt: skip
         except TimeoutError:
             raise slow(target) from None
         except aiohttp.ClientError as error:

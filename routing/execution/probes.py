@@ -22,7 +22,7 @@ from costs.contracts import Outcome
 from costs.link import LinkDown, ValkeyLink
 from routing.contracts import DeploymentInfo
 from routing.execution.base import address_of, own_headers
-from routing.execution.openai_http import CheckedResolver
+from routing.execution.openai_http import connector_of, way_to
 
 log = logging.getLogger(__name__)
 CONNECT_S, ANSWER_S = 3.0, 10.0
@@ -53,8 +53,9 @@ class Prober:
         deployments: Callable[[], Iterable[DeploymentInfo]],
         tell: Tell,
         check_address: Callable[[str, str], None] | None = None,
+        proxy: str = "",
     ) -> None:
-        self.every_s = every_s
+        self.every_s, self._proxy = every_s, proxy
         self._deployments, self._tell, self._check_address = deployments, tell, check_address
         self._link = ValkeyLink(url)
         self._task: asyncio.Task[None] | None = None
@@ -112,9 +113,8 @@ class Prober:
 
     async def ask(self, target: DeploymentInfo) -> Health:
         if self._session is None:
-            resolver = CheckedResolver(self._check_address) if self._check_address else None
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True, resolver=resolver), trust_env=False,
+                connector=connector_of(self._check_address, self._proxy, force_close=True), trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             )  # fmt: skip
         began = time.perf_counter()
@@ -123,8 +123,11 @@ class Prober:
             async with (
                 asyncio.timeout(ANSWER_S),
                 self._session.get(
-                    address_of(target.base_url, "/models"), headers=own_headers(target), allow_redirects=False
-                ) as response,
+                    address_of(target.base_url, "/models"),
+                    headers=own_headers(target),
+                    allow_redirects=False,
+                    proxy=way_to(target, self._proxy),
+                ) as response,  # fmt: skip
             ):
                 if response.status >= 500:
                     state, why = "dead", f"it answered {response.status}"

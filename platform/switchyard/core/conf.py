@@ -30,6 +30,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "REQUEST_DEADLINE_S": 120.0,
     # Who carries calls to upstreams: `lean` (HTTP/1.1 on httptools, a fifth of the work), or `aiohttp`.
     "UPSTREAM_CLIENT": os.environ.get("SWITCHYARD_UPSTREAM_CLIENT", "lean"),
+    # The proxy through which external deployments are asked (aiohttp only), as http://proxy.example:3128.
+    "UPSTREAM_PROXY": os.environ.get("SWITCHYARD_UPSTREAM_PROXY", ""),
     # Health probes: how often each upstream's /models is asked by one of all processes; 0 = never.
     "PROBE_EVERY_S": 10.0,
     # Limits of a request body.
@@ -77,7 +79,11 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "MIN_EVALUATED_ROWS": 30,
 }
 
+# What Django read of its settings so far; it forgets what is overridden. Asking the settings costs ten times as much.
+_read: dict[str, Any] = object.__getattribute__(settings, "__dict__")
+
 
 def conf(name: str) -> Any:
     """The value of one of our settings; an unknown name raises KeyError at once."""
-    return settings.SWITCHYARD[name]
+    known = _read.get("SWITCHYARD")
+    return known[name] if known is not None else settings.SWITCHYARD[name]

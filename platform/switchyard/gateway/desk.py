@@ -52,6 +52,7 @@ class Office:
             first_byte_s=conf("FIRST_TOKEN_TIMEOUT_S"),
             idle_s=conf("IDLE_TIMEOUT_S"),
             check_address=lambda address, host: check_address(address, conf("UPSTREAM_CIDRS"), host),
+            proxy=conf("UPSTREAM_PROXY"),
         )
         self.spool = Spool(Path(settings.HOME) / "spool")
         self.admission = RedisAdmission(
@@ -78,6 +79,7 @@ class Office:
         self.prober = Prober(
             settings.REDIS_URL, every_s=conf("PROBE_EVERY_S"), deployments=deployments, tell=self.admission.tell,
             check_address=lambda address, host: check_address(address, conf("UPSTREAM_CIDRS"), host),
+            proxy=conf("UPSTREAM_PROXY"),
         )  # fmt: skip
         self.desk.shadows.bind(self.admission, self.desk.executor, self.desk.meter)
 

@@ -540,13 +540,7 @@ def test_a_name_is_checked_before_anything_is_sent(make):
 
 
 def test_a_certificate_of_nobody_we_know_is_refused(make, tmp_path: Path):
-    key, certificate = tmp_path / "k.pem", tmp_path / "c.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2",
-         "-subj", "/CN=localhost"], check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    context = certificate(tmp_path, "localhost")
 
     async def run() -> Any:
         client = make()
@@ -558,3 +552,82 @@ def test_a_certificate_of_nobody_we_know_is_refused(make, tmp_path: Path):
 
     failed, requests = asyncio.run(run())
     assert isinstance(failed, AttemptFailed) and failed.kind == "connect" and requests == []
+
+
+def certificate(folder: Path, name: str) -> ssl.SSLContext:
+    """A server's, signed by itself, for that name; it lies in c.pem."""
+    key, signed = folder / "k.pem", folder / "c.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", signed, "-days", "2",
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"], check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(signed, key)
+    return context
+
+
+@pytest.mark.parametrize(("name", "answers"), [("localhost", True), ("somebody-else.example", False)])
+def test_a_certificate_that_the_machine_trusts_counts_for_its_own_name(
+    make, tmp_path: Path, monkeypatch, name, answers
+):
+    context = certificate(tmp_path, name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "c.pem"))
+
+    async def run() -> Any:
+        client = make()
+        await client.open()
+        async with served(says(OK), ssl=context) as raw:
+            given = await one(client, raw.url.replace("http://127.0.0.1", "https://localhost"))
+            await client.close()
+            return given, raw.requests
+
+    given, requests = asyncio.run(asyncio.wait_for(run(), 20))
+    assert isinstance(given, Reply if answers else AttemptFailed) and len(requests) == answers
+    assert given.body == BODY if answers else given.kind == "connect"
+
+
+# ------------------------------------------------------------------------------------------------ limits an upstream
+def test_a_slow_upstream_has_so_many_connections_and_takes_none_of_anothers(make, monkeypatch):
+    monkeypatch.setattr("routing.execution.openai_http.CONNECTIONS", 2)
+    monkeypatch.setattr("routing.execution.lean.pool.CONNECTIONS", 2)
+    free = asyncio.Event()
+
+    async def waits(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await free.wait()
+        writer.write(OK)
+
+    async def run() -> tuple[int, Any, list[Any], int]:
+        client = make(first_byte_s=8)
+        await client.open()
+        async with served(waits) as slow, served(says(OK)) as quick:
+            waiting = [asyncio.ensure_future(one(client, slow.url, 10)) for _ in range(6)]
+            while len(slow.requests) < 2:
+                await asyncio.sleep(0.01)
+            other = await one(client, quick.url)
+            asked = len(slow.requests)
+            free.set()
+            given = await asyncio.gather(*waiting)
+            await client.close()
+            return asked, other, given, slow.connections
+
+    asked, other, given, connections = asyncio.run(asyncio.wait_for(run(), 20))
+    assert asked == 2 and isinstance(other, Reply), "the neighbour's server is asked at once"
+    assert connections == 2 and [reply.body for reply in given] == [BODY] * 6, (
+        "those that waited had their turn"
+    )
+
+
+def test_who_gets_no_connection_in_time_is_told_so(make, monkeypatch):
+    monkeypatch.setattr("routing.execution.openai_http.CONNECTIONS", 1)
+    monkeypatch.setattr("routing.execution.lean.pool.CONNECTIONS", 1)
+
+    async def run() -> Any:
+        client = make(first_byte_s=0.3)
+        await client.open()
+        async with served(silent) as raw:
+            given = await asyncio.gather(one(client, raw.url), one(client, raw.url))
+            await client.close()
+            return given, raw.connections
+
+    given, connections = asyncio.run(asyncio.wait_for(run(), 20))
+    assert [failed.kind for failed in given] == ["timeout", "timeout"] and connections == 1
