@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelhub.ml import calibration
+from modelhub.ml.calibration import BINS
 from modelhub.ml.fairness import ranking
 from modelhub.ml.fairness.resampling import resampled
 
-BINS = 10
 DRAWS = 1_000
 
 
@@ -76,13 +77,11 @@ def bootstrap(
 
 
 def calibration_error(chance: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error over bins of equal count: Σ share × |mean chance − share right|.
+    """Expected calibration error over bins of equal count. Shapes: (N,) each.
 
-    Shapes: (N,) each. Few rows raise it by chance alone; `calibration_noise` says by how much.
+    Few rows raise it by chance alone; `calibration_noise` says by how much.
     """
-    order = np.argsort(chance, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    return float(sum(len(p) * abs(chance[p].mean() - right[p].mean()) for p in parts) / len(order))
+    return calibration.by_count(chance, right, bins)
 
 
 def calibration_noise(chance: np.ndarray, *, bins: int = BINS, draws: int = 200, seed: int = 0) -> float:

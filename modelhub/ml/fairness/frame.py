@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelhub.ml import calibration
 from modelhub.ml.fairness.intervals import Interval, wilson
 
-BINS = 10
 LEFT_OUT_UNDER = (
     0.02  # NYC Local Law 144: a category of less than 2 % of the rows may be left out, with the reason
 )
@@ -48,7 +48,7 @@ def quality_by_group(
         right = (predicted[rows] == truth[rows]) & answered
         error = None
         if confidence is not None and answered.any():
-            error = calibration_error(right[answered], confidence[rows][answered])
+            error = calibration.by_width(confidence[rows][answered], right[answered])
         found[str(group)] = GroupQuality(
             int(rows.sum()), wilson(int(right.sum()), int(rows.sum())), macro_f1(truth[rows], predicted[rows]), error,
             float(1 - answered.mean()),
@@ -66,15 +66,6 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
         hits, whole = int((asked & given).sum()), int(asked.sum() + given.sum())
         scores.append(2 * hits / whole)
     return float(np.mean(scores)) if scores else 0.0
-
-
-def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error over equal bins of confidence (Naeini et al. 2015). Shapes: (N,) each, N > 0."""
-    right, confidence = np.asarray(right, float), np.asarray(confidence, float)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    gap = np.abs(np.bincount(place, right, bins) - np.bincount(place, confidence, bins))
-    return float(gap[count > 0].sum() / len(right))
 
 
 @dataclass(frozen=True, slots=True)

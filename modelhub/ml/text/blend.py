@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from modelhub.ml import calibration
+
 
 @dataclass(frozen=True, slots=True)
 class Blend:
@@ -37,15 +39,8 @@ def cross_entropy(logits: np.ndarray, y: np.ndarray) -> float:
     return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]).mean())
 
 
-def calibration_error(logits: np.ndarray, y: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: the mean gap of confidence and accuracy over equal bins of confidence."""
+def calibration_error(logits: np.ndarray, y: np.ndarray) -> float:
+    """Expected calibration error of the likeliest label's chance, over equal bins of confidence. Shapes: (N, L), (N,)."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    confidence, right = probabilities.max(axis=1), logits.argmax(axis=1) == y
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[which == b].mean() - right[which == b].mean()) * (which == b).mean()
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return float(sum(gaps))
+    confidence = (shifted / shifted.sum(axis=1, keepdims=True)).max(axis=1)
+    return calibration.by_width(confidence, logits.argmax(axis=1) == y)
