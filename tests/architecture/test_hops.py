@@ -28,6 +28,8 @@ ASKED = {
         ("routing/pipeline.py", '"training"'),  # what learned routing keeps of a prompt
         ("routing/services/training.py", '"training"'),  # rows for a vendor's fine-tuning, asked by modelhub
         ("routing/services/reviews.py", '"training"'),  # reviewed texts for the next guard
+        ("modelhub/services/fine_tuning.py", "refuse_to_leave(dataset, deployment, workload)"),
+        ("modelhub/services/fine_tuning.py", "refuse_to_learn(dataset, deployment, workload)"),
         ("modelhub/services/fine_tuning.py", "why_not("),
     ],
 }  # fmt: skip
