@@ -74,8 +74,16 @@ class Results:
             target,
             met,
         )
+        return self.put(row, control=control)
+
+    def put(self, row: Row, *, control: bool = False) -> Row:
+        """A row as it is, with whatever interval its `how` tells of."""
         (self.controls if control else self.rows).append(row)
-        print(f"  {metric:32} {row.value:>10} {unit:4} [{row.low} … {row.high}]", flush=True)
+        missed = " missed" if row.met is False else ""
+        print(
+            f"  {row.metric:38} {row.value!s:>10} {row.unit:5} [{row.low} … {row.high}] n={row.n}{missed}",
+            flush=True,
+        )
         return row
 
     def not_run(self, metric: str, unit: str, reason: str) -> None:

@@ -67,11 +67,7 @@ def interval_row(
         target,
         met,
     )
-    (results.controls if control else results.rows).append(row)
-    print(
-        f"  {metric:38} {row.value:>8} {unit:4} [{row.low} … {row.high}] {'' if met is None else met}",
-        flush=True,
-    )
+    results.put(row, control=control)
 
 
 def _short(value: float) -> float:
@@ -106,7 +102,7 @@ def pair_rows(results: Results, name: str, judged: list[Judged]) -> None:
             results, f"apgr_{name}", values, interval, "", f"{of}; random 0.5; under 1,000 rows: no target"
         )
     above = interval.low > 0.5
-    results.rows.append(
+    results.put(
         Row(
             f"above_random_{name}",
             _short(interval.low - 0.5),
@@ -238,13 +234,23 @@ def many_rows(results: Results, read: routing_tables.Cache) -> None:
         f"{of}; least cost along the router's curve at its accuracy, over its cost", target=f"<= {MOST_COST:g}",
         met=statistics.median(swept) <= MOST_COST,
     )  # fmt: skip
-    for metric, at in (("cost_share", 0), ("accuracy_share", 1)):
-        values = [routing_tables.chosen_before(j, best)[at] for j in judged]
-        results.add(f"routerbench_threshold_from_training_{metric}", values, "x", f"{of}; λ chosen on training rows out of fold "
-                    "and not touched since", control=True)  # fmt: skip
+    for kept in routing_tables.KEPT:
+        told = f"{of}; λ chosen on training rows out of fold to keep {kept:.0%} of its accuracy, and not touched since"
+        for metric, at in (("cost_share", 0), ("accuracy_share", 1)):
+            values = [routing_tables.chosen_before(j, best, kept)[at] for j in judged]
+            name = f"routerbench_threshold_{kept * 100:.0f}_from_training_{metric}"
+            results.add(name, values, "x", told, control=True)
     words = "on the 1,916 training rows, out of fold: 1 where accuracy can't be kept for less and the best single model is used"
-    ratios = [j.out_of_fold for j in judged]
+    ratios = [j.out_of_fold[1.0] for j in judged]
     results.add("routerbench_cost_at_equal_accuracy_out_of_fold", ratios, "x", words, control=True)
+    ratios = [j.out_of_fold[0.99] for j in judged]
+    results.add(
+        "routerbench_cost_at_99_accuracy_out_of_fold",
+        ratios,
+        "x",
+        f"{words}; at 99 % of its accuracy",
+        control=True,
+    )
     mean_cost, mean_score = first.cost.mean(axis=0), first.score.mean(axis=0)
     oracle = costs.curve(first.score, first.cost, first.score, first.lam)
     share = costs.cheapest_at(oracle, float(mean_score[best])) / float(mean_cost[best])

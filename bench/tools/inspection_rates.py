@@ -33,11 +33,7 @@ def rate(
         target,
         met,
     )
-    (results.controls if control else results.rows).append(row)
-    print(
-        f"  {metric:44} {value if value is None else round(value, 4)} {unit} [{low:.4f} … {high:.4f}] n={n}",
-        flush=True,
-    )
+    results.put(row, control=control)
 
 
 def found(body: dict[str, Any]) -> set[str]:

@@ -87,14 +87,20 @@ def _workload(results: Results, workload: str, small: cascade.Answers, big: casc
     first = found[0]
     shares, costs = [f.accuracy_share.value for f in found], [f.cost_share for f in found]
     own = f"student {small.right.mean():.1%}, private {big.right.mean():.1%}"
+    alone = (
+        ""
+        if first.cost_share != 1.0
+        else "; no threshold surely keeps it, so the private model answers alone"
+    )
     few = "" if n >= ENOUGH else f"; {n} rows are not enough for a verdict"
     how = (
         f"{n:,} validation rows, {own}; threshold for {LEAST_ACCURACY:.0%} chosen on the other folds, "
-        f"{first.escalated:.1%} escalated; by seed {', '.join(f'{v:.4f}' for v in shares)}; low and high: 95 % interval{few}"
+        f"{first.escalated:.1%} escalated; by seed {', '.join(f'{v:.4f}' for v in shares)}; "
+        f"low and high: 95 % interval{alone}{few}"
     )
     value = statistics.median(shares)
     interval = first.accuracy_share
-    results.rows.append(
+    results.put(
         Row(
             f"cascade_accuracy_share_{workload}",
             round(value, 4),
@@ -107,10 +113,6 @@ def _workload(results: Results, workload: str, small: cascade.Answers, big: casc
             value >= LEAST_ACCURACY if n >= ENOUGH else None,
         )  # fmt: skip
     )
-    print(
-        f"  cascade_accuracy_share_{workload:24} {value:.4f} [{interval.low:.4f} … {interval.high:.4f}]",
-        flush=True,
-    )
     results.add(
         f"cascade_cost_share_{workload}", costs, "x",
         f"CPU time of both attempts over the private model's; the student's answer costs {small.cost / big.cost:.1%} of it",
@@ -118,7 +120,7 @@ def _workload(results: Results, workload: str, small: cascade.Answers, big: casc
     )  # fmt: skip
     above = first.above_random
     differ = big.right.mean() > small.right.mean()
-    results.controls.append(
+    results.put(
         Row(
             f"cascade_above_random_{workload}",
             round(statistics.median(f.above_random.value for f in found), 3),
@@ -130,8 +132,9 @@ def _workload(results: Results, workload: str, small: cascade.Answers, big: casc
             + ("" if differ else "; the student is no worse here"),
             "> 0 with its interval",
             above.low > 0 if n >= ENOUGH and differ else None,
-        )  # fmt: skip
-    )
+        ),
+        control=True,
+    )  # fmt: skip
     given = _given(small)
     error = measures.calibration_error(small.confidence[given], small.right[given].astype(float))
     noise = measures.calibration_noise(small.confidence[given])
@@ -146,7 +149,7 @@ def _pooled(results: Results, chance: np.ndarray, right: np.ndarray) -> None:
         lambda i: measures.calibration_error(chance[i], right[i]), len(chance), draws=200
     )
     noise = measures.calibration_noise(chance)
-    results.rows.append(
+    results.put(
         Row(
             "calibration_error",
             round(interval.value, 4),
@@ -160,4 +163,3 @@ def _pooled(results: Results, chance: np.ndarray, right: np.ndarray) -> None:
             interval.value <= MOST_ERROR,
         )  # fmt: skip
     )
-    print(f"  calibration_error {interval.value:.4f} [{interval.low:.4f} … {interval.high:.4f}]", flush=True)

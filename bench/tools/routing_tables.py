@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from routing.learned.scorer import PARTS, Scorer
 
 SEEDS = (0, 1, 2)
 STRANGERS = 200  # texts of each workload
+KEPT = (1.0, 0.99)  # of the best single model's accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,12 @@ class Judged:
     train_score: np.ndarray | None = None
     train_cost: np.ndarray | None = None
     lam: np.ndarray | None = None
-    chosen: float = 0.0
-    out_of_fold: float = 1.0  # cost at the best single model's accuracy over its cost, on training rows
+    chosen: dict[float, float] = field(
+        default_factory=dict
+    )  # share of the best single model's accuracy → λ, by training rows
+    out_of_fold: dict[float, float] = field(
+        default_factory=dict
+    )  # the same share → cost over its cost, on training rows
 
     @property
     def gain(self) -> np.ndarray:
@@ -147,8 +152,8 @@ def tfidf() -> dict[str, list[float]]:
 
 
 def judge_many(read: Cache, name: str, seed: int) -> Judged:
-    """A scorer of every model of a table; where it has prices, the λ that keeps the best single model's accuracy on training
-    rows, out of fold."""
+    """A scorer of every model of a table; where it has prices, the λ that keep the best single model's accuracy, or nearly,
+    on training rows out of fold."""
     table, part = read.table_of(name, "train", seed)
     table = replace(table, group=table.domain)  # calibrated by set
     held, answered = read.table_of(name, "val", seed)
@@ -165,15 +170,15 @@ def judge_many(read: Cache, name: str, seed: int) -> Judged:
         fit.unseen_chances(table, recipe, unseen), part.cost_usd, part.score, lam, expected_train
     )
     best = costs.best_single(part.cost_usd, part.score)
-    good = np.flatnonzero(points.score >= part.score[:, best].mean())
-    ratio = costs.cheapest_at(points, float(part.score[:, best].mean())) / float(
-        part.cost_usd[:, best].mean()
-    )
-    chosen = float(lam[good[points.cost_usd[good].argmin()]]) if len(good) else 0.0
+    accuracy, paid = float(part.score[:, best].mean()), float(part.cost_usd[:, best].mean())
+    chosen, ratio = {}, {}
+    for kept in KEPT:
+        good = np.flatnonzero(points.score >= kept * accuracy)
+        chosen[kept] = float(lam[good[points.cost_usd[good].argmin()]]) if len(good) else 0.0
+        ratio[kept] = min(1.0, costs.cheapest_at(points, kept * accuracy) / paid)
     return Judged(
         chance, answered.score, answered.domain, part.models, answered.cost_usd,
-        foreseen(part, scored.domain, scorer), part.score, part.cost_usd, lam, chosen,
-        min(1.0, ratio),
+        foreseen(part, scored.domain, scorer), part.score, part.cost_usd, lam, chosen, ratio,
     )  # fmt: skip
 
 
@@ -184,10 +189,12 @@ def foreseen(fitted: tables.Answered, domain: np.ndarray, scorer: Scorer) -> np.
     return means[domain]
 
 
-def chosen_before(judged: Judged, best: int) -> tuple[float, float]:
-    """(cost, accuracy) over the best single model's, at the λ that training rows chose."""
+def chosen_before(judged: Judged, best: int, kept: float) -> tuple[float, float]:
+    """(cost, accuracy) over the best single model's, at the λ that training rows chose to keep a share of its accuracy."""
     assert judged.cost is not None and judged.expected is not None
-    points = costs.curve(judged.chance, judged.cost, judged.score, np.array([judged.chosen]), judged.expected)
+    points = costs.curve(
+        judged.chance, judged.cost, judged.score, np.array([judged.chosen[kept]]), judged.expected
+    )
     cost, score = judged.cost[:, best].mean(), judged.score[:, best].mean()
     return float(points.cost_usd[0] / cost), float(points.score[0] / score)
 
