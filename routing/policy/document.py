@@ -15,7 +15,7 @@ from routing.policy.compile import compile_tree
 from routing.policy.facts import FACTS
 from routing.policy.reach import unreachable
 from routing.policy.rules import CALLER, Document, Invariant, Route, Rule
-from routing.policy.said import _
+from routing.policy.said import Said, _
 from routing.policy.shapes import shape_faults
 from routing.policy.source import Faults, finite, load
 from switchyard.core.money import usd_to_nusd
@@ -71,6 +71,7 @@ SCHEMA = {
     },
 }  # fmt: skip
 _SCHEMA = jsonschema.Draft202012Validator(SCHEMA)
+_OWN = Said(" ") + _("Give each a name of its own: traces and counts go by it.")
 KINDS = ("prefer", "choose", "split", "cascade", "deny")
 
 
@@ -124,7 +125,7 @@ def _check_names(part: str, items: list[dict[str, Any]], faults: Faults) -> None
     for i, item in enumerate(items):
         if item["name"] in seen:
             told = {"part": part, "name": repr(item["name"])}
-            faults.add(f"{part}[{i}].name", _("Two %(part)s are called %(name)s.") % told)
+            faults.add(f"{part}[{i}].name", _("Two %(part)s are called %(name)s.") % told + _OWN)
         seen.add(item["name"])
 
 

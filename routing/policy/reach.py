@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from routing.policy.cel import Logic, Node, show
 from routing.policy.outcomes import assignments, mentioned, possible, sharp
 from routing.policy.rules import Rule
-from routing.policy.said import _
+from routing.policy.said import Said, _
 from routing.policy.witness import witness
 
 MAX_EVALUATIONS = 100_000  # for the enumeration of one document; what lies beyond is not looked at
 Parts = frozenset[str]
+_EARLIER = Said(" ") + _("Move it before them, or take it out.")
 
 
 def unreachable(rules: Sequence[Rule]) -> Iterator[tuple[int, str]]:
@@ -23,20 +24,24 @@ def unreachable(rules: Sequence[Rule]) -> Iterator[tuple[int, str]]:
         parts = _conjuncts(rule.tree)
         outcomes = sharp(rule.tree)
         if always:
-            yield i, _("Unreachable: rule %(rule)s before it always matches.") % {"rule": repr(always)}
+            yield (
+                i,
+                _("Unreachable: rule %(rule)s before it always matches.") % {"rule": repr(always)} + _EARLIER,
+            )
         elif True not in outcomes or _contradictory(rule.tree):
-            yield i, _("This condition is never true.")
+            yield i, _("This condition is never true.") + " " + _("Loosen it, or take the rule out.")
         elif covering := next((e.name for e, ways in earlier if any(way <= parts for way in ways)), ""):
             yield (
                 i,
                 _("Unreachable: rule %(rule)s before it matches whenever this one does.")
-                % {"rule": repr(covering)},
+                % {"rule": repr(covering)}
+                + _EARLIER,
             )
         elif budget > 0:
             covered, used = _covered(rule.tree, [e for e, _ in earlier], budget)
             budget -= used
             if covered:
-                yield i, _("Unreachable: the rules before it match whenever this one does.")
+                yield i, _("Unreachable: the rules before it match whenever this one does.") + _EARLIER
         if outcomes == {True} and not always:
             always = rule.name
         earlier.append((rule, _ways(rule.tree)))

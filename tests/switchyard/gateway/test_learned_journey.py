@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 
 from routing.learned import feedback
@@ -89,3 +92,39 @@ def test_a_trial_tells_the_chances_that_the_gateway_goes_by(learned: RunningGate
         assert rows[name]["chance"] == pytest.approx(chance, abs=1e-3) and rows[name]["judged_by"] == "prompt"
         assert rows[name]["threshold"] == 0.7
     assert rows["ext-llm"]["judged_by"] == "nothing" and rows["ext-llm"]["chance"] is None
+
+
+def test_a_draft_that_would_be_the_first_to_choose_by_chance_is_tried_with_chances(
+    learned: RunningGateway,
+) -> None:
+    """By text, facts, page and command; the live version, which doesn't ask, tells none."""
+    home = "rules:\n  - {name: home, when: 'true', route: {prefer: [private-a]}}\n"
+    company = learned.company
+    plain = create_draft(organisation=company.organisation, lob=company.service, document=home, user=None)
+    publish(policy=plain, user=None)
+    draft = company.service.policies.get(version=1)
+    scope = Scope(company.organisation.pk, None, None, frozenset({"admin"}))
+    facts = {"workload": {"name": "chatter"}, "request": {"tokens_in": 3}}
+    told = try_policy(draft, {"facts": facts}, scope)
+    rows = {c["deployment"]: c for c in told["candidates"]}
+    assert rows["ext-a"]["chance"] > rows["ext-a"]["threshold"] == 0.7 > rows["private-a"]["chance"]
+    assert told["live"]["learned"] is False and "threshold" not in told["live"]["candidates"][0]
+    client = Client()
+    client.force_login(factories.make_user("ada", company.organisation, "admin"))
+    page = client.post(
+        "/policies/try/", {"kind": "text", "workload": "chatter", "text": SHORT, "policy": draft.pk}
+    )
+    text = page.content.decode()
+    assert "Chance of a right answer" in text and "of this prompt" in text and "70.0 %" in text
+    by_version = StringIO()
+    call_command("policy_try", draft.pk, facts=json.dumps(facts), stdout=by_version)
+    assert "chance    ext-a" in by_version.getvalue() and "threshold 0.700" in by_version.getvalue()
+
+
+def test_without_a_known_chance_the_evaluated_quality_is_told_as_such(learned: RunningGateway) -> None:
+    RoutingFit.objects.update(state="retired")
+    draft = learned.company.service.policies.get(version=1)
+    scope = Scope(learned.company.organisation.pk, None, None, frozenset({"admin"}))
+    told = try_policy(draft, {"facts": {"workload": {"name": "chatter"}}}, scope)
+    assert told["learned"] and {c["judged_by"] for c in told["candidates"]} == {"nothing"}
+    assert told["refusal"] == "no_deployment"

@@ -15,6 +15,7 @@ from routing.approvals.models import PolicyApproval
 from switchyard.core.errors import SwitchyardError
 from switchyard.dashboards.pages import PageRequest, page, show
 from switchyard.dashboards.views.policy.access import AUTHORS, PUBLISHERS, in_words, may, must
+from switchyard.dashboards.views.policy.words import hops_by_invariant, warnings_of
 
 SHOWN = 50
 
@@ -54,7 +55,8 @@ def approval(request: PageRequest, approval_id: str) -> HttpResponse:
         "approval": row, "policy": row.policy, "stale": row.state in ("requested", "approved") and write.is_stale(row),
         "own": own, "may_decide": may(request, row.policy.lob_id, *PUBLISHERS) and row.state == "requested" and not own,
         "may_withdraw": may(request, row.policy.lob_id, *AUTHORS) and row.state == "requested",
-        "evidence": row.evidence, "report": report,
+        "evidence": row.evidence, "report": report, "warnings": warnings_of(row.evidence.get("report") or {}),
+        "hops": hops_by_invariant((row.evidence.get("report") or {}).get("hops", [])),
     })  # fmt: skip
 
 
