@@ -7,6 +7,7 @@ write and one future. TLS, passwords and database numbers of the url are honoure
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any
 
 import hiredis
 from redis.connection import parse_url
+
+log = logging.getLogger(__name__)
 
 
 class LinkDown(ConnectionError):
@@ -51,11 +54,14 @@ class _Protocol(asyncio.Protocol):
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
             answered = self.waiting.popleft()[1]
-            if isinstance(reply, hiredis.ReplyError):
-                text = str(reply)
-                answered(None, ScriptUnknown(text) if text.startswith("NOSCRIPT") else RuntimeError(text))
-            else:
-                answered(reply, None)
+            try:
+                if isinstance(reply, hiredis.ReplyError):
+                    text = str(reply)
+                    answered(None, ScriptUnknown(text) if text.startswith("NOSCRIPT") else RuntimeError(text))
+                else:
+                    answered(reply, None)
+            except Exception:  # one caller's mistake isn't the connection's: the others' replies come over it
+                log.exception("What was to be done with a reply of Valkey failed")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(LinkDown(f"The connection to Valkey was lost: {error}"))
