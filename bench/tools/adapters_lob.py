@@ -117,6 +117,8 @@ def rows(results: Results) -> None:
     results.add("add_lob_forgotten_points", forgot, "points",
                 "mean accuracy of the six old lines after retraining less before, 25 validation rows each; the adapter: 0 by "
                 "construction", control=True)  # fmt: skip
+    if not scratch:
+        return
     ended = (
         "reached the adapter's accuracy"
         if reached_anew
