@@ -22,7 +22,7 @@ from modelhub.ml.train import checkpoint
 from modelhub.ml.train.loop import Progress
 from modelhub.ml.train.schedule import one_cycle
 
-RISK = "risk head"
+RISK, MASK = "risk head", 103  # the token that stands for any word
 Bags = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -59,7 +59,8 @@ class RiskLesson:
 class DistillConfig:
     """How long and how fast; `hard_share` is the weight of the right labels beside the teacher's.
 
-    `pair_weight`: of the difference between a text's answer and its swapped copy's; `risk_rows`: drawn an epoch.
+    `pair_weight`: of the difference between a text's answer and its swapped copy's; `risk_rows`: drawn an epoch;
+    `risk_blank`: share of their words that are hidden, so that a form is learnt and not the words that filled it.
     """
 
     epochs: int = 12
@@ -71,6 +72,7 @@ class DistillConfig:
     direction: Direction = "forward"
     pair_weight: float = 0.3
     risk_rows: int = 20_000
+    risk_blank: float = 0.0
     seed: int = 1
 
 
@@ -174,7 +176,9 @@ def _epoch(
         if check is not None:
             check()
         risky = name == RISK
-        loss = _risk_loss(student, room.risk, chosen, config) if risky else _loss(room, name, chosen, rng)
+        loss = (
+            _risk_loss(student, room.risk, chosen, config, rng) if risky else _loss(room, name, chosen, rng)
+        )
         value = float(loss.detach())
         if not np.isfinite(value):
             why = f"the loss of {name} became {value} in epoch {epoch + 1}; lower the learning rate and go on"
@@ -229,18 +233,33 @@ def _loss(room: _Class, name: str, chosen: np.ndarray, rng: np.random.Generator)
 
 
 def _risk_loss(
-    student: Student, risk: RiskLesson | None, chosen: np.ndarray, config: DistillConfig
+    student: Student,
+    risk: RiskLesson | None,
+    chosen: np.ndarray,
+    config: DistillConfig,
+    rng: np.random.Generator,
 ) -> Tensor:
     """Cross-entropy of the kinds that are known, and the squared gap between a row and its partner."""
     assert risk is not None
-    found = risk_logits(student, [risk.ids[i] for i in chosen])
-    other = risk_logits(student, [risk.partners[i] for i in chosen])
+    found, other = (
+        risk_logits(student, [_blanked(rows[i], config.risk_blank, rng) for i in chosen])
+        for rows in (risk.ids, risk.partners)
+    )
     kinds = torch.from_numpy(risk.kinds[chosen]).to(found.device)
     known = (kinds >= 0).float()
     each = F.binary_cross_entropy_with_logits(found, kinds.clamp_min(0), reduction="none")
     each = each + F.binary_cross_entropy_with_logits(other, kinds.clamp_min(0), reduction="none")
     loss = (each * known).sum() / (2 * known.sum().clamp_min(1))
     return loss + config.pair_weight * F.mse_loss(found, other)
+
+
+def _blanked(row: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A share of a row's words hidden, its marks kept; for 0 the row itself. Shapes: (T,) -> (T,)."""
+    if not share:
+        return row
+    hidden = rng.random(len(row)) < share
+    hidden[[0, -1]] = False
+    return np.where(hidden, MASK, row)
 
 
 def student_logits(

@@ -239,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--risk-rows", type=int, default=40_000)
+    parser.add_argument("--risk-blank", type=float, default=0.0)
+    parser.add_argument("--ngram-drop", type=float, default=DistillConfig().ngram_drop)
     parser.add_argument("--risk-hidden", type=int, default=StudentShape().risk_hidden)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -252,8 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.source is None or given.out is None:
         parser.error("name --write, or --from and --out")
     config = DistillConfig(
-        epochs=given.epochs, batch=given.batch, rate=given.rate, seed=given.seed, risk_rows=given.risk_rows
-    )
+        epochs=given.epochs, batch=given.batch, rate=given.rate, seed=given.seed, risk_rows=given.risk_rows,
+        risk_blank=given.risk_blank, ngram_drop=given.ngram_drop,
+    )  # fmt: skip
     shape = replace(StudentShape(), risk_hidden=given.risk_hidden)
     report = train(given.source, given.out, config, shape, given.device, given.label)
     print(json.dumps({key: report[key] for key in ("label", "seed", "seconds", "accuracy", "open")}))

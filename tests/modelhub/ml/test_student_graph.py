@@ -7,7 +7,7 @@ import torch
 from onnx.inliner import inline_local_functions
 
 from modelhub.ml import tokens
-from modelhub.ml.distill.loop import risk_logits
+from modelhub.ml.distill.loop import MASK, _blanked, risk_logits
 from modelhub.ml.text import edge_artifact
 from modelhub.ml.text.student import Student, StudentShape
 from modelhub.serving.gated import GatedFile
@@ -67,3 +67,13 @@ def test_the_operator_adds_few_nodes_to_an_answer(tmp_path):
     # Two products with one step between, a sigmoid; then the comparison, its least, the choice and its opposite. The peak is
     # in both files, and computed where somebody reads it.
     assert counts[0] - counts[1] == 8
+
+
+def test_hidden_words_leave_a_row_s_marks_and_length_alone():
+    row = np.arange(1000, 1200)
+    rng = np.random.default_rng(3)
+    hidden = _blanked(row, 0.15, rng)
+    changed = hidden != row
+    assert (hidden[changed] == MASK).all() and 0.08 < changed.mean() < 0.24
+    assert (hidden[0], hidden[-1], len(hidden)) == (1000, 1199, 200)
+    assert _blanked(row, 0.0, rng) is row
