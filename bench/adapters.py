@@ -12,16 +12,23 @@ import os
 from bench.common import Results
 from bench.tools.parts import part
 from modelhub import artifacts
+from modelhub.ml import trunk
 
 KEPT, TIMED = ("adapters_lob", "adapters_medical", "labels"), ("adapters_serving", "lead_time")
 
 
 def main() -> None:
     results = Results("adapters")
-    trunk = artifacts.digest(artifacts.find("txt-base") / artifacts.MANIFEST)
+    files = artifacts.load_manifest(artifacts.find("txt-base"))["files"]
+    model = " ".join(
+        f"{role}={files[role]['sha256']}" for role in sorted(files) if role.startswith(("body", "head"))
+    )
     for name in KEPT:
         rows = importlib.import_module(f"bench.tools.{name}").rows
-        part(results, artifacts.home() / "bench/adapters/parts", name, trunk, rows)
+        rests_on = (
+            trunk.WEIGHTS_SHA256 if name == "labels" else model
+        )  # labels are picked by the pretrained trunk
+        part(results, artifacts.home() / "bench/adapters/parts", name, rests_on, rows)
     if os.environ.get("NO_TIMES"):
         return
     for name in TIMED:

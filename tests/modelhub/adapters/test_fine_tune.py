@@ -220,3 +220,17 @@ def test_one_label_makes_no_classifier(own_home):
     manifest = artifacts.load_manifest(BASE)
     with pytest.raises(TooFewRows, match="one label"):
         prepare(BASE, manifest, "returns-intent", rows, seed=0, trunk_dir=own_home / "trunk")
+
+
+def test_it_computes_on_one_thread_and_gives_the_others_back():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="whatever ends it"), finetune.one_thread():
+            assert torch.get_num_threads() == 1
+            raise RuntimeError("whatever ends it")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
