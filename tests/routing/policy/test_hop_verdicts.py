@@ -11,7 +11,6 @@ from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
 from routing.policy.facts import CLASS_NAMES, CLASSES, HOPS, KEEPING_HOPS, empty_facts
 from routing.policy.invariants import broken_invariant
-from routing.policy.uses import planned_of
 from routing.policy.verify import WorkloadFact, prove
 from tests.routing.policy.generated import documents, requests
 from tests.routing.policy.test_proven import DEPLOYMENTS, TARGETS, TESTED, WORKLOADS, of_workload, route_taken
@@ -32,9 +31,9 @@ def everything_done(policies, document, facts, lob):
     route = route_taken(document, decision)
     if route.kind == "deny":
         return
-    for use in planned_of(route):
-        if use.target in DEPLOYMENTS:
-            yield DEPLOYMENTS[use.target], use.hop, use.masked and DEPLOYMENTS[use.target].side == "external"
+    for name, hop in itertools.product((*route.targets, *route.fallback), ("first", "fallback")):
+        if name in DEPLOYMENTS:  # either, by who is passed over or rests
+            yield DEPLOYMENTS[name], hop, route.mask and DEPLOYMENTS[name].side == "external"
     for name in route.shadow:
         if name in DEPLOYMENTS:
             yield DEPLOYMENTS[name], "shadow", route.mask and DEPLOYMENTS[name].side == "external"

@@ -44,6 +44,24 @@ def test_a_document_is_judged_without_being_kept(deployed: Company):
     assert len(deployed.alice.get("policies")["results"]) == before
 
 
+def test_each_hop_is_told_by_rest_before_and_after_saving(deployed: Company):
+    told = deployed.alice.post("policies/check", {"lob": "customer-service", "document": OWN}, expect=200)[
+        "hops"
+    ]
+    assert [row["hop"] for row in told[:8]] == [
+        "first", "fallback", "retry", "shadow", "judge", "cache", "log", "training",
+    ]  # fmt: skip
+    verdicts = {row["hop"]: row["verdict"] for row in told[:8]}
+    assert verdicts["first"] == "proven" and verdicts["judge"] == "unused" and verdicts["training"] == "held"
+    example = next(row["example"] for row in told if row["verdict"] == "held")
+    assert example["deployment"] == "ext-a" and example["facts"]["data.sensitivity"] in (
+        "confidential",
+        "restricted",
+    )
+    saved = deployed.alice.post("policies", {"lob": "customer-service", "document": OWN})
+    assert saved["report"]["hops"] == told
+
+
 def _rule(when: str) -> str:
     return f"rules: [{{name: x, when: '{when}', route: {{deny: true}}}}]"
 
