@@ -21,13 +21,13 @@ class Frame:
     A channel is (choice, name): what stands in two of them is no sentence, however they are interleaved.
     """
 
-    __slots__ = ("_choices", "_data", "done", "finished", "raw", "texts", "usage")
+    __slots__ = ("_choices", "_data", "done", "failed", "finished", "raw", "texts", "usage")
 
     def __init__(self, raw: bytes, data: dict[str, Any] | None, done: bool = False) -> None:
         self.raw, self._data, self.done = raw, data, done
         self._choices: list[dict[str, Any]] = []
         self.usage: dict[str, Any] | None = None
-        self.finished = False
+        self.finished = self.failed = False
         self.texts: dict[Hashable, str] = {}
         if data is None:
             return
@@ -40,10 +40,22 @@ class Frame:
                 if choice.get("finish_reason"):
                     self.finished = True
                 self._read(choice)
+        elif data.get("error"):
+            self.failed = True  # the server's own words for having broken off
 
     @property
     def data(self) -> dict[str, Any] | None:
         return self._data
+
+    def call(self, model: str) -> None:
+        """Whatever name the server gave itself, the caller sees the one he asked for."""
+        told = self._data.get("model") if self._data is not None else None
+        if self._data is not None and told is not None and told != model:
+            self.raw = (
+                renamed(self.raw, told, model)
+                or b"data: " + orjson.dumps(self._data | {"model": model}) + b"\n\n"
+            )
+            self._data["model"] = model
 
     @property
     def choices(self) -> list[dict[str, Any]]:
@@ -85,14 +97,27 @@ def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str,
     return [(channel, text) for channel, text in found if isinstance(text, str) and text]
 
 
+def renamed(raw: bytes, told: Any, model: str) -> bytes | None:
+    """The JSON with another name of the model; None where it stands nowhere or in several places. No text can hold such
+    words: its quotes are written otherwise."""
+    for mark in (b'"model":', b'"model": '):
+        old = mark + orjson.dumps(told)
+        if raw.count(old) == 1 and raw.count(mark) == 1:
+            return raw.replace(old, mark + orjson.dumps(model))
+    return None
+
+
 class AlikeFrame(Frame):
     """One that is another one with another text: its JSON is decoded when somebody asks."""
 
     __slots__ = ()
-    done, finished, usage = False, False, None
+    done, failed, finished, usage = False, False, False, None
 
     def __init__(self, raw: bytes, channel: Hashable, text: str) -> None:
         self.raw, self.texts, self._data = raw, {channel: text}, None
+
+    def call(self, model: str) -> None:
+        """It was given its name when it was read."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -108,25 +133,37 @@ class AlikeFrame(Frame):
 class _Alike:
     """What stands before and after the text in a frame of one choice's content. Nearly all frames of a stream differ in it
     alone, and a text without quotes and backslashes can't end before it ends: comparing what is around it reads a frame as
-    surely as decoding it, for a tenth of the work."""
+    surely as decoding it, for a tenth of the work. `shown`: what stands around it on its way out, where that is another name."""
 
-    __slots__ = ("channel", "head", "tail")
+    __slots__ = ("channel", "head", "shown", "tail")
 
     def __init__(self, head: bytes, tail: bytes, channel: Hashable) -> None:
         self.head, self.tail, self.channel = head, tail, channel
+        self.shown: tuple[bytes, bytes] | None = None
 
     def read(self, raw: bytes) -> AlikeFrame | None:
         """One frame with its empty line. None: another one, several, or a text that JSON writes in its own way."""
         if not (raw.startswith(self.head) and raw.endswith(self.tail)):
             return None
-        text = raw[len(self.head) : -len(self.tail)].decode()  # what isn't UTF-8 is a ValueError
+        piece = raw[len(self.head) : -len(self.tail)]
+        text = piece.decode()  # what isn't UTF-8 is a ValueError
         if not text or '"' in text or "\\" in text or not text.isprintable():
             return None
+        if self.shown is not None:
+            raw = self.shown[0] + piece + self.shown[1]
         return AlikeFrame(raw, self.channel, text)
 
+    def call(self, told: Any, model: str) -> bool:
+        """Whether what is read from now on can be shown under that name."""
+        head, tail = renamed(self.head, told, model), renamed(self.tail, told, model)
+        if (head is None) == (tail is None):
+            return False
+        self.shown = (head or self.head, tail or self.tail)
+        return True
 
-def _alike(block: bytes, frame: Frame) -> _Alike | None:
-    """What frames like this one have in common, if it is a plain piece of content and no more."""
+
+def _alike(block: bytes, frame: Frame, model: str) -> _Alike | None:
+    """What frames like this one have in common, if it is a plain piece of content and no more. `model`: as in FrameReader."""
     if len(frame.choices) != 1 or len(frame.texts) != 1 or frame.finished or frame.usage is not None:
         return None
     ((channel, text),) = frame.texts.items()
@@ -139,16 +176,21 @@ def _alike(block: bytes, frame: Frame) -> _Alike | None:
     if block[start:end] != text.encode() or made.read(frame.raw) is None:
         return None
     other = Frame(b"", orjson.loads(block[6:start] + b"x" + block[end:]))
-    return made if other.texts == {channel: "x"} else None
+    if other.texts != {channel: "x"}:
+        return None
+    told = frame.data.get("model") if frame.data else None
+    return made if not model or told in (None, model) or made.call(told, model) else None
 
 
 LUCK = 4  # frames in a row that may be unlike the one before them: then a stream is read frame by frame
 
 
 class FrameReader:
-    """feed(bytes) → frames. CRLF, comments and data split anywhere are handled; a frame that isn't JSON is a ValueError."""
+    """feed(bytes) → frames. CRLF, comments and data split anywhere are handled; a frame that isn't JSON is a ValueError.
+    `model`: the name that frames are given in place of their server's; "" leaves it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        self._model = model
         self._buffer = b""
         self._known: _Alike | None = None
         self._luck = LUCK
@@ -174,8 +216,8 @@ class FrameReader:
             frame = Frame(block + b"\n\n", orjson.loads(block[6:]))
             if self._luck:
                 self._luck -= 1
-                self._known = _alike(block, frame) or self._known
-            return frame
+                self._known = _alike(block, frame, self._model) or self._known
+            return self._called(frame)
         lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
         if not lines:
             return None  # a comment, or a field we don't relay
@@ -185,4 +227,9 @@ class FrameReader:
         data = orjson.loads(payload)
         if not isinstance(data, dict):
             raise ValueError("an event that is not an object")
-        return Frame(b"data: " + payload + b"\n\n", data)
+        return self._called(Frame(b"data: " + payload + b"\n\n", data))
+
+    def _called(self, frame: Frame) -> Frame:
+        if self._model:
+            frame.call(self._model)
+        return frame

@@ -12,7 +12,7 @@ from costs.contracts import Usage
 from routing import shapes
 from routing.contracts import DeploymentInfo
 from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage
-from routing.execution.base import AttemptFailed, upstream_model
+from routing.execution.base import AttemptFailed, shown_model, upstream_model
 from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
 from routing.execution.retries import Tries
@@ -24,7 +24,7 @@ from routing.meter import Meter
 from routing.quote import attempt_cost
 from routing.run import Run
 from switchyard.core.clock import now_ns
-from switchyard.core.errors import BudgetExhausted, SwitchyardError, UpstreamTimeout
+from switchyard.core.errors import BudgetExhausted, SwitchyardError, UpstreamFailure, UpstreamTimeout
 from switchyard.core.money import format_usd
 
 STREAM_MAX_S = 165.0  # under the reservation's lease: whoever outlives it would be booked as lost
@@ -137,9 +137,13 @@ async def _one(
                     deadline=run.deadline,
                 )  # fmt: skip
             )
-            reader = FrameReader()
+            reader = FrameReader(shown_model(request))
             async for chunk in chunks:
                 for frame in _frames(reader, chunk, target):
+                    if frame.failed:
+                        raise AttemptFailed(
+                            "status", UpstreamFailure(f"{target.name} broke off its answer with an error.")
+                        )
                     attempt.see(frame)
                     ended = ended or frame.done
                     if frame.done or (frame.usage and not frame.choices):

@@ -1,5 +1,7 @@
 """Frames however the network cut them, and however alike they are: read as if each came alone."""
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -79,3 +81,27 @@ def test_streams_whose_frames_all_differ_are_read_nevertheless():
     reader = FrameReader()
     found = [one for i in range(20) for one in reader.feed(frame(f"w{i}", obfuscation="z" * i))]
     assert [one.texts[(0, "content")] for one in found] == [f"w{i}" for i in range(20)]
+
+
+@pytest.mark.parametrize("form", ["model first", "model last", "spaced", "twice", "unlike"])
+def test_every_frame_bears_the_name_that_was_asked_for_and_its_text_as_it_came(form):
+    def frame(text):
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        more = {"n": text} if form == "unlike" else {"inner": {"model": "theirs"}} if form == "twice" else {}
+        data = (
+            {"choices": [choice], "model": "theirs"}
+            if form == "model last"
+            else {"model": "theirs", "choices": [choice]}
+        )
+        text = json.dumps(data | more) if form == "spaced" else orjson.dumps(data | more).decode()
+        return f"data: {text}\n\n".encode()
+
+    words = ["All ", "is ", 'a "model":"theirs" ', "said he, ", "für immer ", "well", "."]
+    reader = FrameReader("ours")
+    found = [one for word in words for one in reader.feed(frame(word))]
+    told = [orjson.loads(one.raw[6:]) for one in found]
+    assert [t["model"] for t in told] == ["ours"] * len(words) == [one.data["model"] for one in found]
+    assert [t["choices"][0]["delta"]["content"] for t in told] == words
+    assert ["".join(one.texts.values()) for one in found] == words
+    if form not in ("twice", "unlike"):
+        assert sum(type(one).__name__ == "AlikeFrame" for one in found) >= 3, "most are compared, not decoded"
