@@ -129,9 +129,10 @@ def _workload(results: Results, workload: str, small: cascade.Answers, big: casc
             round(above.high, 3),
             n,
             "accuracy above as many escalations by lot, paired bootstrap"
-            + ("" if differ else "; the student is no worse here"),
+            + ("" if differ else "; the student is no worse here")
+            + alone,
             "> 0 with its interval",
-            above.low > 0 if n >= ENOUGH and differ else None,
+            above.low > 0 if n >= ENOUGH and differ and not alone else None,
         ),
         control=True,
     )  # fmt: skip

@@ -20,7 +20,7 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "words and pairs of words (names: over a word, its ends and its neighbours), served as look-ups in plain Python.",
         "What it finds can only make a request's class stricter. It knows no meaning: an attempt in words that none of its "
         "sentences resemble is not found, a quotation of an attempt is. Names are found in Latin letters; Chinese names are "
-        "found by patterns. Rare words in capitals, towns above all, are taken for names: about one in three of those found in "
+        "found by patterns. Rare words in capitals, towns above all, are taken for names: four in ten of those found in "
         "running text.",
         "## Thresholds, and what they were chosen by\n\n"
         f"Log-odds: names {thresholds['names']:g}, attempts {thresholds['direct']:g}, instructions {thresholds['document']:g}. "
