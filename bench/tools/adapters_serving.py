@@ -20,6 +20,7 @@ from bench.common import Results
 from bench.tools.adapters_common import encode, files, one_core, seeds
 from modelhub import artifacts
 from modelhub.ml import datasets, features, tokens
+from modelhub.ml.adapters.finetune import BLOCKS
 from modelhub.ml.adapters.inject import Adapter, AdapterShape
 from modelhub.ml.adapters.stored import AdapterFile
 from modelhub.ml.moe.encoder_graph import write_encoder
@@ -28,7 +29,7 @@ from modelhub.ml.text.torch_form import read_encoder
 from modelhub.serving.runners.adapters import Adapters
 from modelhub.serving.runtime import GraphSession, How
 
-TEXTS, ADAPTERS, TURNS, BLOCKS = 64, 8, 9, 3
+TEXTS, ADAPTERS, TURNS = 64, 8, 9
 MOST_SWAP_MS, MOST_MIXED_PCT, EXACT = 2.0, 15.0, 1e-5
 
 
