@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from switchyard.core.quick import quick
+
 UsageSource = Literal["reported", "estimated"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one upstream attempt used. Token counts are units, accelerator time nanoseconds."""
@@ -54,6 +57,7 @@ class PriceSheet:
     training_nusd_per_munit: int | None = None  # of trained tokens; None: nothing may be trained there
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Charge:
     """A cost in nano-dollars by its parts (costs.models.LEGS), which sum to it, and what cache and batch prices saved
@@ -110,6 +114,7 @@ class RateLimit:
     concurrency: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The estimated usage event of a call as JSON: what is booked should nobody live to settle it."""
@@ -119,6 +124,7 @@ class Checkpoint:
     decision_id: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AdmissionAsk:
     """One request's worst case, reserved in every budget on its path in one call."""
@@ -133,6 +139,7 @@ class AdmissionAsk:
     organisation_id: int = 0  # whose breakers: deployments of two organisations may bear one name
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What admission gave. `degraded` is true when the counters could not be reached and the request goes on.
@@ -155,6 +162,7 @@ class Grant:
 Outcome = tuple[str, bool] | tuple[str, bool, int]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """The end of a request: what it really cost, and its self-contained event for the stream (empty: none)."""

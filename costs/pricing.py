@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from costs.contracts import Charge, NodeRate, PriceSheet, Usage
 from switchyard.core.money import leg_nusd
+from switchyard.core.quick import quick
 
 HOUR_NS = 3_600_000_000_000
 PPM = 1_000_000
@@ -62,6 +63,14 @@ def external_charge(usage: Usage, sheet: PriceSheet) -> Charge:
     own they stay in the leg they are part of. Batch work pays its share of everything but the minimum charge. Each leg is
     rounded once, half-even; legs of nothing are left out.
     """
+    if not (
+        usage.cached_tokens_in
+        or usage.cache_write_tokens
+        or usage.reasoning_tokens
+        or usage.batch
+        or sheet.tiers
+    ):
+        return _plain_charge(usage, sheet)  # as most are
     price, cached_price, write_price, out_price, reasoning_price = prices_at(sheet, usage.tokens_in)
     cached = min(usage.cached_tokens_in, usage.tokens_in) if cached_price is not None else 0
     write = min(usage.cache_write_tokens, usage.tokens_in - cached) if write_price is not None else 0
@@ -95,6 +104,27 @@ def external_charge(usage: Usage, sheet: PriceSheet) -> Charge:
         )
     saved = {"cache": plain - at_full, "batch": at_full - cost}
     return Charge(cost, legs, {what: amount for what, amount in saved.items() if amount})
+
+
+def _plain_charge(usage: Usage, sheet: PriceSheet) -> Charge:
+    """`external_charge` of tokens in and out, a call and its seconds, by a sheet without tiers: nothing can be saved."""
+    legs: dict[str, int] = {}
+    whole = 0
+    if cost := leg_nusd(usage.tokens_in, sheet.input_nusd_per_munit):
+        legs["input"], whole = cost, cost
+    if cost := leg_nusd(usage.tokens_out, sheet.output_nusd_per_munit):
+        legs["output"] = cost
+        whole += cost
+    if sheet.call_nusd_per_munit and (cost := leg_nusd(usage.calls, sheet.call_nusd_per_munit)):
+        legs["calls"] = cost
+        whole += cost
+    if cost := half_even(usage.duration_ns * sheet.second_nusd_per_munit, MILLION_SECONDS_NS):
+        legs["seconds"] = cost
+        whole += cost
+    if whole < sheet.minimum_nusd:
+        legs["minimum"] = sheet.minimum_nusd - whole
+        whole = sheet.minimum_nusd
+    return Charge(whole, legs)
 
 
 def _legs(
@@ -187,6 +217,7 @@ def _dearest(prices: TokenPrices, tokens_in: int, tokens_out: int) -> int:
     return legs + (cached is not None) + (write is not None) + (reasoning is not None)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OtherSide:
     """A deployment of the side that did not answer but could have."""

@@ -17,6 +17,7 @@ from costs.contracts import (
     Settlement,
     Usage,
 )
+from switchyard.core.quick import quick
 
 Side = Literal["private", "external"]
 Sensitivity = Literal["public", "internal", "confidential", "restricted"]
@@ -136,6 +137,7 @@ class DeploymentInfo:
         return (self.prices if self.side == "external" else self.rate) is not None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class GatewayRequest:
     """One authenticated, parsed request. `body` is the decoded JSON, `raw` the bytes as they came."""
@@ -172,6 +174,7 @@ class GatewayRequest:
         return f"{self.key.id}:{user}" if isinstance(user, str) and user else self.request_id
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything a rule may test. Always whole: what is unknown is empty, zero or false."""
@@ -193,6 +196,7 @@ class RuleTrace:
     reason: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CandidateView:
     """Why a deployment was or wasn't eligible, and what this request would cost there at worst."""
@@ -205,6 +209,7 @@ class CandidateView:
     chance: float | None = None  # of a right answer to this prompt, where a learned choice was asked for
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PlannedHop:
     deployment: str
@@ -225,6 +230,7 @@ class CacheRule:
     ttl_s: int = 600
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An ordered list of permitted hops. No hops = refused, with the reason in `refusal`."""
@@ -243,6 +249,7 @@ class Decision:
     mask: bool = False  # whatever leaves under this decision leaves masked, shadows too
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One upstream attempt that ended, well or not."""

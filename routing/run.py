@@ -51,6 +51,8 @@ class Run:
 
     @property
     def cost_nusd(self) -> int:
+        if len(self.attempts) == 1:  # nearly always
+            return self.attempts[0].cost_nusd
         return sum(attempt.cost_nusd for attempt in self.attempts)
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from costs.contracts import Usage
 from routing.contracts import DeploymentInfo, GatewayRequest
 from switchyard.core.errors import SwitchyardError
+from switchyard.core.quick import quick
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class AttemptFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A whole HTTP answer of a server."""

@@ -64,9 +64,13 @@ class GuardReport:
             "verdict": self.verdict, "mode": self.mode, "kind": self.kind, "score": self.score,
             "threshold": self.threshold, "spans": self.spans,
         }  # fmt: skip
-        body |= {"text": self.text} if self.text else {}
-        body |= {"probed": self.probed} if self.probed else {}
-        return body | ({"named": self.named} if self.named is not None else {})
+        if self.text:
+            body["text"] = self.text
+        if self.probed:
+            body["probed"] = self.probed
+        if self.named is not None:
+            body["named"] = self.named
+        return body
 
 
 class RiskGuard:

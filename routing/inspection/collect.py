@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from modelhub.ml.inspect.look import Look
-from routing.contracts import Facts, GatewayRequest, Snapshot, strictest
+from routing.contracts import RANK, Facts, GatewayRequest, Snapshot, strictest
 from routing.inspection import scan
 from routing.inspection.dictionaries import Dictionaries
 from routing.inspection.difficulty import difficulty, language
@@ -146,6 +146,8 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
 
 
 def _class(base: str, header: str, findings: Findings) -> str:
+    if not (header or findings.counts or findings.floor):
+        return base if base in RANK else strictest(base)
     found = classify(base, declared(header), findings.counts)
     return strictest(found, findings.floor) if findings.floor else found
 

@@ -38,7 +38,9 @@ def gather(body: Mapping[str, Any]) -> Gathered:
         item, document = stack.pop()
         if isinstance(item, str):
             _take(item, document, found)
-        elif isinstance(item, Mapping):
+        elif item is None or (type(item) is int and -LONG_NUMBER < item < LONG_NUMBER) or type(item) is bool:
+            continue
+        elif type(item) is dict or isinstance(item, Mapping):
             if item.keys() == _MESSAGE and type(item["content"]) is str and type(item["role"]) is str:
                 inside = document or item["role"] in READ_ROLES  # as nearly every message is
                 for name, value in item.items():
@@ -54,7 +56,7 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                     continue
                 stack.append((value, inside))
         elif isinstance(item, list | tuple):
-            stack.extend((value, document) for value in reversed(item))
+            stack.extend([(value, document) for value in reversed(item)])
         elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
             found.texts.append(str(item))
         elif isinstance(item, float) and abs(item) >= LONG_NUMBER:

@@ -16,6 +16,7 @@ from switchyard.core.errors import InvalidRequest
 from switchyard.core.money import usd_to_nusd
 
 MAX_CHOICES = 128
+_CONTENT = (str, list, type(None))
 SURFACE = b":surface"  # how an edge says which endpoint its caller knows; no header of a caller can have a colon in its name
 
 
@@ -32,8 +33,9 @@ def parse(
     received_ns: int,
 ) -> GatewayRequest:
     """Raises InvalidRequest or ModelNotFound with the parameter that is wrong."""
-    sensitivity = declared(headers.get(b"x-switchyard-sensitivity", b"").decode("latin-1"))
-    cap = _max_cost(headers.get(b"x-switchyard-max-cost-usd", b"").decode("latin-1"))
+    told, most = headers.get(b"x-switchyard-sensitivity"), headers.get(b"x-switchyard-max-cost-usd")
+    sensitivity = declared(told.decode("latin-1")) if told else ""
+    cap = _max_cost(most.decode("latin-1")) if most else None
     stream, include_usage = _stream(body, endpoint)
     _check_numbers(body)
     if endpoint == "chat/completions":
@@ -51,7 +53,10 @@ def parse(
 
 def _wants_fresh(headers: Mapping[bytes, bytes]) -> bool:
     """`Cache-Control: no-cache` or `no-store`: neither given from what was kept, nor kept."""
-    told = headers.get(b"cache-control", b"").lower()
+    told = headers.get(b"cache-control")
+    if not told:
+        return False
+    told = told.lower()
     return b"no-cache" in told or b"no-store" in told
 
 
@@ -72,6 +77,8 @@ def _max_cost(header: str) -> int | None:
 
 def _stream(body: dict[str, Any], endpoint: str) -> tuple[bool, bool]:
     stream = body.get("stream")
+    if stream is None and "stream_options" not in body:
+        return False, False
     if stream not in (None, True, False):
         raise InvalidRequest("`stream` must be true or false.", param="stream")
     options = body.get("stream_options")
@@ -113,7 +120,7 @@ def _check_messages(body: dict[str, Any]) -> None:
     for i, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InvalidRequest("Each message is an object with a `role`.", param=f"messages[{i}]")
-        if not isinstance(message.get("content"), str | list | None):
+        if not isinstance(message.get("content"), _CONTENT):
             raise InvalidRequest(
                 "`content` is text, a list of parts, or null.", param=f"messages[{i}].content"
             )

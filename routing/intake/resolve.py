@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from routing.contracts import KeyInfo, Snapshot, VersionInfo, WorkloadInfo
 from routing.policy.engine import can_do
 from switchyard.core.errors import InvalidRequest, ModelNotFound
+from switchyard.core.quick import quick
 
 # Tasks that an endpoint can serve; its own comes first.
 TASKS = {
@@ -23,6 +24,7 @@ ENDPOINT_OF = {"chat": "chat/completions", "completion": "completions", "embeddi
                "moderation": "moderations"}  # fmt: skip
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Resolved:
     task: str

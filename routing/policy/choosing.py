@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from routing.contracts import Facts
 from routing.policy.candidates import Standing
 from routing.policy.rules import CALLER, Route
+from switchyard.core.quick import quick
 
 _LAST = 2**63  # sorts after every known cost or time
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What differs from request to request: costs, who asks, what they wish for, and each deployment's chance."""

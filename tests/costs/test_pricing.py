@@ -1,5 +1,7 @@
 """Prices: integers, one rounding per leg, and worst cases that hold."""
 
+import random
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -263,3 +265,16 @@ def test_the_other_side_is_its_cheapest_that_was_measured():
     usual = OtherSide("usual", rate=RATE, usual_accelerator_ns=1_000_000_000)
     assert other_side_cost(usage, 2, [dear, never_measured, usual]) == ("usual", 27_778)
     assert other_side_cost(usage, 2, [never_measured]) is None
+
+
+def test_a_sheet_that_could_save_nothing_is_charged_as_any_other():
+    """A tier that no call reaches takes the longer way."""
+    draw = random.Random(11)
+    for _ in range(300):
+        sheet = PriceSheet(
+            "v1", draw.randrange(9_000_001), None, None, draw.randrange(9_000_001), None, draw.choice([0, 1_500_000]),
+            draw.choice([0, 17_000_000]), draw.choice([0, 900]),
+        )  # fmt: skip
+        usage = Usage(draw.randrange(2000), draw.randrange(2000), duration_ns=draw.randrange(10**10))
+        tiered = replace(sheet, tiers=(PriceTier(10**12, 1),))
+        assert external_charge(usage, sheet) == external_charge(usage, tiered)

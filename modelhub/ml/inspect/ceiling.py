@@ -17,7 +17,7 @@ ROUNDING = 1e-6  # far more than 64-bit sums of some thousand weights under 10 c
 class Ceiling:
     """Of the weights of single words and of pairs."""
 
-    __slots__ = ("_begins", "_ends", "_places", "_weights")
+    __slots__ = ("_places", "_rows")
 
     def __init__(self, words: Mapping[str, float], pairs: Mapping[tuple[str, str], float]) -> None:
         begins: dict[str, float] = {}
@@ -27,14 +27,16 @@ class Ceiling:
             ends[second] = max(ends.get(second, 0.0), weight)
         known = sorted({*words, *begins, *ends})
         self._places = {word: place for place, word in enumerate(known, 1)}  # 0: unknown, of no weight
-        self._weights = np.array([0.0, *(words.get(word, 0.0) for word in known)])
-        self._begins = np.array([0.0, *(begins.get(word, 0.0) for word in known)])
-        self._ends = np.array([0.0, *(ends.get(word, 0.0) for word in known)])
+        rows = [(words.get(word, 0.0), begins.get(word, 0.0), ends.get(word, 0.0)) for word in known]
+        self._rows = np.array(
+            [(0.0, 0.0, 0.0), *rows]
+        )  # one row a word, so that it is in one line of the cache
 
     def of(self, sequence: Sequence[str], window: int) -> float:
         """No `window` words in a row weigh more than this. For sequences longer than the window."""
         places = np.fromiter(map(self._places.get, sequence, repeat(0)), np.intp, len(sequence))
-        weights = self._weights.take(places)
-        weights[:-1] += np.minimum(self._begins.take(places)[:-1], self._ends.take(places)[1:])
-        sums = weights.cumsum()
-        return max(float(sums[window - 1]), float((sums[window:] - sums[:-window]).max())) + ROUNDING
+        rows = self._rows.take(places, 0)
+        weights = rows[:, 0]
+        weights[:-1] += np.minimum(rows[:-1, 1], rows[1:, 2])
+        sums = np.add.accumulate(weights)
+        return float(max(sums[window - 1], np.maximum.reduce(sums[window:] - sums[:-window]))) + ROUNDING

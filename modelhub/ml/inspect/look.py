@@ -24,21 +24,21 @@ class Look:
     character), the set of them, the length of its longest number, itself in small letters of the same length, and what is `odd`
     in it: its bytes but for ASCII letters and what prose has between them, so that a short look tells which signs are there."""
 
-    __slots__ = ("data", "longest", "lower", "odd", "sequence", "text", "words")
+    __slots__ = ("_lower", "data", "is_ascii", "longest", "odd", "sequence", "text", "words")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        lower = text.lower()
-        self.lower = lower if len(lower) == len(text) else "".join(map(_small, text))
+        self._lower: str | None = None  # most texts have no word that asks for it
         self.data = text.encode("utf-8", "replace")
-        if len(self.data) > len(text) and _HAN.search(text):
+        self.is_ascii = len(self.data) == len(text)
+        if not self.is_ascii and _HAN.search(text):
             self.sequence: list[str] = _MIXED.findall(self.lower)
         else:
             self.sequence = self.data.translate(_WORDS).decode("ascii").split()
         self.words = set(self.sequence)
         self.odd = self.data.translate(None, _PROSE)
         self.longest = 0
-        if self.has_digits:
+        if self.odd and self.has_digits:
             runs = self.data.translate(_DIGITS, BETWEEN_DIGITS).split()
             self.longest = max(map(len, runs))
 
@@ -47,8 +47,11 @@ class Look:
         return _DIGIT.search(self.odd) is not None
 
     @property
-    def is_ascii(self) -> bool:
-        return len(self.data) == len(self.text)
+    def lower(self) -> str:
+        if self._lower is None:
+            lower = self.text.lower()
+            self._lower = lower if len(lower) == len(self.text) else "".join(map(_small, self.text))
+        return self._lower
 
 
 def _small(char: str) -> str:

@@ -6,15 +6,21 @@ import time
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _DECODE = {c: i for i, c in enumerate(ALPHABET)}
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]  # ten bits at a time
+_SHIFTS = range(70, -1, -10)
+_last = (-1, "")  # the millisecond told last, and its ten characters
 
 
 def new_id(prefix: str, at_ms: int | None = None) -> str:
     """`prefix_` and 26 characters that sort by time."""
+    global _last
     ms = time.time_ns() // 1_000_000 if at_ms is None else at_ms
-    n = (ms << 80) | int.from_bytes(os.urandom(10), "big")
-    pairs = _PAIRS
-    body = "".join([pairs[(n >> shift) & 1023] for shift in range(120, -1, -10)])
-    return f"{prefix}_{body}"
+    known, when = _last  # read and set as a whole: other threads make ids too
+    if known != ms:
+        when = "".join([_PAIRS[(ms >> shift) & 1023] for shift in (40, 30, 20, 10, 0)])
+        _last = (ms, when)
+    n, pairs = int.from_bytes(os.urandom(10), "big"), _PAIRS
+    body = "".join([pairs[(n >> shift) & 1023] for shift in _SHIFTS])
+    return f"{prefix}_{when}{body}"
 
 
 def id_time_ms(value: str) -> int:

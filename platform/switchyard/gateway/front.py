@@ -62,7 +62,8 @@ class GatewayFront:
             return
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/"):
-            await self._speak(scope, receive, send, path[4:].rstrip("/"))
+            asked = path[4:].rstrip("/")
+            await (self._v1 if asked in ANSWERING else self._speak)(scope, receive, send, asked)
         elif scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
             await self._health(path, send)
         elif scope["type"] == "http":
@@ -184,10 +185,13 @@ class GatewayFront:
             world = self.keeper.world
             key = self.ring.authenticate(headers.get(b"authorization", b""), world)
             snapshot = world.organisations[key.organisation_id]
-            send = versions.versioned(send, snapshot.policies, key.lob)
+            plain, send = send, versions.versioned(send, snapshot.policies, key.lob)
             if path in ANSWERING:
                 _method(scope, "POST")
-                await self._answer_once(path, request_id, headers, key, snapshot, receive, send)
+                if idempotency.HEADER in headers:
+                    await self._answer_once(path, request_id, headers, key, snapshot, receive, send)
+                else:  # every answer and every error after it says its own decision's version
+                    await self._answer(path, request_id, headers, key, snapshot, receive, plain)
             else:
                 await self._look_up(scope, path, headers, key, snapshot, receive, send)
         except SwitchyardError as error:
@@ -213,9 +217,6 @@ class GatewayFront:
     ) -> None:
         """Under an Idempotency-Key what was answered before is given again."""
         assert self.office is not None
-        if idempotency.HEADER not in headers:
-            await self._answer(endpoint, request_id, headers, key, world, receive, send)
-            return
 
         async def inner(receive: Receive, send: Send, watched: idempotency.Watched) -> None:
             await self._answer(endpoint, request_id, headers, key, world, receive, send, watched)

@@ -25,7 +25,7 @@ def versioned(send: Send, policies: Policies, lob: str) -> Send:
     async def sending(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             headers = message["headers"]
-            if not any(name == _NAME for name, _value in headers):
+            if not (headers and headers[0][0] == _NAME or any(name == _NAME for name, _value in headers)):
                 message = {**message, "headers": [*headers, (_NAME, in_force(policies, lob).encode())]}
         await send(message)
 
