@@ -17,28 +17,15 @@ _CAPITAL = re.compile(
     rf"[{UPPER}](?<![\w'’-].)(?:['’][{UPPER}])?"
     r"(?:[^\W\d_]{1,24}+(?:['’-](?!s(?![^\W\d_]))[^\W\d_]{1,24}+)?|(?=[. ]))(?![\w@])"
 )
-_LAST_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*(?=[^\w]*\Z)")
+_LAST_WORD = re.compile(r"[^\W_]++(?:['’-][^\W_]++)*+(?=[^\w]*+\Z)")
 _FIRST_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _TOLD = re.compile(r"(?:\s+is)?:?\s+([^\W\d_]{2,24})(?: ([^\W\d_]{2,24}))?")
-_TELLING = (
-    "name",
-    "named",
-    "called",
-    "i am",
-    "i'm",
-    "regards,",
-    "sincerely,",
-    "dear",
-    "mr",
-    "mr.",
-    "mrs",
-    "ms",
-    "dr",
-    "dr.",
-)
-_TELLING_HINTS = frozenset(
-    ("name", "named", "called", "i", "regards", "sincerely", "dear", "mr", "mrs", "ms", "dr")
-)
+_TELLING = {  # what tells a name, by a word that must then be in the text
+    "name": ("name",), "named": ("named",), "called": ("called",), "am": ("i am",), "m": ("i'm",), "regards": ("regards,",),
+    "sincerely": ("sincerely,",), "dear": ("dear",), "mr": ("mr", "mr."), "mrs": ("mrs",), "ms": ("ms",), "dr": ("dr", "dr."),
+}  # fmt: skip
+_TELLING_WORDS = frozenset(_TELLING)
+_KNOWN = ("000", "001", "010", "011", "100", "101", "110", "111")
 LOOK = 24  # characters looked at beside a word
 
 
@@ -50,21 +37,26 @@ class Lists:
     family: frozenset[str]
     common: frozenset[str]
     rare_given: frozenset[str]  # given names that are no everyday words, in ASCII
+    plain: frozenset[str]  # everyday words that are nobody's name
 
     @classmethod
     def of(cls, given: Iterable[str], family: Iterable[str], common: Iterable[str]) -> Lists:
         names, words = frozenset(given), frozenset(common)
         rare = frozenset(n for n in names - words if n.isascii() and n.isalpha() and len(n) > 2)
-        return cls(names, frozenset(family), words, rare)
+        families = frozenset(family)
+        return cls(names, families, words, rare, words - names - families - {"i", "a"})
 
     def without(self, words: set[str]) -> Lists:
         """The lists as if these names were unknown."""
         if not words:
             return self
-        return Lists(self.given - words, self.family - words, self.common, self.rare_given - words)
+        given, family = self.given - words, self.family - words
+        plain = self.plain | (self.common & words) - given - family - {"i", "a"}
+        return Lists(given, family, self.common, self.rare_given - words, plain)
 
     def known(self, word: str) -> str:
-        return f"{word in self.given:d}{word in self.family:d}{word in self.common:d}"
+        """Three digits: a given name, a family name, an everyday word."""
+        return _KNOWN[(word in self.given) << 2 | (word in self.family) << 1 | (word in self.common)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +86,15 @@ def candidates(look: Look, lists: Lists) -> list[Candidate]:
 
 def _capitals(look: Look, lists: Lists) -> list[tuple[int, int]]:
     """Everyday words count only where they are also names and stand beside a word that is none, or inside a sentence."""
-    text, lower, common = look.text, look.lower, lists.common
+    text, lower, common, plain = look.text, look.lower, lists.common, lists.plain
     spans: list[tuple[int, int]] = []
     weak: tuple[int, int] | None = None  # an everyday word that is a name, waiting for what comes after it
     for match in _CAPITAL.finditer(text):
         a, b = match.span()
         word = lower[a:b]
+        if word in plain:
+            weak = None
+            continue
         if word in ("i", "a") and not (spans and spans[-1][1] + 2 >= a):
             continue  # the words, not somebody's initial
         if word not in common:
@@ -120,7 +115,7 @@ def _capitals(look: Look, lists: Lists) -> list[tuple[int, int]]:
 
 def _small(look: Look, lists: Lists) -> set[tuple[int, int]]:
     """Lower-cased words that may be names."""
-    text, lower, found = look.text, look.lower, set()
+    text, found = look.text, set()
     for name in look.words & lists.rare_given:
         for a in places(text, name):
             b = a + len(name)
@@ -128,18 +123,24 @@ def _small(look: Look, lists: Lists) -> set[tuple[int, int]]:
             joined = right and right in "@.-_/" and (right == "@" or text[b + 1 : b + 2].isalnum())
             if not (left.isalnum() or right.isalnum() or (left and left in "@.-_/") or joined):
                 found.add((a, b))
-    if not _TELLING_HINTS.isdisjoint(look.words):
-        for telling in _TELLING:
-            for a in places(lower, telling):
-                if text[a - 1 : a].isalnum():
-                    continue
-                match = _TOLD.match(text, a + len(telling))
-                for group in (1, 2):
-                    word = match.group(group) if match else None
-                    if not word or word in lists.common or not word[0].islower():
-                        break
-                    found.add(match.span(group))  # type: ignore[union-attr]
+    for word in look.words & _TELLING_WORDS:
+        for telling in _TELLING[word]:
+            _told(look, telling, lists, found)
     return found
+
+
+def _told(look: Look, telling: str, lists: Lists, found: set[tuple[int, int]]) -> None:
+    """Adds the one or two words in small letters behind each place where a name is told."""
+    text = look.text
+    for a in places(look.lower, telling):
+        if text[a - 1 : a].isalnum():
+            continue
+        match = _TOLD.match(text, a + len(telling))
+        for group in (1, 2):
+            word = match.group(group) if match else None
+            if not word or word in lists.common or not word[0].islower():
+                break
+            found.add(match.span(group))  # type: ignore[union-attr]
 
 
 def _features(
