@@ -52,15 +52,9 @@ class Checkpoints:
                 "at_ns": request.received_ns, "cost_nusd": charge.cost_nusd,
             }
         )  # fmt: skip
-        attempt = orjson.dumps(
-            {
-                "at_ns": request.received_ns,
-                "tokens_in": tokens_in,
-                "cost_nusd": charge.cost_nusd,
-                "legs": charge.legs,
-            }
-        )
-        body = b"%b,%b%b,%b" % (ids[:-1], known[1], attempt[:-1], known[2])
+        body = b'%b,%b{"at_ns":%d,"tokens_in":%d,"cost_nusd":%d,"legs":%b,%b' % (
+            ids[:-1], known[1], request.received_ns, tokens_in, charge.cost_nusd, orjson.dumps(charge.legs), known[2],
+        )  # fmt: skip
         return Checkpoint(body, charge.cost_nusd, request.decision_id)
 
 

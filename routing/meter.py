@@ -9,7 +9,7 @@ import orjson
 
 from costs.contracts import Checkpoint, PriceSheet, Settlement, Usage
 from routing import quote
-from routing.checkpoints import Checkpoints
+from routing.checkpoints import KNOWN, Checkpoints
 from routing.contracts import Admission, Answered, DeploymentInfo, RuleTrace
 from routing.kept import Kept
 from routing.policy.views import candidates_as_json
@@ -28,6 +28,7 @@ class Meter:
     def __init__(self, admission: Admission, seal: Callable[[str, bytes], str]) -> None:
         self.admission, self.seal = admission, seal
         self._checkpoints = Checkpoints()
+        self._known: dict[tuple[Any, ...], tuple[Any, Any, dict[str, Any]]] = {}
 
     async def finish(self, run: Run) -> None:
         """Settle once: admission writes the event to its spool before it returns. Refused requests leave one too."""
@@ -45,40 +46,84 @@ class Meter:
         return self._checkpoints.of(run, _purpose(run))
 
     def event(self, run: Run) -> dict[str, Any]:
-        request, answered = run.request, run.answered_by
-        decision = run.decision
+        request, answered, decision, facts = run.request, run.answered_by, run.decision, run.facts
         other = self._other_side(run)
-        workload = request.workload
-        return {
-            "kind": "usage", "event_id": request.request_id, "request_id": request.request_id,
-            "decision_id": request.decision_id, "at_ns": request.received_ns, "origin": request.origin,
-            "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": _purpose(run),
+        event = self._same(run, _purpose(run)).copy()
+        event["event_id"] = event["request_id"] = request.request_id
+        event["decision_id"], event["at_ns"] = request.decision_id, request.received_ns
+        if answered is not None:
+            event["side"], event["deployment"], event["model"] = (
+                answered.side,
+                answered.name,
+                run.attempts[-1].model,
+            )
+        event["status"], event["error_code"], event["cost_nusd"] = run.status, run.error_code, run.cost_nusd
+        if other is not None:
+            event["other_side_deployment"], event["other_side_cost_nusd"] = other
+        event["latency_ms"] = round((now_ns() - request.received_ns) / 1e6, 3)
+        event["overhead_ms"] = round(run.overhead_ms, 3)
+        event["answers"], event["cache"] = run.answer_count, run.cache
+        if facts is not None:
+            event["facts"], event["found"] = facts.values, dict(facts.found)
+        if run.vault is not None:
+            event["masked"] = run.vault.counts
+        if decision is not None:
+            event["trace"], event["candidates"] = (
+                TRACES.of(decision.trace),
+                candidates_as_json(decision.candidates),
+            )
+        event["attempts"] = [self._attempt(run, attempt) for attempt in run.attempts]
+        event["prices"] = _prices(run)
+        if run.guard is not None:
+            event["guard"] = run.guard.report.as_json()
+        event["sealed_answers"], event["confidence"] = self._sealed(run), run.confidence
+        event["shadow"] = run.shadow
+        if said := asked_beside(run):
+            event["beside"] = said
+        if run.told is not None:
+            event["learned"] = run.told.as_json()
+        return event
+
+    def _same(self, run: Run, purpose: str) -> dict[str, Any]:
+        """Every field of an event, with what it is for all requests of a key, workload, class and rule. Not to be changed."""
+        request, decision = run.request, run.decision
+        workload, sensitivity = request.workload, run.facts.sensitivity if run.facts else ""
+        version, digest, rule = run.policy_version, "", ""
+        if decision is not None:
+            digest, rule = decision.policy_hash, decision.rule
+        endpoint = request.surface or request.endpoint
+        key = (
+            id(request.key), id(workload), endpoint, request.task, request.stream, request.origin, sensitivity, purpose,
+            version, digest, rule,
+        )  # fmt: skip
+        known = self._known.get(key)
+        if known is not None:
+            return known[2]
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        told: dict[str, Any] = {
+            "kind": "usage", "event_id": "", "request_id": "", "decision_id": "", "at_ns": 0, "origin": request.origin,
+            "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": purpose,
             "application": request.key.application, "key_id": request.key.id,
             "workload": workload.name if workload else "", "task": request.task,
-            "tier": workload.tier if workload else "core", "endpoint": request.surface or request.endpoint,
-            "stream": request.stream, "sensitivity": run.facts.sensitivity if run.facts else "",
-            "side": answered.side if answered else "", "deployment": answered.name if answered else "",
-            "model": run.attempts[-1].model if answered else "",
-            "policy_version": run.policy_version, "policy_hash": decision.policy_hash if decision else "",
-            "rule": decision.rule if decision else "",
-            "status": run.status, "error_code": run.error_code, "cost_nusd": run.cost_nusd,
-            "other_side_cost_nusd": other[1] if other else None, "other_side_deployment": other[0] if other else None,
-            "latency_ms": round((now_ns() - request.received_ns) / 1e6, 3), "overhead_ms": round(run.overhead_ms, 3),
-            "answers": run.answer_count, "cache": run.cache, "facts": run.facts.values if run.facts else {},
-            "found": dict(run.facts.found) if run.facts else {}, "masked": run.vault.counts if run.vault else {},
-            "trace": TRACES.of(decision.trace) if decision else [],
-            "candidates": candidates_as_json(decision.candidates) if decision else [],
-            "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
-            "prices": _prices(run), "guard": run.guard.report.as_json() if run.guard else {"verdict": "pass", "mode": "off"},
-            "sealed_answers": self._sealed(run), "confidence": run.confidence, "shadow": run.shadow,
-            **({"beside": said} if (said := asked_beside(run)) else {}),
-            **({"learned": run.told.as_json()} if run.told is not None else {}),
+            "tier": workload.tier if workload else "core", "endpoint": endpoint, "stream": request.stream,
+            "sensitivity": sensitivity, "side": "", "deployment": "", "model": "", "policy_version": version,
+            "policy_hash": digest, "rule": rule, "status": 0, "error_code": "", "cost_nusd": 0, "other_side_cost_nusd": None,
+            "other_side_deployment": None, "latency_ms": 0.0, "overhead_ms": 0.0, "answers": 0, "cache": "", "facts": {},
+            "found": {}, "masked": {}, "trace": [], "candidates": [], "attempts": [], "prices": {},
+            "guard": {"verdict": "pass", "mode": "off"}, "sealed_answers": "", "confidence": None, "shadow": None,
         }  # fmt: skip
+        self._known[key] = (request.key, workload, told)  # identities stay taken while they are known
+        return told
 
     def _other_side(self, run: Run) -> tuple[str, int] | None:
         if run.answered_by is None or run.facts is None or run.hit is not None:
             return None  # what was kept costs nothing on any side
-        last = next((a for a in reversed(run.attempts) if a.deployment == run.answered_by.name), None)
+        last, name = None, run.answered_by.name
+        for attempt in reversed(run.attempts):
+            if attempt.deployment == name:
+                last = attempt
+                break
         return quote.other_side(
             run.request, run.facts, run.world.policies, side=run.answered_by.side,
             usage=last.usage if last else Usage(), answers=run.answer_count, candidates=run.candidates,

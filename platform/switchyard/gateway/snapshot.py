@@ -76,9 +76,10 @@ class SnapshotKeeper:
         """For how long the database hasn't answered, in seconds; 0 while it does. A look that hangs counts as well."""
         if self._failing_since:
             return time.monotonic() - self._failing_since
-        return (
-            self.stale_s if self.stale_s > max(conf("SNAPSHOT_STALE_S"), 4 * conf("SNAPSHOT_POLL_S")) else 0.0
-        )
+        stale_s = self.stale_s
+        if stale_s <= 4 * conf("SNAPSHOT_POLL_S"):
+            return 0.0
+        return stale_s if stale_s > conf("SNAPSHOT_STALE_S") else 0.0
 
     def _keep(self) -> None:
         while not self._stop.wait(conf("SNAPSHOT_POLL_S")):
