@@ -1,6 +1,7 @@
 """All eight hops: what the verifier says of an invariant there is what engine and execution do, for every request."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from routing.policy.engine import CompiledPolicies, Rollout
 from routing.policy.facts import CLASS_NAMES, CLASSES, HOPS, KEEPING_HOPS, empty_facts
 from routing.policy.invariants import broken_invariant
 from routing.policy.verify import WorkloadFact, prove
-from tests.routing.policy.generated import documents, requests
+from tests.routing.policy.generated import conditions, documents, invariant_of, requests
 from tests.routing.policy.test_proven import DEPLOYMENTS, TARGETS, TESTED, WORKLOADS, of_workload, route_taken
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
@@ -47,6 +48,24 @@ def everything_done(policies, document, facts, lob):
 @given(documents(organisation=True, most=5, names=TESTED), st.lists(requests(), min_size=2, max_size=4))
 def test_where_a_hop_is_proven_no_request_ever_needs_to_be_stopped(document, asked):
     """Also at raised classes, and for a workload that nobody had registered when the proof was made."""
+    never_stopped_where_proven(document, asked)
+
+
+@SLOW
+@given(
+    documents(organisation=True, most=4, names=TESTED),
+    st.lists(st.tuples(st.sampled_from(HOPS), conditions(["target.side", "target.name", *TESTED])), min_size=1, max_size=3),
+    st.lists(requests(), min_size=1, max_size=3),
+)  # fmt: skip
+def test_the_same_of_invariants_about_a_single_hop(document, nevers, asked):
+    """Such as a retry that is forbidden where the first try isn't."""
+    invariants = tuple(
+        invariant_of(f"n{i}", f'hop == "{hop}" && ({when})') for i, (hop, when) in enumerate(nevers)
+    )
+    never_stopped_where_proven(replace(document, invariants=invariants), asked)
+
+
+def never_stopped_where_proven(document, asked):
     verdicts, policies = told(document), CompiledPolicies(Rollout(document))
     for base, workload in itertools.product(asked, [*WORKLOADS, NEW]):
         for sensitivity in CLASS_NAMES[CLASSES[workload.sensitivity] :]:
