@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,30 +39,35 @@ def token_vectors(graph: Path, vocabulary: int) -> np.ndarray:
     values = numpy_helper.to_array(table)
     if values.dtype.kind == "f":
         return values.astype(np.float32)
-    scale, zero = _scaled(model, table.name, stored)
+    scale, zero = (_fitting(part, values.shape) for part in _scaled(model, table.name, stored))
     return (values.astype(np.float32) - zero) * scale
 
 
-def _scaled(model: object, table: str, stored: dict[str, object]) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point of rows gathered from a table, as arrays that broadcast against it."""
+def _scaled(model: Any, table: str, stored: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and zero point of a table, or of the rows gathered from it."""
     from onnx import numpy_helper
 
-    nodes = model.graph.node  # type: ignore[attr-defined]
     rows = {
-        out for node in nodes if node.op_type == "Gather" and node.input[0] == table for out in node.output
+        out for n in model.graph.node if n.op_type == "Gather" and n.input[0] == table for out in n.output
     }
-    for node in nodes:
+    for node in model.graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in rows | {table}:
-            names = [name for name in node.input[1:3] if name in stored]
-            scale = numpy_helper.to_array(stored[names[0]]).astype(np.float32)  # type: ignore[arg-type]
-            zero = (
-                numpy_helper.to_array(stored[names[1]]).astype(np.float32)
-                if len(names) > 1
-                else np.zeros(1, np.float32)
-            )  # type: ignore[arg-type]
-            if scale.size == 1:
-                return scale.reshape(()), zero.reshape(())
-    raise NoTable(f"{table} is whole numbers without one scale for all of them")
+            found = [numpy_helper.to_array(stored[name]) for name in node.input[1:3] if name in stored]
+            if found:
+                scale = found[0].astype(np.float32)
+                return scale, found[1].astype(np.float32) if len(found) > 1 else np.zeros_like(scale)
+    raise NoTable(f"{table} holds whole numbers and nothing says how large one is")
+
+
+def _fitting(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """One number for the table, for each row, or for each column, so that it broadcasts against (V, D)."""
+    if values.size == 1:
+        return values.reshape(())
+    if values.size == shape[0]:
+        return values.reshape(-1, 1)
+    if values.size == shape[1]:
+        return values.reshape(1, -1)
+    raise NoTable(f"{values.size} scales fit no table of {shape[0]} × {shape[1]}")
 
 
 def narrowed(vectors: np.ndarray, used: np.ndarray, width: int) -> np.ndarray:

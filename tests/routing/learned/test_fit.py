@@ -165,6 +165,22 @@ def test_a_students_own_table_is_read_as_its_graph_would_scale_it():
     assert found[0] == pytest.approx(vectors[ids[0]], abs=1e-5)
 
 
+@pytest.mark.parametrize("scale", [[0.5], [0.5, 2.0, 1.0, 0.25, 3.0], [0.5] * 8])
+def test_a_table_has_one_scale_or_one_a_row_or_column(tmp_path, scale):
+    from onnx import helper, numpy_helper, save
+
+    table = np.arange(-20, 20, dtype=np.int8).reshape(5, 8)
+    scales = np.array(scale, np.float32)
+    tensors = [numpy_helper.from_array(table, "t"), numpy_helper.from_array(scales, "s")]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["t", "s"], ["d"], axis=0 if len(scale) == 5 else 1),
+        helper.make_node("Gather", ["d", "input_ids"], ["rows"]),
+    ]
+    save(helper.make_model(helper.make_graph(nodes, "g", [], [], tensors)), str(tmp_path / "g.onnx"))
+    by = scales[:, None] if len(scale) == 5 else scales
+    assert token_vectors(tmp_path / "g.onnx", 5) == pytest.approx(table * by)
+
+
 def test_a_graph_without_a_table_of_tokens_is_refused():
     with pytest.raises(NoTable, match="no table of 7 rows"):
         token_vectors(artifacts.SHIPPED / "txt-edge" / "model.onnx", 7)
