@@ -237,6 +237,32 @@ def test_savings_add_up_on_the_page(company: Company) -> None:
     assert bob.get("/savings/").context["totals"]["actual_nusd"] < totals["actual_nusd"]
 
 
+def test_a_cache_that_cost_more_than_it_gave_back_is_shown_below_zero() -> None:
+    organisation = make.make_organisation()
+    make.make_lob(organisation, "customer-service")
+    attempts = (
+        make_attempt(cost_nusd=5_000, saved={"cache": -2_000}),
+        make_attempt(cost_nusd=1_000, saved={"cache": 500}),
+    )
+    record(
+        organisation,
+        *(make_event(attempt, at=AT + timedelta(seconds=i)) for i, attempt in enumerate(attempts)),
+    )
+    client = Client()
+    client.force_login(make.make_user("alice", organisation, "admin"))
+    page = client.get(f"/savings/?{DAY}")
+    totals = page.context["totals"]
+    assert totals["cache_nusd"] == -1_500 and totals["list_nusd"] + 1_500 == totals["actual_nusd"] == 6_000
+    assert totals["saving_nusd"] == -1_500
+    figure = page.context["panel"]["savings"].figure["data"][0]
+    step = figure["x"].index("Cache")
+    assert (
+        figure["customdata"][step] == "cost more"
+        and figure["base"][step] + figure["y"][step] > figure["base"][0] + figure["y"][0]
+    )
+    assert "-0.0000015" in client.get(f"/savings/?{DAY}&csv=savings").content.decode()
+
+
 def test_the_forecast_page_says_honestly_when_days_are_too_few(company: Company) -> None:
     client = client_of("alice", company, "admin")
     text = client.get("/forecast/").content.decode()

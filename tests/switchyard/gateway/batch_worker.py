@@ -58,8 +58,8 @@ def book() -> int:
     import orjson
     import redis
 
-    from costs.metering import record_events
     from costs.fresh import bodies_of
+    from costs.metering import record_events
 
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
         entries = client.xrange("sy:usage")

@@ -67,6 +67,23 @@ def test_an_attempt_tells_its_legs_and_what_the_cache_saved(gateway: RunningGate
     assert told["attempts"][0]["legs_usd"]["cache_write"] == "0.001125" and "legs" not in told["attempts"][0]
 
 
+def test_a_cache_that_was_written_and_never_read_is_a_saving_below_zero(gateway: RunningGateway) -> None:
+    Price.objects.filter(deployment="ext-a").update(
+        input_nusd_per_munit=3_000_000_000, cached_input_nusd_per_munit=300_000_000, output_nusd_per_munit=0,
+        cache_write_nusd_per_munit=3_750_000_000,
+    )  # fmt: skip
+    written = {
+        "input_tokens": 100,
+        "cache_creation_input_tokens": 900,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 30,
+    }
+    attempt, _ = asked(gateway, written)
+    # 1,000 tokens at 3 would be 3,000,000; 100 × 3 and 900 × 3.75 were 3,675,000.
+    assert attempt["cost_nusd"] == 3_675_000 and attempt["saved"] == {"cache": -675_000}
+    assert Attempt.objects.get().saved_cache_nusd == -675_000
+
+
 def test_an_in_house_answer_is_all_compute(gateway: RunningGateway) -> None:
     with gateway.client("legal") as client:
         client.post("/v1/classifications", json={"model": "contract-clauses", "input": "x"})
