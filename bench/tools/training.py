@@ -62,7 +62,8 @@ def effective_parameters(results: Results) -> None:
     )
     for name, words in SIDES.items():
         if name in found:
-            results.add(name, _values(found[name]), "", f"accuracy: {words}; {how}", control=True)
+            where = f"trained on {found[name]['machine']}" if "machine" in found[name] else how
+            results.add(name, _values(found[name]), "", f"accuracy: {words}; {where}", control=True)
 
 
 def _values(spread: dict[str, float]) -> list[float]:

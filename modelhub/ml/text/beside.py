@@ -22,7 +22,7 @@ DENSE_ACTIVE = "-dense-active"
 KEPT = ("kept_across_folds", "calibration_error")  # of the validation rows, told beside the folds' figures
 
 
-def add_beside(source: Path, out: Path, *, work: Path) -> dict[str, Any]:
+def add_beside(source: Path, out: Path, *, work: Path, machine: str = "") -> dict[str, Any]:
     """Put the figures of `source` into the artifact `out`; gives its manifest.
 
     Raises ArtifactCorrupt for a damaged artifact, ValueError where `source` holds neither folds nor a baseline of it.
@@ -50,6 +50,7 @@ def add_beside(source: Path, out: Path, *, work: Path) -> dict[str, Any]:
             **spread([run["final"]["accuracy"] for run in dense]),
             "flops_per_token": dense[0]["flops_per_token"],
             "parameters": dense[0]["parameters"]["total"],
+            "machine": machine or dense[0]["device"],
         }
     files = {role: entry["name"] for role, entry in manifest.pop("files").items()}
     manifest = artifacts.write_manifest(out, manifest, files)
@@ -63,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--from", dest="source", type=Path, required=True)
     parser.add_argument("--artifact", type=Path, default=artifacts.SHIPPED / "txt-base")
     parser.add_argument("--work", type=Path, default=artifacts.home() / "train" / "beside")
+    parser.add_argument("--machine", default="", help="what the runs were made on, in words")
     given = parser.parse_args(arguments)
-    manifest = add_beside(given.source, given.artifact, work=given.work)
+    manifest = add_beside(given.source, given.artifact, work=given.work, machine=given.machine)
     print(json.dumps(manifest["controls"]))
     for name, row in manifest["metrics"].items():
         print(

@@ -39,6 +39,9 @@ class EdgeTraining:
     workloads: tuple[str, ...] = datasets.TEXT_WORKLOADS
     direction: Direction = "forward"
     risk_rows: int = 20_000
+    risk_blank: float = 0.0
+    ngram_drop: float = 0.3
+    rate: float = 2e-3
     asked: dict[str, lessons.Asked] = field(default_factory=dict)
 
 
@@ -134,7 +137,7 @@ def train_student(
     student.start_words(lessons.trunk_words())
     run = DistillConfig(
         epochs=config.epochs, batch=config.batch, seed=config.seed, direction=config.direction,
-        risk_rows=config.risk_rows,
+        risk_rows=config.risk_rows, risk_blank=config.risk_blank, ngram_drop=config.ngram_drop, rate=config.rate,
     )  # fmt: skip
     curve = distill(student, taught, run, risk=risk, work=work / "student", progress=progress, check=check)
     return student, parts, curve
