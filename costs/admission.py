@@ -134,6 +134,10 @@ class RedisAdmission:
 
     # --- life ---------------------------------------------------------------------------------------------------
 
+    def forget(self) -> None:
+        """Another configuration is in force: nothing of the old one's keys is held for its identity."""
+        self._paths.forget()
+
     async def start(self) -> None:
         self._keeper = asyncio.create_task(self._keep())
 

@@ -67,6 +67,9 @@ class PathCache:
             tuple[int, int, int], tuple[tuple[BudgetLimit, ...], tuple[RateLimit, ...], Wired]
         ] = {}
 
+    def forget(self) -> None:
+        self._known.clear()
+
     def wire(self, ask: AdmissionAsk, at_s: float) -> Wired:
         key = (id(ask.budgets), id(ask.limits), ask.organisation_id)
         known = self._known.get(key)

@@ -12,6 +12,7 @@ import orjson
 from costs.contracts import Checkpoint, Usage
 from routing import quote
 from routing.contracts import DeploymentInfo
+from routing.kept import forgets
 from routing.run import Run
 
 KNOWN = 4096
@@ -23,6 +24,10 @@ class Checkpoints:
     def __init__(self) -> None:
         # what decides about the rest of the event → (the objects whose identity counts, head, tail)
         self._known: dict[tuple[Any, ...], tuple[tuple[Any, ...], bytes, bytes]] = {}
+        forgets(self)
+
+    def forget(self) -> None:
+        self._known.clear()
 
     def of(self, run: Run, purpose: str) -> Checkpoint:
         request, decision = run.request, run.decision

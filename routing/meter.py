@@ -11,7 +11,7 @@ from costs.contracts import Checkpoint, PriceSheet, Settlement, Usage
 from routing import quote
 from routing.checkpoints import KNOWN, Checkpoints
 from routing.contracts import Admission, Answered, DeploymentInfo, RuleTrace
-from routing.kept import Kept
+from routing.kept import Kept, forgets
 from routing.policy.views import candidates_as_json
 from routing.rollout.beside import asked_beside
 from routing.run import Run
@@ -29,6 +29,10 @@ class Meter:
         self.admission, self.seal = admission, seal
         self._checkpoints = Checkpoints()
         self._known: dict[tuple[Any, ...], tuple[Any, Any, dict[str, Any]]] = {}
+        forgets(self)
+
+    def forget(self) -> None:
+        self._known.clear()
 
     async def finish(self, run: Run) -> None:
         """Settle once: admission writes the event to its spool before it returns. Refused requests leave one too."""

@@ -26,6 +26,7 @@ from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
 from routing.inspection.learned import preload
+from routing.kept import forget_all
 from routing.meter import Meter
 from routing.pipeline import Desk, Live
 from switchyard.core.addresses import check_address
@@ -82,6 +83,11 @@ class Office:
             proxy=conf("UPSTREAM_PROXY"),
         )  # fmt: skip
         self.desk.shadows.bind(self.admission, self.desk.executor, self.desk.meter)
+
+    def forget(self) -> None:
+        """Another snapshot is in force: what was worked out for parts of the last one goes."""
+        self.admission.forget()
+        forget_all()
 
     async def open(self) -> None:
         await self.upstream.open()

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -90,6 +91,7 @@ class GatewayFront:
         self.keeper.start()
         self.office = Office(self._deployments, lambda: self.keeper.away_s)
         await self.office.open()
+        self.keeper.replaced = partial(asyncio.get_running_loop().call_soon_threadsafe, self.office.forget)
         await self.pages.open()
         self._drained = asyncio.get_running_loop().create_future()
         self._impatience = asyncio.get_running_loop().create_task(_keep_ending_overdue())

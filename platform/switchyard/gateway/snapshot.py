@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import close_old_connections, connection
@@ -48,6 +48,9 @@ class SnapshotKeeper:
 
     def __init__(self) -> None:
         self.world = World()
+        self.replaced: Callable[[], object] = (
+            bool  # told, in the keeper's thread, that another world is in force
+        )
         self.checked = 0.0  # monotonic time of the last look that worked
         self._built = 0.0
         self._failing_since = 0.0  # monotonic; 0 while looks work
@@ -57,6 +60,7 @@ class SnapshotKeeper:
     def load(self) -> None:
         self.world = build_world()
         self.checked = self._built = time.monotonic()
+        self.replaced()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._keep, name="snapshot", daemon=True)

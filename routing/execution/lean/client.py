@@ -17,6 +17,7 @@ from routing.execution.lean.exchange import AnswerTooLarge, Exchange, LeanError,
 from routing.execution.lean.pool import Limits, Origin, Pool
 from routing.execution.openai_http import ANSWER_MAX_BYTES
 from routing.execution.refusals import broken, failure, refused, slow, too_large
+from routing.kept import forgets
 from switchyard.core.errors import UpstreamMisconfigured
 
 PORTS = {"http": 80, "https": 443}
@@ -41,6 +42,10 @@ class LeanUpstream:
         # By identity: a snapshot's deployments are the same objects for as long as it lives, and held here while known.
         self._heads: dict[tuple[int, str], tuple[DeploymentInfo, Pool, bytes]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        forgets(self)
+
+    def forget(self) -> None:
+        self._heads.clear()
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
