@@ -22,6 +22,7 @@ WIDER = """() => [...document.querySelectorAll('main *')].filter(e => {
     const box = e.getBoundingClientRect();
     return box.width && box.right > innerWidth + 1 && !e.closest('.scroll, pre, .visually-hidden, .editor, .chart');
 }).map(e => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)}`).slice(0, 8)"""
+OUT = "rules:\n  - {name: a rule with a long name of its own, when: data.sensitivity < confidential, route: {prefer: [ext-mini]}}\n"
 BROKEN = 'rules:\n  - {name: r, when: "data.sensitivty > internal", route: {prefer: [ext-mni]}}\n'
 
 
@@ -30,7 +31,7 @@ def pages(company: Any) -> dict[str, str]:
     """Name → address, on versions in every state."""
     author = make.make_user("ann", company.organisation, "policy_author")
     old = company.policies["customer-service"]
-    rolled = services.publish(policy=draft(company, HOME + "# rolled\n"), user=None, percent=10)
+    rolled = services.publish(policy=draft(company, OUT), user=None, percent=10)
     waits = draft(company, HOME + "# waits\n", user=author)
     approval = ask_for_approval(policy=waits, user=author, note="Look at the fallback of every rule, please.")
     WhatIf.objects.create(id="wif_1", policy=waits, against=old, days=7, report=report(waits, old))
@@ -48,10 +49,14 @@ def pages(company: Any) -> dict[str, str]:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
 def test_no_page_of_policies_is_wider_than_a_telephone(
-    alice: Any, pages: dict[str, str], tmp_path: Path
+    alice: Any, pages: dict[str, str], tmp_path: Path, language: str
 ) -> None:
     alice.set_viewport_size({"width": 390, "height": 844})
+    if language != "en":
+        with alice.expect_navigation():
+            alice.select_option("#language", language)
     found = {}
     for name, address in pages.items():
         alice.goto(address)

@@ -149,11 +149,11 @@ def test_a_version_whose_deployment_is_gone_says_so_and_what_happens_meanwhile(c
     for page in ("/policies/", f"/policies/{new.pk}/"):
         text = client.get(page).content.decode()
         assert "<strong>ext-mini</strong>" in text
-        assert "requests that the rule out alone matches are refused (503)" in text
+        assert "requests that the rule “out alone” matches are refused (503)" in text
         assert "已不存在的部署" in client.get(page, headers=ZH).content.decode()
     Deployment.objects.filter(organisation=company.organisation, name="private-sparse").delete()
     text = client.get(f"/policies/{new.pk}/").content.decode()
-    assert "requests that the rules out alone, out first match are refused" in text
+    assert "requests that the rules “out alone”, “out first” match are refused" in text
 
 
 def test_what_has_a_fallback_is_passed_over_and_not_refused(company: Company) -> None:
