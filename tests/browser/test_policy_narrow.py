@@ -22,7 +22,7 @@ WIDER = """() => [...document.querySelectorAll('main *')].filter(e => {
     const box = e.getBoundingClientRect();
     return box.width && box.right > innerWidth + 1 && !e.closest('.scroll, pre, .visually-hidden, .editor, .chart');
 }).map(e => `${e.tagName}.${e.className} ${Math.round(e.getBoundingClientRect().right)}`).slice(0, 8)"""
-OUT = "rules:\n  - {name: a rule with a long name of its own, when: data.sensitivity < confidential, route: {prefer: [ext-mini]}}\n"
+OUT = "rules:\n  - {name: a rule with a long name, when: data.sensitivity < confidential, route: {prefer: [ext-mini]}}\n"
 BROKEN = 'rules:\n  - {name: r, when: "data.sensitivty > internal", route: {prefer: [ext-mni]}}\n'
 
 
