@@ -40,7 +40,8 @@ MIX = {
     "plain": 40, "guarded": 12, "stream": 12, "hung_up": 6, "idempotent": 5, "messages": 5, "responses": 3, "decision": 5,
     "feedback": 3, "flooding": 5, "no_json": 1, "no_model": 1, "no_key": 1, "deep": 1,
 }  # fmt: skip
-EXPECTED = {200, 400, 401, 404, 409, 429, 502, 503, 504}  # what callers may be told while the upstream fails
+# What callers may be told while the upstream fails; 529 is 503 in Anthropic's words.
+EXPECTED = {200, 400, 401, 404, 409, 429, 502, 503, 504, 529}
 
 
 @dataclass
@@ -78,7 +79,8 @@ class Caller:
                 reply.close()
                 return "cut"
             await reply.read()
-            self.last = reply.headers.get("x-switchyard-decision-id", self.last)
+            if key == "plain":
+                self.last = reply.headers.get("x-switchyard-decision-id", self.last)
             return reply.status
 
     def _chat(self, **more: Any) -> dict[str, Any]:
