@@ -277,7 +277,7 @@ def student_logits(
 
 def risk_logits(student: Student, ids: list[np.ndarray]) -> Tensor:
     """Log-odds of each kind of harm for N texts. Gives (N, 3)."""
-    return student.risk(_vectors(student, ids)[1])
+    return student.risk(*_vectors(student, ids))
 
 
 def _vectors(student: Student, ids: list[np.ndarray]) -> tuple[Tensor, Tensor]:

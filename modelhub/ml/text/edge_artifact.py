@@ -204,8 +204,8 @@ def assemble(student: Student, body: Path, target: Path, *, operator: bool = Tru
         head = student.linear(name)
         weight, bias = (p.detach().numpy() for p in (head.weight, head.bias))
         heads[name] = edge_graph.HeadParts(weight, bias, student.wide(name).quantised())
-    layers = [layer for layer in (student.risk.outer, student.risk.inner) if layer is not None]
-    parts = [p.detach().numpy() for layer in layers for p in (layer.weight, layer.bias)]
+    inner, outer = student.risk.inner, student.risk.outer
+    parts = [p.detach().numpy() for p in (inner.weight, inner.bias, outer.weight, outer.bias)]
     edge_graph.write_gated(body, heads, edge_graph.RiskParts(*parts) if operator else None, target)
 
 

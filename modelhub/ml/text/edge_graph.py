@@ -79,15 +79,12 @@ class HeadParts:
 
 @dataclass(frozen=True, slots=True)
 class RiskParts:
-    """The operator's head, in float32. Shapes: outer (K, H), outer_bias (K,), inner (H, D), inner_bias (H,).
+    """The operator's head, in float32. Shapes: inner (H, 2 D), inner_bias (H,), outer (K, H), outer_bias (K,)."""
 
-    Without `inner` it is linear in the peaks, and H is D.
-    """
-
+    inner: np.ndarray
+    inner_bias: np.ndarray
     outer: np.ndarray
     outer_bias: np.ndarray
-    inner: np.ndarray | None = None
-    inner_bias: np.ndarray | None = None
 
 
 def write_gated(
@@ -116,7 +113,7 @@ def write_gated(
     vector = outputs["features"]
     scores = limit = ""
     if risk is not None:
-        scores = _risk(g, risk, outputs["peak"])
+        scores = _risk(g, risk, g.op("Concat", vector, outputs["peak"], axis=1))
         limit = g.keep(np.full((1, len(risk.outer_bias)), 1.0, np.float32) if tau is None else _row(tau), TAU)
     width = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     g.expose("features", vector, FLOAT, ["N", width])
@@ -138,12 +135,12 @@ def _row(tau: np.ndarray) -> np.ndarray:
     return np.asarray(tau, np.float32).reshape(1, -1)
 
 
-def _risk(g: GatedBuilder, risk: RiskParts, peak: str) -> str:
+def _risk(g: GatedBuilder, risk: RiskParts, both: str) -> str:
     """Probabilities of each kind of harm, in float32 throughout. Gives (N, K)."""
-    if risk.inner is not None:
-        inner = g.op("Gemm", peak, g.const(risk.inner, "risk_inner"), g.const(risk.inner_bias), transB=1)
-        peak = g.op("Relu", inner)
-    outer = g.op("Gemm", peak, g.const(risk.outer, "risk_outer"), g.const(risk.outer_bias), transB=1)
+    inner = g.op("Gemm", both, g.const(risk.inner, "risk_inner"), g.const(risk.inner_bias), transB=1)
+    outer = g.op(
+        "Gemm", g.op("Relu", inner), g.const(risk.outer, "risk_outer"), g.const(risk.outer_bias), transB=1
+    )
     return g.op("Sigmoid", outer)
 
 

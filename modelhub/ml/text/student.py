@@ -19,7 +19,7 @@ WORD_SPREAD = 0.3
 
 @dataclass(frozen=True, slots=True)
 class StudentShape:
-    """Width of the encoder, its attention heads and inner width; units of the risk head, 0 for none between."""
+    """Width of the encoder, its attention heads and inner width; units of the risk head."""
 
     width: int = 96
     attention_heads: int = 4
@@ -71,16 +71,18 @@ class StudentEncoder(nn.Module):
 
 
 class RiskHead(nn.Module):
-    """What the operator judges by: log-odds of each kind of harm, from a text's peaks alone."""
+    """What the operator judges by: log-odds of each kind of harm, from the vector that the tasks read and the peaks.
+
+    By the peaks alone it found a tenth less of what it should (docs/decisions/0078).
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(width, hidden) if hidden else None
-        self.outer = nn.Linear(hidden or width, len(KINDS))
+        self.inner, self.outer = nn.Linear(2 * width, hidden), nn.Linear(hidden, len(KINDS))
 
-    def forward(self, peak: Tensor) -> Tensor:
-        """Shapes: (N, D) -> (N, 3), in the order of KINDS."""
-        return self.outer(peak if self.inner is None else F.relu(self.inner(peak)))
+    def forward(self, vector: Tensor, peak: Tensor) -> Tensor:
+        """Shapes: (N, D), (N, D) -> (N, 3), in the order of KINDS."""
+        return self.outer(F.relu(self.inner(torch.cat([vector, peak], dim=1))))
 
 
 def shrink_words(words: np.ndarray, width: int) -> np.ndarray:
