@@ -164,6 +164,10 @@ def guard_rows(results: Results) -> None:
         at,
         control=True,
     )
+    if model.screen is not None:
+        passed = measure.rate(np.array([model.screen.passes(text) for text in measure.business_texts()]))
+        how = "business texts of plain words alone, which the net never reads"
+        _rate(results, "guard_passed_unread_pct", passed, how, control=True)
     best = max(
         (row for row in check["curve"] if row["harmless_blocked"] <= 0.10), key=lambda row: row["recall"]
     )

@@ -1,43 +1,37 @@
-"""The risk model in numpy: a vector a token, three convolutions over neighbours, four scores a text.
+"""The risk model in numpy: a vector a token, convolutions over neighbours, four scores a text.
 
 A word's vector is a frozen one (the trunk's own meaning of it, narrowed), so that a word nobody fitted on stands near those that
 mean the same; a misspelt or unknown word, and a Chinese character, has a mean over its hashed letters that was fitted to lie
 where the word itself would. What is learnt besides is what stands beside what: "no … is …" is another sentence than
-"every … is …".
+"every … is …". Between the third convolution and the fourth every place is told what the whole text holds, so that "they" may be
+far from those who are meant.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from modelhub.ml.risk import reading
+from modelhub.ml.risk.screen import Screen
 
 KINDS = ("stereotype", "disparate_treatment", "harm", "abuse")
 JUDGED = 3  # kinds that a verdict hangs on; abuse (swearing, insults to one person) is told beside them
 BUCKETS = 1 << 14
 MOST_TOKENS = 400
-KEPT_KEYS = 20_000
+KEPT_KEYS = 16_000
 TOGETHER = 2_048  # tokens computed at a time
-REACH = 4  # of the widest convolution
+STEPS = (1, 2, 4, 1, 2)  # how far each convolution looks to either side
+SPREAD_AFTER = 3
+REACH = max(STEPS)
 _PRIME = (1 << 31) - 1
+CONVS = tuple(f"conv{i + 1}" for i in range(len(STEPS)))
 TENSORS = (
-    "letters",
-    "conv1",
-    "bias1",
-    "conv2",
-    "bias2",
-    "conv3",
-    "bias3",
-    "hidden",
-    "bias4",
-    "out",
-    "bias5",
-)
+    "letters", *CONVS, *(f"bias{i + 1}" for i in range(len(STEPS))), "spread", "bias_spread", "hidden", "bias_hidden",
+    "out", "bias_out",
+)  # fmt: skip
 
 
 def buckets_of(key: str) -> list[int]:
@@ -58,37 +52,31 @@ def hash_of(text: str) -> int:
     return int.from_bytes(text.encode()[:24], "little") * 0x9E3779B1 % _PRIME
 
 
-@dataclass(slots=True)
 class RiskNet:
-    """Shapes: vectors (W, D) of the listed words; letters (BUCKETS, D); conv1 (3, D, C); conv2, conv3 (3, C, C); hidden (2C, H);
-    out (H, 4); biases beside."""
+    """Shapes of `tensors`: letters (BUCKETS, D); conv1 (3, D, C), the others (3, C, C); spread (2C, C); hidden (2C, H);
+    out (H, 4); biases beside. vectors (W, D) of the listed words."""
 
-    words: list[str]
-    vectors: np.ndarray
-    letters: np.ndarray
-    conv1: np.ndarray
-    bias1: np.ndarray
-    conv2: np.ndarray
-    bias2: np.ndarray
-    conv3: np.ndarray
-    bias3: np.ndarray
-    hidden: np.ndarray
-    bias4: np.ndarray
-    out: np.ndarray
-    bias5: np.ndarray
-    shift_chinese: float = 0.0  # on the judged kinds' log-odds of a text with Chinese in it
-    _rows: dict[str, int] = field(default_factory=dict)
-    _known: dict[str, int] = field(default_factory=dict)
-    _taps: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    _firsts: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    _lock: Any = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self._rows = {word: i for i, word in enumerate(self.words)}
-        self._taps = np.ascontiguousarray(self.conv1.transpose(1, 0, 2).reshape(self.conv1.shape[1], -1))
+    def __init__(
+        self,
+        words: list[str],
+        vectors: np.ndarray,
+        tensors: dict[str, np.ndarray],
+        shift_chinese: float = 0.0,
+    ) -> None:
+        """`shift_chinese`: on the judged kinds' log-odds of a text with Chinese in it."""
+        self.words, self.vectors, self.tensors, self.shift_chinese = words, vectors, tensors, shift_chinese
+        self.letters = tensors["letters"]
+        self.screen: Screen | None = None
+        self._rows = {word: i for i, word in enumerate(words)}
+        self._convs = [
+            (_side_by_side(tensors[name]), tensors[f"bias{i + 1}"], STEPS[i]) for i, name in enumerate(CONVS)
+        ]
+        self._known: dict[str, int] = {}
+        self._taps = self._convs[0][0]
         self._firsts = np.zeros(
             (KEPT_KEYS, self._taps.shape[1]), np.float32
         )  # its pages come as they are written
+        self._lock = threading.Lock()
 
     def vector(self, key: str) -> np.ndarray:
         """(D,) of one key."""
@@ -156,16 +144,18 @@ class RiskNet:
         rows = np.arange(sizes.sum()) + REACH * (1 + np.repeat(np.arange(len(keys)), sizes))
         real[rows] = True
         nothing = ~real
-        first = self._firsts_of(keys, real, len(self.bias1))
-        first += self.bias1
-        np.maximum(first, 0, out=first)
-        first[nothing] = 0  # beyond a text's ends there is nothing, whatever stands beside it
-        second = _wider(first, self.conv2, self.bias2, 2)
-        second[nothing] = 0
-        third = _wider(second, self.conv3, self.bias3, 4)[rows]
-        means = np.add.reduceat(third, starts, axis=0) / sizes[:, None].astype(np.float32)
-        pooled = np.concatenate([np.maximum.reduceat(third, starts, axis=0), means], axis=1)
-        return np.maximum(pooled @ self.hidden + self.bias4, 0) @ self.out + self.bias5
+        t = self.tensors
+        x = self._firsts_of(keys, real, len(t["bias1"]))
+        x += t["bias1"]
+        np.maximum(x, 0, out=x)
+        for i, (weight, bias, step) in enumerate(self._convs[1:], start=1):
+            x[nothing] = 0  # beyond a text's ends there is nothing, whatever stands beside it
+            if i == SPREAD_AFTER:
+                told = np.maximum(_pooled(x[rows], starts, sizes) @ t["spread"] + t["bias_spread"], 0)
+                x[rows] += np.repeat(told, sizes, axis=0)
+            x = _wider(x, weight, bias, step)
+        pooled = _pooled(x[rows], starts, sizes)
+        return np.maximum(pooled @ t["hidden"] + t["bias_hidden"], 0) @ t["out"] + t["bias_out"]
 
     def kinds(self, texts: list[str]) -> np.ndarray:
         """Probabilities (N, 4) float32 in the order of KINDS."""
@@ -173,34 +163,50 @@ class RiskNet:
         return (1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
 
     def score(self, texts: list[str]) -> np.ndarray:
-        """The gravest judged kind of each text, (N,) float32 in [0, 1]."""
-        return self.kinds(texts)[:, :JUDGED].max(axis=1, initial=0.0)
+        """The gravest judged kind of each text, (N,) float32 in [0, 1]; 0 for one that the screen lets pass unread."""
+        found = np.zeros(len(texts), np.float32)
+        passes = (lambda text: False) if self.screen is None else self.screen.passes
+        read = [i for i, text in enumerate(texts) if not passes(text)]
+        if read:
+            found[read] = self.kinds([texts[i] for i in read])[:, :JUDGED].max(axis=1)
+        return found
 
     def save(self, path: Path) -> None:
         """Write as `.npz`: tables in 8 bits with a scale a column, the rest in 16."""
         tables = {}
-        for name in ("vectors", "letters"):
-            table = getattr(self, name)
+        for name, table in (("vectors", self.vectors), ("letters", self.letters)):
             scale = np.maximum(np.abs(table).max(axis=0), 1e-6) / 127
             tables |= {
                 name: np.round(table / scale).astype(np.int8),
                 f"{name}_scale": scale.astype(np.float32),
             }
-        others = {name: getattr(self, name).astype(np.float16) for name in TENSORS if name != "letters"}
+        others = {name: self.tensors[name].astype(np.float16) for name in TENSORS if name != "letters"}
         words = np.frombuffer("\n".join(self.words).encode(), np.uint8)
         shift = np.float16(self.shift_chinese)
+        if self.screen is not None:
+            others["plain"] = np.packbits([word in self.screen.plain for word in self.words])
         np.savez_compressed(path, words=words, shift_chinese=shift, **tables, **others)
 
 
+def _side_by_side(weight: np.ndarray) -> np.ndarray:
+    """(3, I, C) -> (I, 3C): what a place adds to the place after it, to itself, and to the place before."""
+    return np.ascontiguousarray(weight.transpose(1, 0, 2).reshape(weight.shape[1], -1))
+
+
+def _pooled(x: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Each text's peaks and means. Shapes: x (tokens, C) -> (N, 2C)."""
+    means = np.add.reduceat(x, starts, axis=0) / sizes[:, None].astype(np.float32)
+    return np.concatenate([np.maximum.reduceat(x, starts, axis=0), means], axis=1)
+
+
 def _wider(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, step: int) -> np.ndarray:
-    """x and what its places `step` before and after add to it. Shapes: x (T, C), weight (3, C, C) -> (T, C)."""
+    """x and what its places `step` before and after add to it. Shapes: x (T, C), weight (C, 3C) -> (T, C)."""
     n, width = x.shape
-    taps = np.zeros((n, 3 * width), np.float32)
-    taps[step:, :width] = x[: max(0, n - step)]
-    taps[:, width : 2 * width] = x
-    taps[: max(0, n - step), 2 * width :] = x[step:]
-    out = taps @ weight.reshape(-1, width)
-    out += bias
+    parts = x @ weight
+    out = parts[:, width : 2 * width] + bias
+    if n > step:
+        out[step:] += parts[:-step, :width]
+        out[:-step] += parts[step:, 2 * width :]
     np.maximum(out, 0, out=out)
     out += x
     return out
@@ -217,12 +223,17 @@ def load(path: Path) -> RiskNet:
         read["letters"] *= stored["letters_scale"]
         vectors = stored["vectors"].astype(np.float32) * stored["vectors_scale"]
         shift = float(stored["shift_chinese"]) if "shift_chinese" in stored else 0.0
-    if (
-        len(words) != len(vectors)
-        or len(read["letters"]) != BUCKETS
-        or read["out"].shape[1:] != (len(KINDS),)
-    ):
+        plain = np.unpackbits(stored["plain"], count=len(words)) if "plain" in stored else None
+    shapes = (
+        len(words) == len(vectors),
+        len(read["letters"]) == BUCKETS,
+        read["out"].shape[1:] == (len(KINDS),),
+    )
+    if not all(shapes):
         raise ValueError(f"{path.name} holds tables of another shape than this reader's")
     if not all(np.isfinite(value).all() for value in (vectors, *read.values())):
         raise ValueError(f"{path.name} holds values that are no numbers")
-    return RiskNet(words, vectors, **read, shift_chinese=shift)
+    model = RiskNet(words, vectors, read, shift)
+    if plain is not None:
+        model.screen = Screen(word for word, is_plain in zip(words, plain, strict=True) if is_plain)
+    return model

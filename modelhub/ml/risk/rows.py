@@ -8,9 +8,10 @@ of the workloads, some of them put into the mouths of groups; the rest is made f
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 
 from modelhub.ml import datasets
-from modelhub.ml.risk import frames, planted, templates
+from modelhub.ml.risk import frames, lexicon, planted, speech, targets, templates
 from modelhub.ml.risk.fit import SILENT, Rows
 from modelhub.ml.risk.grammar import Part
 from modelhub.ml.risk.net import KINDS
@@ -25,6 +26,27 @@ SPOKEN = (
     "{many} ask: {text}", "For {many}: {text}", "{text} Signed, a {one}.", "My neighbour, a {one}, wrote: {text}",
 )  # fmt: skip
 NOTHING = (0.0, 0.0, 0.0, 0.0)
+RESPELT = 0.16
+OPEN = (SILENT, SILENT, SILENT, SILENT)
+PRONOUNS = frozenset(
+    (
+        "you",
+        "they",
+        "them",
+        "he",
+        "she",
+        "it",
+        "people",
+        "guys",
+        "someone",
+        "everyone",
+        "u",
+        "him",
+        "her",
+        "we",
+    )
+)
+REPLACED, LEFT_OUT = 0.18, 0.06
 
 
 def plain(text: str) -> str:
@@ -49,6 +71,65 @@ def made(rows: Rows, n: int, seed: int, more: dict[str, list[str]], part: Part) 
     for text, hateful in older[:: max(1, len(older) // n)]:
         others = SILENT if hateful else 0.0
         rows.add(text, (others, others, float(hateful), float(hateful)), 0.5)
+
+
+def said(rows: Rows, n: int, seed: int, part: Part, more: Mapping[str, Sequence[str]]) -> None:
+    """Sentences of the wider grammar, one group each."""
+    draw = random.Random(seed)
+    taboo = {plain(case["text"]) for case in datasets.load_hatecheck()}
+    for one, text in spoken(n, draw, part, more):
+        if plain(text) in taboo:
+            continue
+        if draw.random() < RESPELT:
+            text = speech.respelt(text, draw)
+        if one.harms:
+            rows.add(text, (SILENT, SILENT, 1.0, 1.0))
+        else:
+            mild = one.family.split(" ")[-1] == "group" and "bad" not in one.family
+            rows.add(text, (0.0, 0.0, 0.0, 0.0 if mild else SILENT))
+
+
+def spoken(
+    n: int, draw: random.Random, part: Part, more: Mapping[str, Sequence[str]]
+) -> list[tuple[speech.Saying, str]]:
+    """Sayings with a group filled in, written as people write: most with a capital, some without, a few in capitals alone."""
+    words = dict(lexicon.words_of(lexicon.ENGLISH, part))
+    for name, found in more.items():
+        words[name] = (*words[name], *words[name], *words[name], *found)
+    maker = speech.Speech(draw, words, part)
+    made = []
+    for _ in range(n):
+        one = maker.sentence()
+        many, single = draw.choice(templates.GROUPS_EN)
+        text = planted.Maker._cased(
+            one.text.replace("{many}", many).replace("{one}", single), False, draw.random()
+        )
+        made.append((one, text))
+    return made
+
+
+def unlabelled(rows: Rows, texts: Sequence[str], near: Mapping[str, Sequence[str]], seed: int) -> None:
+    """The same texts told a little otherwise: words exchanged for near ones, left out, or somebody's place taken by a group.
+    Nobody knows what they say; the teacher has an opinion."""
+    draw = random.Random(seed)
+    for text in texts:
+        words = text.split(" ")
+        changed = []
+        for word in words:
+            plainly, chance = word.lower().strip(".,!?\"'"), draw.random()
+            if chance < LEFT_OUT and len(words) > 3:
+                continue
+            if chance < LEFT_OUT + REPLACED and plainly in near:
+                word = draw.choice(near[plainly])
+            elif plainly in PRONOUNS and draw.random() < 0.35:
+                many, single = draw.choice(templates.GROUPS_EN)
+                word = (
+                    draw.choice(targets.GROUPS[:8] + targets.GROUP_ONES[:4])
+                    .replace("{many}", many)
+                    .replace("{one}", single)
+                )
+            changed.append(word)
+        rows.add(" ".join(changed), OPEN, 0.7)
 
 
 def real(rows: Rows, limit: int | None, seed: int) -> None:

@@ -10,9 +10,14 @@ import numpy as np
 from modelhub import artifacts
 from modelhub.ml.risk import identities, net
 
+KEPT_SCORES = 4096  # of texts that came lately: greetings, refusals and the like come again and again
+
 
 class RiskModel:
-    """The guard loaded from its artifact folder, checked against its manifest. Safe to share by threads."""
+    """The guard loaded from its artifact folder, checked against its manifest. Safe to share by threads.
+
+    Scores that came lately are kept by the text's hash (64 bits, salted by the process), never by the text.
+    """
 
     kinds: tuple[str, ...] = net.KINDS
 
@@ -23,6 +28,7 @@ class RiskModel:
             self._net = net.load(artifacts.file_of(self.directory, self.manifest, "weights"))
         except ValueError as error:
             raise artifacts.ArtifactCorrupt(f"{self.manifest['id']}: {error}") from error
+        self._scores: dict[int, np.float32] = {}
 
     @property
     def threshold(self) -> float:
@@ -40,8 +46,24 @@ class RiskModel:
         return dict(self.manifest["metrics"])
 
     def score(self, texts: list[str]) -> np.ndarray:
-        """Risk of each text, (N,) float32 in [0, 1]: its gravest judged kind. English and Chinese."""
-        return self._net.score(texts)
+        """Risk of each text, (N,) float32 in [0, 1]: its gravest judged kind. English and Chinese.
+
+        0 for a text of plain words alone, which is not read further (modelhub.ml.risk.screen).
+        """
+        kept = self._scores
+        keys = [hash(text) for text in texts]
+        found = [kept.get(key) for key in keys]
+        missing = [i for i, score in enumerate(found) if score is None]
+        if missing:
+            if len(kept) + len(missing) > KEPT_SCORES:
+                self._scores = kept = {}
+            for i, score in zip(missing, self._net.score([texts[i] for i in missing]), strict=True):
+                found[i] = kept[keys[i]] = score
+        return np.array(found, np.float32)
+
+    def passes(self, text: str) -> bool:
+        """Whether a text of any length is of plain words alone, so that each of its sentences would score 0."""
+        return self._net.screen is not None and self._net.screen.passes(text)
 
     def score_kinds(self, texts: list[str]) -> np.ndarray:
         """(N, 4) float32 in [0, 1], in the order of `kinds`."""

@@ -9,7 +9,7 @@ import pytest
 
 from modelhub import artifacts
 from modelhub.ml import datasets
-from modelhub.ml.risk import fit, grammar, identities, net, planted, reading, rows, templates, train
+from modelhub.ml.risk import encode, fit, grammar, identities, net, planted, reading, rows, templates, train
 
 SHIPPED = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
 
@@ -127,11 +127,13 @@ def test_the_numpy_form_gives_what_torch_gives_and_survives_its_file(tmp_path):
     for one in planted.Maker(2).sentences(400):
         every.add(one.text, (*(float(one.kind == kind) for kind in planted.KINDS), fit.SILENT))
     words, vectors = SHIPPED.words[:4000], SHIPPED.vectors[:4000]
+    import torch
+
     made = fit.fit(every, words, vectors, epochs=1)
     model = fit.Network(vectors).eval()
     served = fit.served(model, words, vectors)
-    keys = fit.Keys(every.texts[:40], {word: i for i, word in enumerate(words)})
-    theirs = model(*fit._batch(keys, list(range(40)))).detach().numpy()
+    texts = encode.encode(every.texts[:40], {word: i for i, word in enumerate(words)})
+    theirs = model(texts, torch.arange(40)).detach().numpy()
     ours = np.array([served.logits(text) for text in every.texts[:40]])
     assert np.abs(theirs - ours).max() < 1e-4
     made.shift_chinese = 0.5
@@ -146,7 +148,7 @@ def test_a_full_table_begins_anew_and_scores_stay_the_same(monkeypatch):
     monkeypatch.setattr(net, "KEPT_KEYS", 500)
     small = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
     texts = [one.text for one in planted.Maker(9).sentences(400)]
-    assert np.array_equal(small.kinds(texts), SHIPPED.kinds(texts))
+    assert np.abs(small.kinds(texts) - SHIPPED.kinds(texts)).max() < 1e-4
     assert len(small._known) <= 500
 
 
