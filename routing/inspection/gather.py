@@ -16,6 +16,8 @@ READ_BLOCKS = frozenset(
     {"tool_result", "document", "search_result", "file", "input_file", "function_call_output"}
 )
 _MESSAGE = {"role", "content"}
+# What machines call a call, a message or a block. Nobody commands by it, and beside a short result it drowns the result.
+_LABELS = frozenset({"role", "type", "id", "call_id", "tool_call_id", "tool_use_id"})
 _MEDIA = frozenset({"input_audio", "b64_json", "file_data", "image_data"})
 
 
@@ -45,7 +47,7 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                 inside = document or item["role"] in READ_ROLES  # as nearly every message is
                 for name, value in item.items():
                     names[name] = None
-                    _take(value, inside, found)
+                    _take(value, inside and not (name in _LABELS and _is_label(value)), found)
                 continue
             inside = document or item.get("role") in READ_ROLES or item.get("type") in READ_BLOCKS
             for name in item:
@@ -54,7 +56,7 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                 if name in _MEDIA and not (isinstance(value, str) and value.startswith("data:")):
                     found.media = True  # what it holds is no text
                     continue
-                stack.append((value, inside))
+                stack.append((value, inside and not (name in _LABELS and _is_label(value))))
         elif isinstance(item, list | tuple):
             stack.extend([(value, document) for value in reversed(item)])
         elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
@@ -63,6 +65,13 @@ def gather(body: Mapping[str, Any]) -> Gathered:
             found.texts.append(repr(item).removesuffix(".0"))
     found.texts += [name for name in names if isinstance(name, str)]
     return found
+
+
+def _is_label(value: Any) -> bool:
+    """One word as machines write them, so that no sentence hides where only a label should stand."""
+    return (
+        isinstance(value, str) and value.isascii() and len(value) <= 64 and not any(map(str.isspace, value))
+    )
 
 
 def texts_of(body: Mapping[str, Any]) -> Iterator[str]:

@@ -53,7 +53,7 @@ def test_items_of_every_kind_become_a_chat(gateway: RunningGateway) -> None:
          "content": [{"type": "output_text", "text": "Let me look.", "annotations": []}]},
         {"type": "function_call", "call_id": "call_a", "name": "weather", "arguments": '{"city": "Oslo"}'},
         {"type": "function_call", "call_id": "call_b", "name": "weather", "arguments": '{"city": "Bergen"}'},
-        {"type": "function_call_output", "call_id": "call_a", "output": "It rains."},
+        {"type": "function_call_output", "call_id": "call_a", "output": "Rain"},
         {"type": "function_call_output", "call_id": "call_b", "output": "Sun"},
         {"type": "reasoning", "id": "rs_1", "summary": []},
     ]  # fmt: skip
@@ -89,7 +89,7 @@ def test_calls_of_functions_come_back_and_their_results_go_on(gateway: RunningGa
         '{"city": "Oslo"}',
     )
     gateway.external.manners.message, gateway.external.manners.finish = None, "stop"
-    result: Any = {"type": "function_call_output", "call_id": "call_a", "output": "It rains."}
+    result: Any = {"type": "function_call_output", "call_id": "call_a", "output": "Rain"}
     second = client.responses.create(model="chatter", input=[result], previous_response_id=first.id)
     third = client.responses.create(
         model="chatter", input="Sure?", previous_response_id=second.id, instructions="Be brief."
@@ -106,7 +106,7 @@ def test_calls_of_functions_come_back_and_their_results_go_on(gateway: RunningGa
     ]
     assert (
         sent[2]["tool_calls"][0]["id"] == "call_a"
-        and sent[3]["content"] == "It rains."
+        and sent[3]["content"] == "Rain"
         and sent[5]["content"] == "Sure?"
     )
 
