@@ -83,7 +83,9 @@ class ExportViewSet(TenantViewSet):
         if version not in VERSIONS:
             raise serializers.ValidationError({"version": f"One of {', '.join(VERSIONS)}."})
         export = Export(self.scope, start, end, self._lob(query), version)
-        response = StreamingHttpResponse(streamed(focus_csv(export), request), content_type="text/csv; charset=utf-8")
+        response = StreamingHttpResponse(
+            streamed(focus_csv(export), request), content_type="text/csv; charset=utf-8"
+        )
         response["Content-Disposition"] = f'attachment; filename="focus-{version}.csv"'
         return response
 
