@@ -86,4 +86,10 @@ HATER_ONES = listed(
     "|",
 )  # fmt: skip
 MANY = {"group": GROUPS, "other": OTHERS, "thing": THINGS, "person": PERSONS, "hater": HATERS}
-ONE = {"group": GROUP_ONES, "other": OTHER_ONES, "thing": THING_ONES, "person": PERSON_ONES, "hater": HATER_ONES}
+ONE = {
+    "group": GROUP_ONES,
+    "other": OTHER_ONES,
+    "thing": THING_ONES,
+    "person": PERSON_ONES,
+    "hater": HATER_ONES,
+}
