@@ -6,7 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-NEVER = frozenset({"csrfmiddlewaretoken", "secret", "password", "api_key", "text"})  # secrets, and whole documents
+NEVER = frozenset(
+    {"csrfmiddlewaretoken", "secret", "password", "api_key", "text"}
+)  # secrets, and whole documents
 LONGEST = 4_000
 
 
