@@ -161,7 +161,9 @@ def focus(request: PageRequest) -> Any:
     if version not in VERSIONS:
         raise Http404
     export = Export(ask.scope, ask.period.start, ask.period.end, ask.lob, version)
-    response = StreamingHttpResponse(streamed(focus_csv(export), request), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(
+        streamed(focus_csv(export), request), content_type="text/csv; charset=utf-8"
+    )
     name = f"focus-{version}-{ask.period.start:%Y%m%d}-{ask.period.last_day:%Y%m%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
