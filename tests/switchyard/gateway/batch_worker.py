@@ -37,7 +37,9 @@ def set_up(url: str, lines: int) -> list[str]:
          "body": body | {"messages": [{"role": "user", "content": f"Question {i}?"}]}}
         for i in range(lines)
     )  # fmt: skip
-    file = keep_lines(company.service, "asks.jsonl", "batch", (json.dumps(row).encode() + b"\n" for row in rows))
+    file = keep_lines(
+        company.service, "asks.jsonl", "batch", (json.dumps(row).encode() + b"\n" for row in rows)
+    )
     assert file is not None
     key = next(key for key in build_world().keys.values() if key.lob == "customer-service")
     wish = {"input_file_id": file.pk, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
