@@ -90,7 +90,9 @@ def test_a_worker_that_is_killed_with_lines_out_is_replaced_and_each_answer_is_t
     assert 0 < asked_last <= LINES - 2 * AT_ONCE, "what was answered before the kills is not asked again"
     with valkey.client() as client:
         left = [name.decode() for name in client.keys("sy:r:*")]
-    assert len(left) <= 2 * AT_ONCE, "only the lines in flight at a kill still hold anything, until their leases end"
+    assert len(left) <= 2 * AT_ONCE, (
+        "only the lines in flight at a kill still hold anything, until their leases end"
+    )
 
 
 def check(workers: Workers, batch: str, job: str) -> None:
