@@ -1,13 +1,16 @@
-"""The lightest upstream: answers every POST with the same bytes, from one asyncio protocol.
+"""The lightest upstream: answers every POST with bytes made beforehand, from one asyncio protocol.
 
 python -m bench.tools.upstream PORT — plain chat completions of about 1 kB, or 50 chunks when the body asks to stream;
-BENCH_CHUNK_PAUSE_S between them (0).
+BENCH_CHUNK_PAUSE_S between them (0). Plain answers come in turns, 1,024 of eight sentences each of which none comes twice: a
+gateway that keeps what it found out about a sentence finds nothing here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import random
 import sys
 
 import httptools
@@ -15,11 +18,51 @@ import orjson
 import uvloop
 
 USAGE = {"prompt_tokens": 180, "completion_tokens": 50, "total_tokens": 230}
-TEXT = "The parcel left our warehouse on Monday and should reach you within three working days. " * 8
+ANSWERS, SENTENCES = 1024, 8
+_WHO = (
+    "We have",
+    "Our warehouse has",
+    "A colleague of mine has",
+    "The carrier has",
+    "Our billing team has",
+    "The branch near you has",
+)
+_DID = (
+    "checked",
+    "sent out",
+    "received",
+    "booked",
+    "changed",
+    "renewed",
+    "cancelled",
+    "found",
+    "repaired",
+    "confirmed",
+)
+_WHAT = (
+    "your parcel", "the invoice", "your new card", "the contract", "your refund", "the spare part", "your order", "the address",
+    "your ticket", "the statement", "your account", "the delivery note", "your subscription", "the receipt", "your request",
+    "the second payment",
+)  # fmt: skip
+_WHEN = (
+    "on Monday", "this morning", "two days ago", "within the hour", "last week", "before noon", "on the third of May",
+    "yesterday", "after your call", "at the end of the month",
+)  # fmt: skip
+_THEN = ("and you will hear from us soon", "so nothing else is needed", "as you asked", "and a copy is in your inbox",
+         "although it took longer than it should", "and there is no charge for it", "so please keep the number at hand",
+         "and it should reach you within three working days")  # fmt: skip
 
 
-def _plain() -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
+def _texts() -> list[str]:
+    """Answers of a help desk, without a sentence that comes twice."""
+    every = list(itertools.product(_WHO, _DID, _WHAT, _WHEN, _THEN))
+    drawn = random.Random(11).sample(every, ANSWERS * SENTENCES)
+    said = [f"{who} {did} {what} {when}, {then}." for who, did, what, when, then in drawn]
+    return [" ".join(said[at : at + SENTENCES]) for at in range(0, len(said), SENTENCES)]
+
+
+def _plain(text: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     body = orjson.dumps({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
                          "choices": [choice], "usage": USAGE})  # fmt: skip
     head = (
@@ -40,11 +83,14 @@ def _stream() -> list[bytes]:
     return [start, *chunks, b"0\r\n\r\n"]
 
 
-PLAIN, STREAM = _plain(), _stream()
+PLAINS, STREAM = [_plain(text) for text in _texts()], _stream()
+PLAIN = PLAINS[0]
 CHUNK_PAUSE_S = float(os.environ.get("BENCH_CHUNK_PAUSE_S", "0"))
 
 
 class Answering(asyncio.Protocol):
+    plains = itertools.cycle(PLAINS)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.parser = httptools.HttpRequestParser(self)
@@ -60,7 +106,7 @@ class Answering(asyncio.Protocol):
         if b'"stream":true' in self.body or b'"stream": true' in self.body:
             asyncio.ensure_future(self._stream())
         else:
-            self.transport.write(PLAIN)
+            self.transport.write(next(self.plains))
         self.body = b""
 
     async def _stream(self) -> None:
