@@ -217,8 +217,19 @@ def _training(manifest: dict[str, Any]) -> list[str]:
     return [
         "## Training",
         f"Fitted on the training parts of {sets}; see `data/`. `{train['command']}`, seed {train['seed']}, "
-        f"{train['seconds'] / 60:.0f} minutes on {train['machine']}.",
+        f"{train['seconds'] / 60:.0f} minutes on {train['machine']}. {_again(train)}".rstrip(),
     ]
+
+
+def _again(train: dict[str, Any]) -> str:
+    """Which heads learned on after the encoder was finished."""
+    again = train.get("heads_taught_again")
+    if not again:
+        return ""
+    return (
+        f"The heads of {', '.join(again['workloads'])} were taught again on more texts by `{again['command']}`; encoder and "
+        "operator stayed as they were."
+    )
 
 
 def _limits() -> list[str]:

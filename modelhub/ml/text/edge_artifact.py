@@ -101,7 +101,7 @@ def describe(
 ) -> dict[str, Any]:
     """Manifest and card of a finished file; gives the manifest. `results`: reports of the stages `int8` and `distillation`."""
     served = {name: logits_of(out / MODEL, student.names, name, part) for name, part in parts["val"].items()}
-    heads, metrics = _heads(student, served, parts["train"], parts["val"], teacher_dir, kept or work)
+    heads, metrics = heads_of(student.names, served, parts["train"], parts["val"], teacher_dir, kept or work)
     shape = student.encoder.shape
     manifest = {
         "id": naming.id,
@@ -243,8 +243,13 @@ def logits_of(path: Path, names: list[str], name: str, part: Part) -> np.ndarray
     return found
 
 
-def _heads(
-    student: Student, served: dict[str, np.ndarray], train: Parts, val: Parts, teacher_dir: Path, kept: Path
+def heads_of(
+    names: list[str],
+    served: dict[str, np.ndarray],
+    train: Parts,
+    val: Parts,
+    teacher_dir: Path,
+    kept: Path,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Labels and temperature of each head, and how it does: a blocked row counts as wrong."""
     heads, metrics = {}, {}
@@ -253,14 +258,17 @@ def _heads(
         passed = np.isfinite(logits).all(axis=1)
         blend = fit_blend(logits[passed], np.zeros_like(logits[passed]), part.y[passed])
         teacher = cached_logits(teacher_dir, name, part.features)
-        shown = np.where(passed[:, None], logits, -1e4 * (np.arange(logits.shape[1]) != 0)[None, :])
+        wrong = -1e4 * (np.arange(logits.shape[1]) != ((part.y + 1) % logits.shape[1])[:, None])
+        shown = np.where(
+            passed[:, None], logits, wrong
+        )  # whatever was stopped has another label than the right one
         metrics[name] = evaluate.validation_row(name, train[name], part, shown / blend.temperature, kept)
         metrics[name]["teacher_agreement"] = round(
             float((logits.argmax(1) == teacher.argmax(1))[passed].mean()), 4
         )
         metrics[name]["teacher_accuracy"] = round(float((teacher.argmax(1) == part.y).mean()), 4)
         metrics[name]["blocked"] = int((~passed).sum())
-        outputs = answer_names(name, len(student.names) > 1)
+        outputs = answer_names(name, len(names) > 1)
         heads[name] = {
             "labels": part.labels, "output": outputs[0], "blocked": outputs[1],
             "temperature": round(blend.temperature, 6),
