@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", choices=("txt-base", "txt-edge"), required=True)
     parser.add_argument("--out", type=Path, default=artifacts.SHIPPED)
     parser.add_argument("--work", type=Path, default=artifacts.home() / "train")
-    parser.add_argument("--smoke", action="store_true", help="a few rows and one epoch: proves the pipeline")
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few rows, so often that the operator stops something"
+    )
     parser.add_argument("--no-folds", action="store_true", help="leave the cross-validated figures out")
     parser.add_argument(
         "--weights", type=Path, help="txt-edge: a student that `text.edge_carry` trained elsewhere"
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from modelhub.ml.text.edge import SHIPPED, make_edge
 
         training = replace(SHIPPED, seed=chosen.seed)
-        training = replace(training, epochs=1, batch=64, copies=0.0) if chosen.smoke else training
+        training = replace(training, epochs=24, batch=64, copies=0.0) if chosen.smoke else training
         manifest = make_edge(
             chosen.out / "txt-edge",
             teacher_dir=chosen.out / "txt-base",
