@@ -29,8 +29,8 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "swearing and insults to one person are told as `abuse` and block nothing. Words with frozen vectors of the "
         "pretrained trunk, hashed letters for what isn't a word, five small convolutions; numpy alone. The trunk itself, fitted "
         "to the task, was its teacher. Names of groups are made one sign before it reads, so for the names it knows two "
-        "sentences that differ in the name only are one. A text of plain words alone isn't read: no name of a group, no abuse, "
-        "nothing misspelt or unknown; of such texts the net itself blocked at most one in ten thousand. "
+        "sentences that differ in the name only are one. A sentence whose words, all known, add up to too little isn't read: no "
+        "name of a group, no abuse, nothing misspelt or unknown. "
         "It reads what a text says, not what it means; it knows neither irony nor context.",
         "## May it block?\n\n" + decision,
         _figures(manifest),
@@ -42,7 +42,8 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "which kinds of sentence HateCheck's authors list, without any sentence of it; and retold ones of which only the "
         "teacher has an opinion. Two sentences of each kind of its development part were read before the first frames were "
         "written, and figures by kind were looked at six times while the first network was made; of this one and its trials the "
-        "total was looked at eight times, three of them to settle how strict the threshold is, so the figures are somewhat kind. "
+        "total was looked at ten times, three of them to settle how strict the threshold is and two to see that the screen hides "
+        "nothing, so the figures are somewhat kind. "
         "Otherwise the threshold was chosen on our own "
         f"held-out sentences and on validation tweets, not on it. `{manifest['train']['command']}`, "
         f"{manifest['train']['seconds']} s on {manifest['train']['machine']}. {manifest['train'].get('note', '')}".rstrip(),
@@ -73,8 +74,18 @@ def _figures(manifest: dict[str, Any]) -> str:
         f"- XSTest: safe prompts blocked {_rate(found['xstest']['safe_blocked'])}, unsafe ones found "
         f"{_rate(found['xstest']['unsafe_found'])} (most of them ask for something unlawful and harm no group)",
         f"- business texts of the six workloads blocked: {_rate(found['business_texts_blocked'])}",
+        *_screen(found.get("screen")),
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _screen(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    return [
+        f"- passed unread of what the net would block at 0.3, held-out sentences and tweets: {_rate(told['missed'])}; of those "
+        f"with words left out or exchanged at random: {_rate(told['garbled_missed'])}"
+    ]
 
 
 def _groups(check: dict[str, Any]) -> list[str]:

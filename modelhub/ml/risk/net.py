@@ -10,6 +10,7 @@ far from those who are meant.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +185,9 @@ class RiskNet:
         words = np.frombuffer("\n".join(self.words).encode(), np.uint8)
         shift = np.float16(self.shift_chinese)
         if self.screen is not None:
-            others["plain"] = np.packbits([word in self.screen.plain for word in self.words])
+            weights = self.screen.weights
+            others["screen_words"] = np.frombuffer("\n".join(weights).encode(), np.uint8)
+            others["screen_weights"] = np.array(list(weights.values()), np.uint8)
         np.savez_compressed(path, words=words, shift_chinese=shift, **tables, **others)
 
 
@@ -223,7 +226,7 @@ def load(path: Path) -> RiskNet:
         read["letters"] *= stored["letters_scale"]
         vectors = stored["vectors"].astype(np.float32) * stored["vectors_scale"]
         shift = float(stored["shift_chinese"]) if "shift_chinese" in stored else 0.0
-        plain = np.unpackbits(stored["plain"], count=len(words)) if "plain" in stored else None
+        screen = _screen_of(stored) if "screen_words" in stored else None
     shapes = (
         len(words) == len(vectors),
         len(read["letters"]) == BUCKETS,
@@ -234,6 +237,10 @@ def load(path: Path) -> RiskNet:
     if not all(np.isfinite(value).all() for value in (vectors, *read.values())):
         raise ValueError(f"{path.name} holds values that are no numbers")
     model = RiskNet(words, vectors, read, shift)
-    if plain is not None:
-        model.screen = Screen(word for word, is_plain in zip(words, plain, strict=True) if is_plain)
+    model.screen = screen
     return model
+
+
+def _screen_of(stored: Mapping[str, np.ndarray]) -> Screen:
+    words = stored["screen_words"].tobytes().decode().split("\n")
+    return Screen(dict(zip(words, stored["screen_weights"].tolist(), strict=True)))

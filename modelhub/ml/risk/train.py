@@ -25,7 +25,19 @@ import torch
 
 from modelhub import artifacts
 from modelhub.ml import datasets
-from modelhub.ml.risk import card, distil, fit, measure, net, plain, planted, rows, teacher, vocabulary
+from modelhub.ml.risk import (
+    card,
+    distil,
+    fit,
+    measure,
+    net,
+    plain,
+    planted,
+    rows,
+    screening,
+    teacher,
+    vocabulary,
+)
 from modelhub.ml.risk.net import RiskNet
 from modelhub.ml.risk.screen import Screen
 
@@ -36,7 +48,6 @@ NAMED_ALARMS = 0.05
 LEAST_OF_FAMILY = 30
 EXAMINED, BATCH = 4000, 256
 LOWEST_THRESHOLD = 0.3  # that a line of business may set
-SCREENED = 40_000  # sentences that the screen's words are found by
 GUARD, TWIN = "guard.npz", "twin.npz"
 NO_DEVICE = (
     "left as it is: its teacher is fitted on a GPU in minutes, on a processor in days. `--device cuda` or `--device cpu` fits it "
@@ -106,27 +117,14 @@ def figures(model: RiskNet, threshold: float, limit: int | None = None) -> dict[
     }  # fmt: skip
 
 
-def screening_texts(
-    words: list[str], vectors: np.ndarray, limit: int | None = None
-) -> tuple[list[str], list[str]]:
-    """Ordinary texts, by which words are common, and others: sentences of ours, and all of them retold."""
-    ordinary = [
-        text for name in datasets.TEXT_WORKLOADS for text in datasets.load(name, "train").texts[:limit]
-    ]
-    ordinary += [row["text"] for row in datasets.read_csv("offensive_tweets", "train")][:limit]
-    n = SCREENED if limit is None else 2000
-    said = [text for _, text in rows.spoken(n, random.Random(5), "all", {})]
-    made = [one.text for one in planted.Maker(5, part="all").sentences(n, chinese_share=0.0)]
-    retold = fit.Rows()
-    near = distil.near_words(words, vectors, ordinary + said) if limit is None else {}
-    rows.unlabelled(retold, [*ordinary, *said], near, 5)
-    return ordinary, [*said, *made, *retold.texts]
-
-
-def screened(model: RiskNet, threshold: float, texts: tuple[list[str], list[str]]) -> set[str]:
-    """The words with which alone the net has blocked next to nothing, at the lowest threshold that anybody may set."""
+def screened(model: RiskNet, threshold: float, limit: int | None = None) -> plain.Found:
+    """What words weigh to the screen before this net, at the lowest threshold that anybody may set."""
     risky = min(threshold, LOWEST_THRESHOLD)
-    return plain.found(model.words, *texts, lambda some: model.kinds(some)[:, : net.JUDGED].max(1) >= risky)
+
+    def blocked(texts: list[str]) -> np.ndarray:
+        return model.kinds(texts)[:, : net.JUDGED].max(1) >= risky
+
+    return screening.screened(screening.Vocabulary(model.words, model.vectors), blocked, limit)
 
 
 def fit_both(out: Path, *, device: str, seconds: float) -> None:
@@ -174,11 +172,13 @@ def make_guard(
     threshold = choose_threshold(twin, limit)
     out.mkdir(parents=True, exist_ok=True)
     calibrate_chinese(model, threshold, limit)
-    model.screen = Screen(screened(model, threshold, screening_texts(model.words, model.vectors, limit)))
+    screen = screened(model, threshold, limit)
+    model.screen = Screen(screen.weights)
     model.save(out / "weights.npz")
     model = net.load(out / "weights.npz")
     found = figures(model, threshold, limit)
     found["held_out"] = _held_out(twin, threshold, limit)
+    found["screen"] = measure.of_screen(screen)
     blocked = found["hatecheck"]["harmless_naming_a_group_blocked"]["value"]
     numbers = sum(int(value.size) for value in (*model.tensors.values(), model.vectors))
     manifest = {
