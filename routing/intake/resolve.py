@@ -45,7 +45,7 @@ def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Reso
         if workload.task not in tasks:
             right = ENDPOINT_OF.get(workload.task, workload.task)
             raise InvalidRequest(
-                f"{model} is a {workload.task} workload: call /v1/{right}.",
+                f"{model} is for {workload.task}: call /v1/{right}.",
                 param="model",
                 code="wrong_endpoint",
             )
@@ -69,6 +69,8 @@ def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Reso
     task = next((t for t in tasks if can_do(target, t)), None)
     if task is None:
         raise InvalidRequest(f"{model} does not do {tasks[0]}.", param="model", code="wrong_endpoint")
+    if endpoint == "chat/completions" and task != "chat":
+        return Resolved(task, _asked_by(model, task, key, world), wish=model)
     return Resolved(task, _only(endpoint, key, world), wish=model)
 
 
@@ -88,6 +90,17 @@ def _moderation(key: KeyInfo, world: Snapshot) -> Resolved:
     return Resolved("moderation", None, wish=min(able, key=lambda d: (d.side != "private", d.name)).name)
 
 
+def _asked_by(model: str, task: str, key: KeyInfo, world: Snapshot) -> WorkloadInfo:
+    """The key's only workload of the task: what a model of labels or numbers is asked for, a conversation doesn't say."""
+    found = sorted(w.name for w in world.workloads.values() if w.lob == key.lob and w.task == task)
+    if len(found) != 1:
+        raise InvalidRequest(
+            f"{model} is for {task}: name the workload instead ({', '.join(found) or 'this key has none'}).",
+            param="model",
+        )
+    return world.workloads[found[0]]
+
+
 def _version(version: VersionInfo, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
     """A version that a job made: its workload must be the key's, and policy decides about its deployment as for a wish."""
     workload = world.workloads.get(version.workload)
@@ -96,7 +109,7 @@ def _version(version: VersionInfo, endpoint: str, key: KeyInfo, world: Snapshot)
     if workload.task not in TASKS[endpoint]:
         right = ENDPOINT_OF.get(workload.task, workload.task)
         raise InvalidRequest(
-            f"{version.name} is a {workload.task} model: call /v1/{right}.",
+            f"{version.name} is for {workload.task}: call /v1/{right}.",
             param="model",
             code="wrong_endpoint",
         )

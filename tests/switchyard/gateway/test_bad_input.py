@@ -9,7 +9,9 @@ import httpx2 as httpx
 import orjson
 import pytest
 
+from modelhub.models import Deployment
 from switchyard.core.clock import now
+from switchyard.tenancy.models import Workload
 from switchyard.tenancy.services import revoke_key
 from tests import factories
 from tests.fakes.gateway import RunningGateway
@@ -165,3 +167,26 @@ def test_a_rate_limit_is_429_with_retry_after(gateway: RunningGateway) -> None:
     assert [r.status_code for r in replies] == [200, 429]
     assert replies[1].json()["error"]["code"] == "rate_limit_exceeded" and replies[1].headers["retry-after"]
     assert any(name.startswith("x-ratelimit-") for name in replies[0].headers)
+
+
+def test_a_deployment_of_labels_is_asked_by_the_only_workload_of_labels_or_by_none(
+    gateway: RunningGateway,
+) -> None:
+    Deployment.objects.filter(name="ext-a").update(tasks=["classification"])
+    labels = Workload.objects.filter(lob=gateway.company.service, task="classification")
+
+    def asked() -> httpx.Response:
+        gateway.refresh()
+        with gateway.client() as client:
+            return client.post("/v1/chat/completions", json=CHAT | {"model": "ext-a"})
+
+    several = asked()
+    labels.exclude(name="support-sentiment").update(task="prediction")
+    one = asked()
+    labels.update(task="prediction")
+    none = asked()
+    assert one.status_code == 200, one.text
+    assert [event["workload"] for event in gateway.events(1)] == ["support-sentiment"]
+    for reply, told in ((several, "by-prompt, cascade-intent"), (none, "this key has none")):
+        error = reply.json()["error"]
+        assert (reply.status_code, error["param"]) == (400, "model") and told in error["message"], error
