@@ -48,8 +48,8 @@ class Offer:
 
     @property
     def route(self) -> str:
-        """The route to paste into a policy; empty where nothing is offered."""
-        if self.point is None:
+        """The route to paste into a policy; empty where none is known to be better than asking the big one by lot."""
+        if self.point is None or self.honest.above_random.low <= 0:
             return ""
         shown = min(1.0, self.point.threshold)
         return f'{{cascade: [{self.small}, {self.big}], until: "confidence >= {shown:.4f}"}}'
@@ -162,9 +162,9 @@ def _verdict(point: Point | None, honest: Honest, goal: str, target: float, n: i
         return "fail"
     if goal == "cost":
         return "pass" if honest.cost_share <= target * 1.05 and honest.above_random.low > 0 else "fail"
-    if honest.accuracy_share.value < target:
+    if honest.accuracy_share.value < target or honest.cost_share >= 1 or honest.above_random.value <= 0:
         return "fail"
-    return "pass" if honest.cost_share < 1 else "fail"
+    return "pass" if honest.above_random.low > 0 else "not_enough_data"  # by lot it might do as well
 
 
 def _costs(workload: Workload, small: str, big: str) -> tuple[float, float] | None:

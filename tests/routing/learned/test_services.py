@@ -227,6 +227,15 @@ def test_the_route_on_offer_is_one_that_a_policy_accepts(workload):
     )
 
 
+def test_a_confidence_that_says_nothing_is_not_offered(workload):
+    small, sure, big = pair()
+    evaluated(workload, "ext-mini", small, np.random.default_rng(5).permutation(sure))
+    evaluated(workload, "private-a", big, np.ones(len(big)))
+    offer = cascade_threshold(workload=workload, small="ext-mini", big="private-a", target=0.8)
+    assert offer.point is not None and offer.honest.above_random.low <= 0
+    assert offer.route == "" and offer.verdict != "pass"
+
+
 def test_too_few_rows_give_no_verdict(workload):
     small, sure, big = pair(100)
     evaluated(workload, "ext-mini", small, sure)
