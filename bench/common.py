@@ -7,10 +7,12 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -179,6 +181,20 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def workplace(prefix: str) -> Iterator[Path]:
+    """A short folder for processes and their sockets, gone afterwards; what went wrong in it is told from `children.log`."""
+    home = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    try:
+        yield home
+    except Exception:
+        log = home / "children.log"
+        print(log.read_text()[-3000:] if log.exists() else "no log", file=sys.stderr)
+        raise
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def start_store(stack: contextlib.ExitStack, home: Path) -> tuple[subprocess.Popen[bytes], str]:

@@ -4,16 +4,13 @@ requests and in time."""
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.common import FULL, Results, owed_rows
+from bench.common import FULL, Results, owed_rows, workplace
 from bench.tools import gateway_load, peers
 from bench.tools.gateway_stage import UVICORN, Target, cpu_ms, of_peer, percentile, settle, targets
 from tests.conformance.clients import CLIENTS
@@ -80,19 +77,11 @@ def _key(target: Target) -> str:
 
 def main() -> None:
     results = Results("gateway")
-    home = Path(tempfile.mkdtemp(prefix="sy-bench-", dir="/tmp"))
-    try:
-        with targets(home) as found:
-            report(results, measure(found))
-            gateway_load.rows(results, found)
-            compare(results, found, home)
-            gateway_load.memory(results, found["gateway"])
-    except Exception:
-        log = home / "children.log"
-        print(log.read_text()[-3000:] if log.exists() else "no log", file=sys.stderr)
-        raise
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with workplace("sy-bench-") as home, targets(home) as found:
+        report(results, measure(found))
+        gateway_load.rows(results, found)
+        compare(results, found, home)
+        gateway_load.memory(results, found["gateway"])
     others(results)
     results.write()
 

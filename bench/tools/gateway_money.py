@@ -11,10 +11,8 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.common import FULL, Results, child, free_port, start_store, wait_for
+from bench.common import FULL, Results, child, free_port, start_store, wait_for, workplace
 
 PROCESSES, CALLS = 3, 200
 LIMIT_USD = 1.0
@@ -196,28 +194,20 @@ def lost(found: Stage, whole: list[str]) -> tuple[int, int]:
 
 def rows(results: Results) -> None:
     """budget_overspend_usd and lost_settlements, each over ROUNDS rounds on a stage of their own."""
-    home = Path(tempfile.mkdtemp(prefix="sy-money-", dir="/tmp"))
-    try:
-        with stage(home) as found:
-            beyond, spent, calls = zip(
-                *(overspend(found, found.keys[f"dollar{i}"], f"dollar{i}") for i in range(ROUNDS)),
-                strict=True,
-            )
-            whole: list[str] = []
-            gone: list[float] = []
-            twice = 0
-            for i in range(ROUNDS):
-                part = asyncio.run(killed(found, found.keys["plain"], i))
-                whole += part
-                missing, doubled = lost(found, part)
-                gone.append(missing + doubled)
-                twice += doubled
-    except Exception:
-        log = home / "children.log"
-        print(log.read_text()[-3000:] if log.exists() else "no log", file=sys.stderr)
-        raise
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with workplace("sy-money-") as home, stage(home) as found:
+        beyond, spent, calls = zip(
+            *(overspend(found, found.keys[f"dollar{i}"], f"dollar{i}") for i in range(ROUNDS)),
+            strict=True,
+        )
+        whole: list[str] = []
+        gone: list[float] = []
+        twice = 0
+        for i in range(ROUNDS):
+            part = asyncio.run(killed(found, found.keys["plain"], i))
+            whole += part
+            missing, doubled = lost(found, part)
+            gone.append(missing + doubled)
+            twice += doubled
     used = ", ".join(f"${value:.4f}" for value in spent)
     results.add(
         "budget_overspend_usd", list(beyond), "USD",

@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,8 +24,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from bench.common import RESULTS, Results, Row, child, commit, free_port, start_store, wait_for
-from bench.tools.gateway_stage import UVICORN, rss_kib
+from bench.common import RESULTS, Results, Row, child, commit, free_port, start_store, wait_for, workplace
+from bench.tools.gateway_stage import rss_kib, web_process
 
 KEPT = RESULTS / "gateway" / "soak.json"
 MINUTES, RPS = 30.0, 20.0
@@ -155,18 +153,7 @@ def stage(home: Path) -> Iterator[tuple[str, dict[str, str], dict[str, int]]]:
         keys: dict[str, str] = orjson.loads((home / "company.json").read_bytes().splitlines()[-1])
         words = ("-m", "bench.tools.moody_upstream", str(upstream_port))
         stack.enter_context(child(*words, env=env, log=log))
-        web = stack.enter_context(
-            child(
-                "-m",
-                "uvicorn",
-                "switchyard.asgi:application",
-                "--port",
-                str(port),
-                *UVICORN,
-                env=env,
-                log=log,
-            )
-        )
+        web = stack.enter_context(web_process("switchyard.asgi", port, env, log))
         consumer = stack.enter_context(child("manage.py", "consume_usage", env=env, log=log))
         wait_for(f"http://127.0.0.1:{port}/readyz", web, 300)
         yield f"http://127.0.0.1:{port}", keys, {"web": web.pid, "valkey": store.pid, "ledger": consumer.pid}
@@ -202,16 +189,8 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 
 def measure(results: Results, minutes: float, rps: float) -> None:
-    home = Path(tempfile.mkdtemp(prefix="sy-soak-", dir="/tmp"))
-    try:
-        with stage(home) as (base, keys, pids):
-            told = asyncio.run(drive(base, keys, pids, minutes * 60, rps))
-    except Exception:
-        log = home / "children.log"
-        print(log.read_text()[-3000:] if log.exists() else "no log", file=sys.stderr)
-        raise
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with workplace("sy-soak-") as home, stage(home) as (base, keys, pids):
+        told = asyncio.run(drive(base, keys, pids, minutes * 60, rps))
     report(results, told, minutes, rps)
 
 

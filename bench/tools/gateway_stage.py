@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,13 @@ def targets(home: Path) -> Iterator[dict[str, Target]]:
         upstream = stack.enter_context(
             child("-m", "bench.tools.upstream", str(ports["bare upstream"]), env=env, log=log)
         )
-        reference = stack.enter_context(_web("bench.front_reference", ports["front reference"], env, log))
-        web = stack.enter_context(_web("switchyard.asgi", ports["gateway"], env, log))
+        reference = stack.enter_context(
+            web_process("bench.front_reference", ports["front reference"], env, log)
+        )
+        web = stack.enter_context(web_process("switchyard.asgi", ports["gateway"], env, log))
         with_aiohttp = free_port()
         other = stack.enter_context(
-            _web("switchyard.asgi", with_aiohttp, env | {"SWITCHYARD_UPSTREAM_CLIENT": "aiohttp"}, log)
+            web_process("switchyard.asgi", with_aiohttp, env | {"SWITCHYARD_UPSTREAM_CLIENT": "aiohttp"}, log)
         )
         consumer = stack.enter_context(child("manage.py", "consume_usage", env=env, log=log))
         wait_for(f"http://127.0.0.1:{ports['front reference']}/healthz", reference, STARTS_S)
@@ -154,7 +156,10 @@ def targets(home: Path) -> Iterator[dict[str, Target]]:
         }
 
 
-def _web(module: str, port: int, env: dict[str, str], log: Path):  # type: ignore[no-untyped-def]
+def web_process(
+    module: str, port: int, env: dict[str, str], log: Path
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """An ASGI application of ours as it is served everywhere here."""
     return child("-m", "uvicorn", f"{module}:application", "--port", str(port), *UVICORN, env=env, log=log)
 
 

@@ -20,13 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.common import ROOT, child, free_port, start_store, wait_for
+from bench.tools.gateway_stage import web_process
 
 VERSION = "x-switchyard-policy-version"
 CALLERS = 3  # connections to each process
 PAUSE_S = 0.01
 WAIT_S = 6.0  # for a version that never comes
-UVICORN = ("--host", "127.0.0.1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
-           "--ws", "none", "--no-server-header")  # fmt: skip
 
 
 @dataclass
@@ -60,18 +59,7 @@ def watched(processes: int = 3, rounds: int = 6) -> Published:
         urls = []
         for _ in range(processes):
             port = free_port()
-            web = stack.enter_context(
-                child(
-                    "-m",
-                    "uvicorn",
-                    "switchyard.asgi:application",
-                    "--port",
-                    str(port),
-                    *UVICORN,
-                    env=env,
-                    log=log,
-                )
-            )
+            web = stack.enter_context(web_process("switchyard.asgi", port, env, log))
             urls.append((f"http://127.0.0.1:{port}", web))
         try:
             for url, web in urls:
