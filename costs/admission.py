@@ -23,7 +23,6 @@ from costs.replies import budget_exhausted, granted, rate_refused
 from costs.spool import Spool, encode
 from costs.turned_away import TurnedAway
 from costs.wire import PathCache, Wired, wire
-from costs.wire import owner as owner  # others name breakers too
 from switchyard.core.errors import BudgetUnavailable
 
 log = logging.getLogger(__name__)

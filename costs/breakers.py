@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from costs.admission import owner
+from costs.wire import owner
 
 SLOT_MS, SLOTS = 5_000, 6  # as in admission.lua
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from costs.contracts import Usage
@@ -31,12 +31,7 @@ class Executor:
     load: Load
     retries: RetryBudget
 
-    async def hops(self, run: Run) -> AsyncIterator[tuple[PlannedHop, DeploymentInfo, bool]]:
-        """`open_hops` for those who wait between them."""
-        for found in self.open_hops(run):
-            yield found
-
-    def open_hops(self, run: Run) -> Iterator[tuple[PlannedHop, DeploymentInfo, bool]]:
+    def hops(self, run: Run) -> Iterator[tuple[PlannedHop, DeploymentInfo, bool]]:
         """(hop, target, is it the last chance) in order: permitted now, breaker closed, not full, time left."""
         assert run.decision is not None and run.facts is not None
         opened = run.grant.open_breakers if run.grant else frozenset()
@@ -58,7 +53,7 @@ class Executor:
         self.retries.request()
         failure: AttemptFailed | None = None
         unsure: tuple[DeploymentInfo, Completion] | None = None
-        for hop, target, last in self.open_hops(run):
+        for hop, target, last in self.hops(run):
             try:
                 completion = await self._with_retry(run, hop, target, last)
             except AttemptFailed as error:

@@ -92,7 +92,7 @@ class Relayed:
         run, executor = self._run, self._executor
         executor.retries.request()
         failure: AttemptFailed | None = None
-        async for hop, target, last in executor.hops(run):
+        for hop, target, last in executor.hops(run):
             tries = Tries(run, hop, target, executor.retries, last=last)
             asked: DeploymentInfo | None = target
             while asked is not None:
