@@ -126,6 +126,12 @@ def write_manifest(directory: Path, manifest: dict[str, Any], files: dict[str, s
     return complete
 
 
+def rewrite_manifest(directory: Path, manifest: dict[str, Any], **more: str) -> dict[str, Any]:
+    """Write a loaded manifest again with its files, and `more` (role=name), as they are now."""
+    files = {role: entry["name"] for role, entry in manifest["files"].items()} | more
+    return write_manifest(directory, manifest, files)
+
+
 def put(directory: Path) -> Path:
     """Copy a verified folder into the home under its manifest's id, and give the new place."""
     manifest = verify(directory)

@@ -169,8 +169,8 @@ def trunk_hash(model: Any) -> str:
 def rows_of(
     chats: Sequence[Sequence[dict[str, str]]], encode: Callable[[str], list[int]], end: int, most: int
 ) -> list[Any]:
-    """(ids, labels) of each conversation: only what the assistant said is learned. Too long ones are cut at the front."""
-    rows = []
+    """(ids, labels) of each conversation: only what the assistant said is learned. Cut and refused as `learnable` does."""
+    spelt = []
     for chat in chats:
         ids: list[int] = []
         labels: list[int] = []
@@ -180,6 +180,15 @@ def rows_of(
             )
             ids += said
             labels += said if turn["role"] == "assistant" else [IGNORED] * len(said)
+        spelt.append((ids, labels))
+    return learnable(spelt, most)
+
+
+def learnable(spelt: Sequence[tuple[list[int], list[int]]], most: int) -> list[Any]:
+    """(ids, labels) of the conversations in which something is learned; too long ones are cut at the front. Raises ValueError
+    where nothing is left to learn."""
+    rows = []
+    for ids, labels in spelt:
         ids, labels = ids[-most:], labels[-most:]
         if any(label != IGNORED for label in labels):
             rows.append((np.array(ids), np.array(labels)))

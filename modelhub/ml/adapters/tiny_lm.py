@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from modelhub import artifacts
-from modelhub.ml.adapters.causal import IGNORED, CausalOptions
+from modelhub.ml.adapters.causal import IGNORED, CausalOptions, learnable
 from modelhub.ml.lm import graph
 from modelhub.ml.lm.config import LmConfig
 from modelhub.ml.lm.export import load_reference, round_to_half
@@ -130,7 +129,7 @@ def with_lora(build: Callable[[], TinyDeepseek], options: CausalOptions) -> Tune
 def rows_of(chats: Sequence[Sequence[dict[str, str]]], base: Path, most: int) -> list[Any]:
     """(ids, labels) of each conversation as the served model reads it; only what the assistant said is learned.
 
-    Too long ones are cut at the front. Raises ValueError for an unknown role, or where nothing is left to learn.
+    Cut and refused as `learnable` does; an unknown role is a ValueError too.
     """
     from tokenizers import Tokenizer
 
@@ -139,7 +138,7 @@ def rows_of(chats: Sequence[Sequence[dict[str, str]]], base: Path, most: int) ->
     tokenizer = Tokenizer.from_file(str(artifacts.file_of(base, artifacts.load_manifest(base), "tokenizer")))
     tokenizer.encode_special_tokens = True  # marks typed by a user stay text
     mark = {name: tokenizer.token_to_id(name) for name in ("<|bos|>", "<|end|>", *ROLE_MARKS.values())}
-    rows = []
+    spelt = []
     for chat in chats:
         ids, labels = [mark["<|bos|>"]], [IGNORED]
         for turn in chat:
@@ -148,12 +147,8 @@ def rows_of(chats: Sequence[Sequence[dict[str, str]]], base: Path, most: int) ->
             said = [*tokenizer.encode(turn["content"] or "", add_special_tokens=False).ids, mark["<|end|>"]]
             ids += [mark[ROLE_MARKS[turn["role"]]], *said]
             labels += [IGNORED, *(said if turn["role"] == "assistant" else [IGNORED] * len(said))]
-        ids, labels = ids[-most:], labels[-most:]
-        if any(label != IGNORED for label in labels):
-            rows.append((np.array(ids), np.array(labels)))
-    if not rows:
-        raise ValueError("no row holds an answer of the assistant: there is nothing to learn")
-    return rows
+        spelt.append((ids, labels))
+    return learnable(spelt, most)
 
 
 def finish(place: Path, base: Path, told: dict[str, Any]) -> dict[str, Any]:

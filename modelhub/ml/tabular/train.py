@@ -80,11 +80,10 @@ def build(out: Path, size: Size, fresh: bool = True) -> dict[str, Any]:
 def judge(out: Path) -> dict[str, Any]:
     """Judge an artifact's files on validation rows (again) and write its manifest and card anew."""
     facts = artifacts.load_manifest(out)
-    files = {role: entry["name"] for role, entry in facts.pop("files").items()}
     model = TabularModel(out)
     facts["metrics"] = {workload: JUDGES[workload](model) for workload in facts["heads"]}
     (out / "card.md").write_text(card(facts), encoding="utf-8")
-    return artifacts.write_manifest(out, facts, {**files, "card": "card.md"})
+    return artifacts.rewrite_manifest(out, facts, card="card.md")
 
 
 def pricing_benchmarks(out: Path) -> dict[str, Any]:

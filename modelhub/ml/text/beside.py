@@ -52,8 +52,7 @@ def add_beside(source: Path, out: Path, *, work: Path, machine: str = "") -> dic
             "parameters": dense[0]["parameters"]["total"],
             "machine": machine or dense[0]["device"],
         }
-    files = {role: entry["name"] for role, entry in manifest.pop("files").items()}
-    manifest = artifacts.write_manifest(out, manifest, files)
+    manifest = artifacts.rewrite_manifest(out, manifest)
     card.write(out, manifest)
     return manifest
 

@@ -160,8 +160,7 @@ def _describe(
         "command": "python -m modelhub.ml.text.edge_heads " + " ".join(taught),
         "workloads": taught,
     }
-    files = {role: entry["name"] for role, entry in manifest.pop("files").items()}
-    manifest = artifacts.write_manifest(folder, manifest, files)
+    manifest = artifacts.rewrite_manifest(folder, manifest)
     card.write(folder, manifest)
     return manifest
 

@@ -18,17 +18,9 @@ from switchyard.tenancy.models import User
 from tests import factories
 from tests.fakes.gateway import RunningGateway
 from tests.switchyard.api.company import caller_of
-from tests.switchyard.gateway.test_batches import chat, start, work
+from tests.switchyard.gateway.test_batches import chat, media, start, work  # noqa: F401 (`media` is a fixture)
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def media(settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.MEDIA_ROOT = tmp_path / "media"
-    settings.SWITCHYARD = settings.SWITCHYARD | {"FILES_INLINE_BYTES": 1 << 40, "BATCH_LINES_AT_ONCE": 4}
-    monkeypatch.setattr("switchyard.jobs.services.wake", lambda job: None)
-    monkeypatch.setattr(recipe, "wake", lambda job: None)
 
 
 def person(gateway: RunningGateway, name: str, role: str, *lobs: str) -> User:
