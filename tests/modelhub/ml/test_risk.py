@@ -1,7 +1,6 @@
 """The risk guard's parts: reading, groups made one, swaps, sentences of our own, the numpy form, and the rule on enforcing."""
 
 import random
-import time
 from collections import Counter
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from modelhub import artifacts
 from modelhub.ml import datasets
 from modelhub.ml.risk import encode, fit, grammar, identities, net, planted, reading, rows, templates, train
+from tests.clocks import cpu_seconds
 
 SHIPPED = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
 
@@ -185,9 +185,8 @@ def test_a_guard_that_blocks_harmless_sentences_may_not_enforce(tmp_path):
 def test_scores_are_probabilities_and_quick():
     texts = ["Could you help me with my order, please?"] * 200
     SHIPPED.score(texts[:1])
-    started = time.perf_counter()
+    assert cpu_seconds(lambda: SHIPPED.score(texts)) < 0.8  # 4 ms each: twenty times what it takes
     scores = SHIPPED.score(texts)
-    assert time.perf_counter() - started < 0.8  # 4 ms each: twenty times what it takes, for a busy machine
     assert scores.dtype == np.float32
     assert 0.0 <= scores.min() <= scores.max() <= 1.0
     assert SHIPPED.score([]).shape == (0,)

@@ -1,11 +1,10 @@
-import time
-
 import pytest
 
 from routing.inspection import numbers, said, scan
 from routing.inspection.checksums import cn_resident_id, iban_length, luhn
 from routing.inspection.collect import entities_in
 from routing.policy.facts import ENTITIES
+from tests.clocks import cpu_seconds
 
 
 @pytest.mark.parametrize(
@@ -136,12 +135,7 @@ def test_checksums_against_published_examples():
 def test_time_grows_with_the_text_and_no_faster(unit):
     def seconds(size):
         text = unit * (size // len(unit))
-        best = 9.0
-        for _ in range(3):
-            began = time.process_time()
-            entities_in(text)
-            best = min(best, time.process_time() - began)
-        return best
+        return cpu_seconds(lambda: entities_in(text), rounds=3)
 
     small, large = seconds(4_000), seconds(64_000)
     assert large < 0.5

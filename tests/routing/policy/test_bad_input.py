@@ -12,6 +12,7 @@ from routing.policy.check import check
 from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
 from switchyard.core.errors import ValidationFailed
+from tests.clocks import cpu_seconds
 from tests.routing.inspection.test_collect import KEY, Live, world
 from tests.routing.policy.test_engine import HOME, facts
 
@@ -25,12 +26,13 @@ BOMBS = [
 
 @pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
 def test_an_expression_made_to_hurt_is_answered_at_once(bomb):
-    began = time.process_time()
-    try:
-        check(parse(bomb), invariant=True)
-    except CelError as error:
-        assert 1 <= error.column <= MAX_LENGTH + 1
-    assert time.process_time() - began < 0.5
+    def answered():
+        try:
+            check(parse(bomb), invariant=True)
+        except CelError as error:
+            assert 1 <= error.column <= MAX_LENGTH + 1
+
+    assert cpu_seconds(answered) < 0.5
 
 
 def test_a_document_of_many_wide_rules_is_checked_in_time():
@@ -39,10 +41,12 @@ def test_a_document_of_many_wide_rules_is_checked_in_time():
         f"  - {{name: r{i}, when: '{wide} || time.hour == {i % 24}', route: {{prefer: [a]}}}}\n"
         for i in range(100)
     )
-    began = time.process_time()
-    with pytest.raises(ValidationFailed):  # every 24th is the same as one before it
-        parse_document("rules:\n" + rules + "default: deny", organisation=True)
-    assert time.process_time() - began < 20
+
+    def refused():
+        with pytest.raises(ValidationFailed):  # every 24th is the same as one before it
+            parse_document("rules:\n" + rules + "default: deny", organisation=True)
+
+    assert cpu_seconds(refused) < 20
 
 
 @pytest.mark.parametrize(
