@@ -174,6 +174,10 @@ class GraphSession:
             try:
                 return opener()
             except Exception as error:  # runtimes raise what their vendors chose
+                if _memory_ran_out(error) and self.runs_on.startswith(CPU):
+                    # the next link would take as much of the same memory, from the models beside
+                    why = f"{self.path.name} takes more memory to open than there is."
+                    raise ModelRefused(self.how.model, why, code="out_of_memory") from None
                 reasons.append(f"{self.runs_on}: {brief(error)}")
                 self.refused.append(reasons[-1])
                 if self._chain:

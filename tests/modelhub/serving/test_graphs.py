@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelhub import artifacts
-from modelhub.serving.errors import BackendFailed, ModelRefused
+from modelhub.serving.errors import BackendFailed, ModelRefused, ServingError
 from modelhub.serving.forms import open_role
 from modelhub.serving.graphs import NotAGraph, read_graph
 from modelhub.serving.memory import Room
@@ -130,6 +130,53 @@ def test_when_every_session_fails_the_error_is_typed(tmp_path):
     assert caught.value.status == 500
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("bad allocation: std::bad_alloc"),
+              RuntimeError("Failed to allocate memory for requested buffer of size 99")]
+)  # fmt: skip
+def test_a_batch_that_takes_more_memory_than_there_is_is_refused_and_a_smaller_one_is_answered(
+    tmp_path, error
+):
+    class Tight:
+        def run(self, names, feeds):
+            if len(feeds["x"]) > 2:
+                raise error
+            return [feeds["x"] * 2]
+
+        def get_providers(self):
+            return [CPU]
+
+    def never():
+        raise AssertionError("another session of the same memory was opened")
+
+    session = GraphSession(
+        linear(tmp_path / "g.onnx"), How(model="m"), chain=[(CPU, Tight), (f"{CPU} (plain)", never)]
+    )
+    with pytest.raises(ModelRefused, match="m is not served: this batch takes more memory") as caught:
+        session.run(["y"], {"x": np.ones((3, 2), np.float32)})
+    assert (caught.value.status, caught.value.code) == (503, "out_of_memory")
+    assert session.run(["y"], {"x": np.ones((1, 2), np.float32)})[0].tolist() == [[2.0, 2.0]]
+
+
+def test_a_graph_that_takes_more_memory_to_open_than_there_is_is_refused_without_another_try(tmp_path):
+    tried = []
+
+    def open_in(place):
+        tried.append(place)
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 99")
+
+    chain = [
+        (name, lambda name=name: open_in(name)) for name in ("CUDAExecutionProvider", CPU, f"{CPU} (plain)")
+    ]
+    with pytest.raises(ModelRefused, match="more memory to open than there is") as caught:
+        GraphSession(linear(tmp_path / "g.onnx"), How(model="m"), chain=chain)
+    assert caught.value.code == "out_of_memory"
+    assert tried == [
+        "CUDAExecutionProvider",
+        CPU,
+    ]  # a device's own memory may be full while the machine's isn't
+
+
 def test_the_students_body_really_runs_in_whole_numbers():
     ids = np.array([[101, 2023, 102]])
     ran = executed(EDGE / GRAPH, 1, [CPU], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
@@ -227,6 +274,16 @@ def test_a_corrupt_model_is_refused_and_the_others_answer(home):
     assert caught.value.code == "artifact_corrupt"
     assert pool.load("tabular-edge").kind == "tabular"
     assert GRAPH in pool.describe("txt-edge")["refused"]
+
+
+def test_an_artifact_of_a_kind_that_nobody_here_runs_is_told_and_the_others_answer(home):
+    manifest = json.loads((home / "manifest.json").read_text("utf-8"))
+    (home / "manifest.json").write_text(json.dumps(manifest | {"kind": "image-classifier"}), "utf-8")
+    pool = ModelPool("external", trunk_dir=None, room=Room(10**9))
+    with pytest.raises(ServingError, match="txt-edge is a image-classifier and is not served") as caught:
+        pool.load("txt-edge")
+    assert (caught.value.status, caught.value.code) == (404, "model_not_found")
+    assert pool.load("tabular-edge").kind == "tabular"
 
 
 def test_a_runtime_that_computes_something_else_is_left_at_its_first_run(tmp_path):
