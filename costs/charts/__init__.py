@@ -13,6 +13,7 @@ from costs.charts.spend import (
     rate_over_time,
     rate_with_interval,
     shares,
+    switched_off,
 )
 from costs.charts.style import EXTERNAL, IDLE, PRIVATE, Figure, money_unit
 
@@ -36,4 +37,5 @@ __all__ = [
     "rate_with_interval",
     "savings_waterfall",
     "shares",
+    "switched_off",
 ]

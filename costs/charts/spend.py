@@ -42,10 +42,32 @@ def _split(rows: Sequence[Row], value: str) -> tuple[list[str], dict[str, dict[s
     return firsts, series
 
 
-def cost_by_side(rows: Sequence[Row]) -> Figure:
-    """Stacked horizontal bars, dearest on top. Rows of spend grouped by "lob,side": {"key": "legal|private", "cost_nusd"}."""
+SEEN = 0.02  # a series below this share of the figure is a hair's breadth
+
+
+def _off(series: Mapping[str, Mapping[str, Any]], aside: str) -> bool:
+    """Whether `aside` starts switched off: beside it nobody would see the others. The legend switches it on."""
+    others = sum(sum(by.values()) for name, by in series.items() if name != aside)
+    return 0 < others < SEEN * sum(series.get(aside, {}).values())
+
+
+def _drawn(series: dict[str, dict[str, Any]], aside: str) -> dict[str, dict[str, Any]]:
+    return {name: by for name, by in series.items() if name != aside} if _off(series, aside) else series
+
+
+def switched_off(figure: Figure) -> list[str]:
+    """Names of the series that a reader must switch on in the legend."""
+    return [trace["name"] for trace in figure["data"] if trace.get("visible") == "legendonly"]
+
+
+def cost_by_side(rows: Sequence[Row], aside: str = "") -> Figure:
+    """Stacked horizontal bars, dearest on top. Rows of spend grouped by "lob,side": {"key": "legal|private", "cost_nusd"}.
+
+    `aside`: the series that is switched off where the others couldn't be seen beside it.
+    """
     names, series = _split(rows, "cost_nusd")
-    totals = {name: sum(by.get(name, 0) for by in series.values()) for name in names}
+    drawn = _drawn(series, aside)
+    totals = {name: sum(by.get(name, 0) for by in drawn.values()) for name in names}
     names.sort(key=lambda n: totals[n])
     size, unit = money_unit(largest(totals.values()))
     data = [
@@ -57,6 +79,7 @@ def cost_by_side(rows: Sequence[Row]) -> Figure:
             "x": [series[side].get(n, 0) / size for n in names],
             "marker": {"color": SIDE_COLOURS.get(side, IDLE)},
             "hovertemplate": f"%{{y}}, {side}: %{{x:.4~g}} {unit}<extra></extra>",
+            "visible": True if side in drawn else "legendonly",
         }
         for side in ordered_sides(series)
     ]
@@ -67,11 +90,12 @@ def cost_by_side(rows: Sequence[Row]) -> Figure:
     }
 
 
-def cost_over_time(rows: Sequence[Row]) -> Figure:
-    """Stacked bars by time. Rows of spend grouped by "day,side" or "hour,side"."""
+def cost_over_time(rows: Sequence[Row], aside: str = "") -> Figure:
+    """Stacked bars by time. Rows of spend grouped by "day,side" or "hour,side". `aside` as in `cost_by_side`."""
     times, series = _split(rows, "cost_nusd")
     times.sort()
-    totals = [sum(by.get(t, 0) for by in series.values()) for t in times]
+    drawn = _drawn(series, aside)
+    totals = [sum(by.get(t, 0) for by in drawn.values()) for t in times]
     size, unit = money_unit(largest(totals))
     data = [
         {
@@ -81,6 +105,7 @@ def cost_over_time(rows: Sequence[Row]) -> Figure:
             "y": [series[name].get(t, 0) / size for t in times],
             "marker": {"color": SIDE_COLOURS.get(name, SERIES[i % len(SERIES)])},
             "hovertemplate": f"%{{x}}, {name}: %{{y:.4~g}} {unit}<extra></extra>",
+            "visible": True if name in drawn else "legendonly",
         }
         for i, name in enumerate(ordered_sides(series))
     ]

@@ -51,6 +51,29 @@ def test_cost_by_side_stacks_dollars_with_the_dearest_on_top() -> None:
     assert (private["x"], external["x"]) == ([2.0, 1.0], [0, 3.0])
 
 
+@pytest.mark.parametrize(
+    ("labels", "off"),
+    [(1_000_000_000_000, ["labels"]), (3_000_000_000, []), (0, [])],
+    ids=["dwarfing", "alike", "none"],
+)
+def test_labels_that_would_hide_the_calls_start_switched_off(labels: int, off: list[str]) -> None:
+    rows = [*SPEND, {"key": "legal|labels", "cost_nusd": labels}]
+    for figure in (charts.cost_by_side(rows, aside="labels"), charts.cost_over_time(rows, aside="labels")):
+        assert charts.switched_off(figure) == off
+    by_side = charts.cost_by_side(rows, aside="labels")
+    assert by_side["layout"]["xaxis"]["title"]["text"] == "US dollars"
+    assert by_side["data"][0]["y"][-1] == ("sales" if off or not labels else "legal"), (
+        "sorted by what is drawn"
+    )
+
+
+def test_labels_alone_are_drawn() -> None:
+    assert (
+        charts.switched_off(charts.cost_by_side([{"key": "legal|labels", "cost_nusd": 5}], aside="labels"))
+        == []
+    )
+
+
 def test_time_runs_forward_whatever_the_order_of_the_rows() -> None:
     rows = [
         {"key": "2026-11-02|private", "cost_nusd": 2_000},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -34,26 +34,41 @@ def all_in(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "cost_nusd": row["cost_nusd"] + row["labels_nusd"]} for row in rows]
 
 
+def spent(
+    draw: Callable[..., charts.Figure], rows: Sequence[Mapping[str, Any]], note: Any
+) -> tuple[charts.Figure, Any]:
+    """The figure of what was spent and its note, which says so where labels start switched off."""
+    figure = draw(all_in(rows), aside=LABELS)
+    if not charts.switched_off(figure):
+        return figure, note
+    off = _(
+        "Labels cost so much more that nothing else could be seen beside them: their name in the legend shows them."
+    )
+    return figure, f"{note} {off}"
+
+
 def cost_by_lob(ask: Ask, known: reports.Report | None = None) -> Panel:
     """`known`: spend by line of business and side, where the page has asked for it already."""
     rows = (known or reports.spend(**ask.report(group="lob,side"))).rows
+    figure, note = spent(charts.cost_by_side, rows, LABELS_APART)
     return Panel(
         "cost-by-lob", _("Cost by line of business"),
         [Column(_("Line of business")), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Labels"), "usd"),
          Column(_("Requests"), "count"), Column(_("Answers"), "count")],
         [[*_named(r["key"]), r["cost_nusd"], r["labels_nusd"], r["requests"], r["answers"]] for r in rows],
-        charts.cost_by_side(all_in(rows)), note=LABELS_APART,
+        figure, note=note,
     )  # fmt: skip
 
 
 def spend_over_time(ask: Ask, second: str = "side", only: Mapping[str, str] | None = None) -> Panel:
     rows = reports.spend(**ask.report(group=f"{ask.period.bucket},{second}", **(only or {}))).rows
+    figure, note = spent(charts.cost_over_time, rows, LABELS_APART)
     time = _("Time (%(zone)s)") % {"zone": ask.period.tz}
     return Panel(
         "spend-over-time", _("Spend over time"),
         [Column(time), Column(_("Side")), Column(_("Cost"), "usd"), Column(_("Labels"), "usd"), Column(_("Requests"), "count")],
         [[*_named(r["key"]), r["cost_nusd"], r["labels_nusd"], r["requests"]] for r in rows],
-        charts.cost_over_time(all_in(rows)), wide=True, note=LABELS_APART,
+        figure, wide=True, note=note,
     )  # fmt: skip
 
 

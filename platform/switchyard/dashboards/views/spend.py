@@ -105,6 +105,11 @@ def _by(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
     for row in rows:
         row["key"] = row["key"] if group != "side" else f"{row['key']}|{row['key']}"
     title = titles()[group]
+    note = _(
+        "Beside each row the period of equal length before. The cost with idle adds what closed hours of own machines "
+        "came to beyond the metered price. Labels stand beside the cost, without a side where nothing answered."
+    )
+    figure, note = panels.spent(charts.cost_by_side, rows, note)
     return Panel(
         "spend-by",
         _("Spend by %(what)s") % {"what": title.lower()},
@@ -123,16 +128,17 @@ def _by(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
             ]
             for r in rows
         ],
-        charts.cost_by_side(panels.all_in(rows)),
-        wide=True,
-        note=_("Beside each row the period of equal length before. The cost with idle adds what closed hours of own machines "
-               "came to beyond the metered price. Labels stand beside the cost, without a side where nothing answered."),
+        figure, wide=True, note=note,
     )  # fmt: skip
 
 
 def _by_class(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
     rows = reports.spend(**ask.report(group=f"{TOKEN_CLASS},side", **narrowed(query))).rows
     pairs = [row["key"].split("|", 1) for row in rows]
+    note = _(
+        "The parts that each cost is made of; they add up to it. Units are tokens, calls, or accelerator nanoseconds."
+    )
+    figure, note = panels.spent(charts.cost_by_side, rows, note)
     return Panel(
         "spend-by",
         _("Spend by %(what)s") % {"what": titles()[group].lower()},
@@ -143,9 +149,7 @@ def _by_class(ask: Ask, query: Mapping[str, str], group: str) -> Panel:
         ],
         [[*(_("labels") if part == LABELS else part for part in pair), r["cost_nusd"], r["labels_nusd"], r["prev_cost_nusd"],
           r["change"], r["units"]] for pair, r in zip(pairs, rows, strict=True)],
-        charts.cost_by_side(panels.all_in(rows)),
-        wide=True,
-        note=_("The parts that each cost is made of; they add up to it. Units are tokens, calls, or accelerator nanoseconds."),
+        figure, wide=True, note=note,
     )  # fmt: skip
 
 
