@@ -153,9 +153,30 @@ class Grant:
     deployment: str | None = None
     open_breakers: frozenset[str] = frozenset()
     budget_used_ppm: Mapping[str, int] = field(default_factory=dict)  # scope → spent + reserved, of its limit
-    rate_headers: Mapping[str, str] = field(default_factory=dict)
+    rates: tuple[tuple[str, int, int], ...] = ()  # of requests and tokens: (name, limit, how much is left)
     degraded: bool = False
     busy_s: float = 0.0
+
+    @property
+    def rate_headers(self) -> dict[str, str]:
+        """x-ratelimit-*: limit, what is left, and the seconds until all of it is."""
+        headers: dict[str, str] = {}
+        for name, limit, left in self.rates:
+            headers[f"x-ratelimit-limit-{name}"] = str(limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(left)
+            headers[f"x-ratelimit-reset-{name}"] = f"{60 * (limit - left) / limit:.1f}s"
+        return headers
+
+    @property
+    def rate_lines(self) -> str:
+        """`rate_headers` as lines of a head."""
+        lines = ""
+        for name, limit, left in self.rates:
+            lines += (
+                f"x-ratelimit-limit-{name}: {limit}\r\nx-ratelimit-remaining-{name}: {left}\r\n"
+                f"x-ratelimit-reset-{name}: {60 * (limit - left) / limit:.1f}s\r\n"
+            )
+        return lines
 
 
 # (deployment, went well), or with the milliseconds for which it asked to be left alone

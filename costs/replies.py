@@ -79,19 +79,19 @@ def granted(ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> Grant:
         deployment=reply[1] or None,
         open_breakers=frozenset(reply[3] or ()),
         budget_used_ppm=used,
-        rate_headers=_headers(wired, reply[5]) if wired.limits else {},
+        rates=_rates(wired, reply[5]) if wired.limits else (),
     )
 
 
-def _headers(wired: Wired, counts: list[list[float]]) -> dict[str, str]:
-    """x-ratelimit-*: the limit with the least left, for requests and for tokens."""
-    headers: dict[str, str] = {}
+def _rates(wired: Wired, counts: list[list[float]]) -> tuple[tuple[str, int, int], ...]:
+    """The limit with the least left, for requests and for tokens."""
+    found = []
     for name, which, limits in wired.told:
-        if not limits:
-            continue
-        left, limit = min((limit - math.ceil(counts[place][which]), limit) for place, limit in limits)
-        left = max(0, left)
-        headers[f"x-ratelimit-limit-{name}"] = str(limit)
-        headers[f"x-ratelimit-remaining-{name}"] = str(left)
-        headers[f"x-ratelimit-reset-{name}"] = f"{60 * (limit - left) / limit:.1f}s"
-    return headers
+        least, of = None, 0
+        for place, limit in limits:
+            left = limit - math.ceil(counts[place][which])
+            if least is None or left < least or (left == least and limit < of):
+                least, of = left, limit
+        if least is not None:
+            found.append((name, of, max(0, least)))
+    return tuple(found)

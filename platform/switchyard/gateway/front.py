@@ -34,7 +34,7 @@ from switchyard.gateway.lookups import give_feedback, list_models, retrieve_mode
 from switchyard.gateway.messages.counting import count_tokens
 from switchyard.gateway.pages import Pages
 from switchyard.gateway.relaying import Receive, ShuttingDown, relayed
-from switchyard.gateway.replies import Send, encode_headers, run_headers, send_error, send_json
+from switchyard.gateway.replies import Send, encode_headers, run_headers, send_answer, send_error, send_json
 from switchyard.gateway.snapshot import SnapshotKeeper
 
 log = logging.getLogger(__name__)
@@ -181,28 +181,29 @@ class GatewayFront:
         request_id = new_id("req")
         headers = dict(scope["headers"])
         metrics.IN_FLIGHT.count += 1
+        saying = send  # the same, once it is known which policy's version a refusal must say
         try:
             if self.draining:
                 raise ShuttingDown("This process is stopping. Ask again: another one answers.")
             world = self.keeper.world
             key = self.ring.authenticate(headers.get(b"authorization", b""), world)
             snapshot = world.organisations[key.organisation_id]
-            plain, send = send, versions.versioned(send, snapshot.policies, key.lob)
+            saying = versions.versioned(send, snapshot.policies, key.lob)
             if path in ANSWERING:
                 _method(scope, "POST")
                 if idempotency.HEADER in headers:
-                    await self._answer_once(path, request_id, headers, key, snapshot, receive, send)
+                    await self._answer_once(path, request_id, headers, key, snapshot, receive, saying)
                 else:  # every answer and every error after it says its own decision's version
-                    await self._answer(path, request_id, headers, key, snapshot, receive, plain)
+                    await self._answer(path, request_id, headers, key, snapshot, receive, send)
             else:
-                await self._look_up(scope, path, headers, key, snapshot, receive, send)
+                await self._look_up(scope, path, headers, key, snapshot, receive, saying)
         except SwitchyardError as error:
-            await send_error(send, error, {"x-request-id": request_id})
+            await send_error(saying, error, {"x-request-id": request_id})
         except ClientGone:
             pass
         except Exception:
             log.exception("request %s failed inside the gateway", request_id)
-            await send_error(send, SwitchyardError("Something went wrong here. It was logged under the request id."),
+            await send_error(saying, SwitchyardError("Something went wrong here. It was logged under the request id."),
                              {"x-request-id": request_id})  # fmt: skip
         finally:
             metrics.IN_FLIGHT.count -= 1
@@ -254,7 +255,7 @@ class GatewayFront:
                 await self._stream(run, receive, send)
             else:
                 payload = await answer(run, self.office.desk)
-                await send_json(send, 200, payload, run_headers(run, with_cost=True))
+                await send_answer(send, run, payload)
         except SwitchyardError as error:
             if run is not None:
                 extra = run_headers(run, with_cost=True)
