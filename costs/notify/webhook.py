@@ -1,5 +1,6 @@
 """POST one JSON body to a checked address: no redirect is followed and of the answer only the status is read.
 
+A target outside of the named networks is reached through the proxy where one is set (SWITCHYARD_UPSTREAM_PROXY), as a tunnel.
 Written on sockets because the deadline is for the whole call: a library's timeout starts anew with every byte, and a
 target that drips them would hold a worker for as long as it likes.
 """
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from costs.notify.errors import Undelivered
 from switchyard.core.addresses import checked_addresses
 from switchyard.core.conf import conf
+from switchyard.core.reaching import Proxy, at_home, proxy
 
 PLAIN = re.compile(r"[\x21-\x7e]+")  # an address that can't carry a second header line
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
@@ -41,10 +43,11 @@ def post(url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 1
     try:
         host = urlsplit(url).hostname or url
         addresses = checked_addresses(url, conf("UPSTREAM_CIDRS"))
-        if not addresses:
+        through = None if at_home(addresses) else proxy()
+        if not addresses and through is None:
             raise Undelivered(f"The name {host} doesn't resolve.")
         deadline = _Deadline(time.monotonic() + timeout_s)
-        with _connected([str(a) for a in addresses], url, deadline) as connection:
+        with _connected([str(a) for a in addresses], url, deadline, through) as connection:
             status = _speak(connection, _request(url, host, body, headers), deadline)
     except TimeoutError:
         raise Undelivered(f"{host} didn't answer within {timeout_s:g} s.") from None
@@ -60,18 +63,16 @@ def post(url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 1
         raise Undelivered(f"{host} answered {status}.")
 
 
-def _connected(addresses: list[str], url: str, deadline: _Deadline) -> socket.socket:
-    """A connection to the first address that takes one; for https with the certificate checked against the name."""
+def _connected(addresses: list[str], url: str, deadline: _Deadline, through: Proxy | None) -> socket.socket:
+    """A connection to the first address that takes one, or through the proxy, which resolves the name itself; for https
+    with the certificate checked against the name."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
-    for index, address in enumerate(addresses):
-        try:
-            plain = socket.create_connection((address, port), timeout=deadline.left())
-            break
-        except OSError:
-            if index == len(addresses) - 1:
-                raise
+    if through is not None:
+        plain = _tunnel(through, f"{_named(parts.hostname or '')}:{port}", deadline)
+    else:
+        plain = _first_of(addresses, port, deadline)
     if not secure:
         return plain
     try:
@@ -82,9 +83,49 @@ def _connected(addresses: list[str], url: str, deadline: _Deadline) -> socket.so
         raise
 
 
+def _first_of(addresses: list[str], port: int, deadline: _Deadline) -> socket.socket:
+    for address in addresses[:-1]:
+        try:
+            return socket.create_connection((address, port), timeout=deadline.left())
+        except OSError:
+            continue
+    return socket.create_connection((addresses[-1], port), timeout=deadline.left())
+
+
+def _tunnel(through: Proxy, place: str, deadline: _Deadline) -> socket.socket:
+    """A connection to `place` by the proxy's CONNECT. Raises Undelivered when it refuses."""
+    lines = [
+        f"CONNECT {place} HTTP/1.1",
+        f"Host: {place}",
+        *(f"{k}: {v}" for k, v in through.headers.items()),
+    ]
+    plain = socket.create_connection((through.host, through.port), timeout=deadline.left())
+    head = b""
+    try:
+        plain.sendall("\r\n".join(lines).encode("ascii") + b"\r\n\r\n")
+        while b"\r\n\r\n" not in head and len(head) < HEAD_MAX_BYTES:
+            plain.settimeout(deadline.left())
+            piece = plain.recv(4096)
+            if not piece:
+                break
+            head += piece
+        found = STATUS.match(head)
+        if found is None or found[1] != b"200":
+            said = f"answered {found[1].decode()}" if found else "doesn't speak HTTP"
+            raise Undelivered(f"The proxy {said} when it was asked for a way to {place}.")
+    except BaseException:
+        plain.close()
+        raise
+    return plain
+
+
+def _named(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _request(url: str, host: str, body: bytes, headers: dict[str, str]) -> bytes:
     parts = urlsplit(url)
-    name = f"[{host}]" if ":" in host else host
+    name = _named(host)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [
         f"POST {target} HTTP/1.1",

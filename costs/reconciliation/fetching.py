@@ -26,7 +26,9 @@ def fetch_bill(*, base_url: str, api_key: str, start: datetime, end: datetime) -
     """
     query = urlencode({"from": start.isoformat(), "to": end.isoformat()})
     headers = {"authorization": f"Bearer {api_key}", "accept": "application/json"}
-    status, raw = fetch(base_url, f"/bill?{query}", headers=headers, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES)
+    status, raw = fetch(
+        base_url, f"/bill?{query}", headers=headers, timeout_s=TIMEOUT_S, max_bytes=MAX_BYTES, leaves=True
+    )
     return _text(status, raw)
 
 

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from modelhub.models import Deployment, ModelVersion
 from modelhub.services.registration import checked_base_url
+from modelhub.services.upstream_headers import known_by, path_at
+from switchyard.core.addresses import AddressRefused
 from switchyard.core.clock import now_ns
-from switchyard.core.errors import InvalidRequest, UpstreamFailure
+from switchyard.core.errors import InvalidRequest, UpstreamFailure, UpstreamMisconfigured
 from switchyard.core.ids import new_id
+from switchyard.core.reaching import reach
 from switchyard.tenancy.models import Workload
 
 BATCH = 32
@@ -77,11 +79,13 @@ class Endpoint:
     def __init__(self, deployment: Deployment, workload: Workload, version: ModelVersion | None) -> None:
         self.deployment, self.workload, self.name = deployment, workload, deployment.name
         self.model = version.upstream_model if version else _model_name(deployment, workload)
-        parts = urlsplit(checked_base_url(deployment.base_url))
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-        self._path = parts.path.rstrip("/")
-        self._headers = {"authorization": f"Bearer {deployment.api_key}", "content-type": "application/json"}
+        self._url, leaves = checked_base_url(deployment.base_url), deployment.side == "external"
+        try:
+            self._connection, self._prefix, more = reach(self._url, timeout_s=TIMEOUT_S, leaves=leaves)
+        except ValueError as error:
+            raise UpstreamMisconfigured(f"{self.name}: {error}") from None
+        known = known_by(deployment.api_key, deployment.headers)
+        self._headers = known | {"content-type": "application/json"} | more
 
     def device(self) -> str:
         """What the server says it really runs on."""
@@ -145,10 +149,10 @@ class Endpoint:
         headers = self._headers | ({"x-request-id": request_id} if request_id else {})
         data = None if body is None else json.dumps(body).encode()
         try:
-            self._connection.request(method, self._path + path, data, headers)
+            self._connection.request(method, self._prefix + path_at(self._url, path), data, headers)
             response = self._connection.getresponse()
             raw, status = response.read(ANSWER_MAX_BYTES), response.status
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, AddressRefused) as error:
             self._connection.close()
             raise UpstreamFailure(f"{self.name} can't be reached ({type(error).__name__}).") from None
         try:

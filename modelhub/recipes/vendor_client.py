@@ -6,11 +6,14 @@ import http.client
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from modelhub.models import Deployment
 from modelhub.services.registration import checked_base_url
+from modelhub.services.upstream_headers import known_by, path_at
+from switchyard.core.addresses import AddressRefused
 from switchyard.core.errors import UpstreamFailure, UpstreamMisconfigured, UpstreamRejected
+from switchyard.core.reaching import reach
 
 TIMEOUT_S = 60
 ANSWER_MAX_BYTES = 32 * 1024 * 1024
@@ -23,8 +26,9 @@ class Vendor:
 
     def __init__(self, deployment: Deployment) -> None:
         self.name = deployment.name
-        self._url = urlsplit(checked_base_url(deployment.base_url))
-        self._key = deployment.api_key
+        self._url = checked_base_url(deployment.base_url)
+        self._known_by = known_by(deployment.api_key, deployment.headers)
+        self._leaves = deployment.side == "external"
 
     # ------------------------------------------------------------------ files
     def upload(self, filename: str, rows: Iterable[bytes]) -> str:
@@ -101,16 +105,17 @@ class Vendor:
         body: Iterable[bytes] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._url.hostname or "", self._url.port, timeout=TIMEOUT_S)
-        told = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"} | (headers or {})
         try:
-            connection.request(
-                method, self._url.path + path, body=body, headers=told, encode_chunked=body is not None
-            )
+            connection, prefix, more = reach(self._url, timeout_s=TIMEOUT_S, leaves=self._leaves)
+        except ValueError as error:
+            raise UpstreamMisconfigured(f"{self.name}: {error}") from None
+        told = self._known_by | {"Accept": "application/json"} | (headers or {}) | more
+        where = prefix + path_at(self._url, path)
+        try:
+            connection.request(method, where, body=body, headers=told, encode_chunked=body is not None)
             reply = connection.getresponse()
             raw = reply.read(ANSWER_MAX_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, AddressRefused) as error:
             raise UpstreamFailure(f"{self.name} can't be reached: {error}.") from None
         finally:
             connection.close()

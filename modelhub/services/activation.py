@@ -59,6 +59,7 @@ def _ask(base_url: str, key: str, source: ActivationSource) -> dict[str, Any]:
         base_url,
         f"/activations?after={source.window}&boot={source.boot}",
         headers=headers,
+        leaves=False,
         timeout_s=TIMEOUT_S,
         max_bytes=MAX_BYTES,
     )

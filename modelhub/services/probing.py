@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from modelhub.models import Deployment
+from modelhub.services.upstream_headers import known_by, path_at
 from switchyard.core.clock import now
 from switchyard.core.errors import SwitchyardError, UpstreamFailure
 from switchyard.core.fetching import call
@@ -42,17 +42,14 @@ class Target:
     model: str = ""
     api_key: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    leaves: bool | None = None  # through the operator's proxy; None: by the address
 
     def send(self, method: str, path: str, body: Any = None) -> tuple[int, Mapping[str, str], bytes]:
-        parts = urlsplit(self.base_url)
-        headers = {"content-type": "application/json", "accept": "*/*"}
-        if self.api_key:
-            headers["authorization"] = f"Bearer {self.api_key}"
-        where = parts.path.rstrip("/") + path + (f"?{parts.query}" if parts.query else "")
+        headers = {"content-type": "application/json", "accept": "*/*"} | known_by(self.api_key, self.headers)
         payload = None if body is None else json.dumps(body).encode()
         return call(
-            self.base_url, where, headers=headers | dict(self.headers), timeout_s=TIMEOUT_S, max_bytes=MOST_BYTES,
-            method=method, body=payload,
+            self.base_url, path_at(self.base_url, path), headers=headers, timeout_s=TIMEOUT_S, max_bytes=MOST_BYTES,
+            method=method, body=payload, leaves=self.leaves,
         )  # fmt: skip
 
 
@@ -106,7 +103,7 @@ def probe(target: Target) -> Probe:
 
 def probe_deployment(row: Deployment) -> dict[str, Any]:
     """Probe a deployment's server and keep what was found on the row, with a warning for each thing that doesn't fit it."""
-    target = Target(row.base_url, row.model, row.api_key, row.headers)
+    target = Target(row.base_url, row.model, row.api_key, row.headers, leaves=row.side == "external")
     try:
         done = probe(target)
         told = done.as_json() | {"warnings": mismatches(row, done)}
@@ -163,9 +160,7 @@ def _models(done: Probe) -> None:
         return
     named = {row["id"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)}
     if not done.target.model and named:
-        done.target = Target(
-            done.target.base_url, next(iter(named)), done.target.api_key, done.target.headers
-        )
+        done.target = replace(done.target, model=next(iter(named)))
     longest = _whole((named.get(done.target.model) or {}).get("max_model_len")) or None
     done.note("models", "yes", f"{len(named)} models.", ids=sorted(named)[:200], max_model_len=longest)
 

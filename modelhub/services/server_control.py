@@ -6,11 +6,13 @@ import http.client
 import json
 import logging
 from typing import Any
-from urllib.parse import urlsplit
 
 from modelhub.models import Deployment, ModelVersion
 from modelhub.services.registration import checked_base_url
+from modelhub.services.upstream_headers import known_by
+from switchyard.core.addresses import AddressRefused
 from switchyard.core.errors import InvalidRequest, SwitchyardError, UpstreamFailure
+from switchyard.core.reaching import reach
 
 log = logging.getLogger(__name__)
 ANSWER_MAX_BYTES = 1024 * 1024
@@ -29,15 +31,19 @@ def tell(
     Raises InvalidRequest for what the server refuses (its words) or an address that may not be called, UpstreamFailure
     when it doesn't answer or is no server of ours.
     """
-    parts = urlsplit(checked_base_url(deployment.base_url))
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-    headers = {"authorization": f"Bearer {deployment.api_key}", "content-type": "application/json"}
+    url, leaves = checked_base_url(deployment.base_url), deployment.side == "external"
     try:
-        connection.request(method, path, json.dumps(body or {}) if method == "POST" else None, headers)
+        connection, prefix, more = reach(url, timeout_s=timeout_s, leaves=leaves)
+    except ValueError as error:
+        raise InvalidRequest(f"{deployment.name}: {error}") from None
+    headers = known_by(deployment.api_key, deployment.headers) | {"content-type": "application/json"} | more
+    try:
+        connection.request(
+            method, prefix + path, json.dumps(body or {}) if method == "POST" else None, headers
+        )
         response = connection.getresponse()
         status, raw = response.status, response.read(ANSWER_MAX_BYTES)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, AddressRefused) as error:
         raise UpstreamFailure(f"{deployment.name} can't be reached ({type(error).__name__}).") from None
     finally:
         connection.close()

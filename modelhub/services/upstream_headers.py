@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from switchyard.core.errors import InvalidRequest
 
@@ -36,3 +37,15 @@ def checked_headers(told: Mapping[str, object]) -> dict[str, str]:
             )
         found[name] = value.strip()
     return found
+
+
+def path_at(base_url: str, path: str) -> str:
+    """`path` below a base URL, as a request names it; what the URL says after `?` (Azure's api-version) goes along."""
+    parts = urlsplit(base_url)
+    joined = parts.path.rstrip("/") + path
+    return joined + ("&" if "?" in path else "?") + parts.query if parts.query else joined
+
+
+def known_by(api_key: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """How a server knows us: the key as a bearer, unless there is none, and whatever it wants beside it or in its place."""
+    return ({"authorization": f"Bearer {api_key}"} if api_key else {}) | dict(headers)

@@ -40,7 +40,11 @@ class FakeVendor:
                 body = self._body()
                 parts = urlsplit(self.path)
                 status, told = vendor.answer(
-                    self.command, parts.path, parse_qs(parts.query), dict(self.headers), body
+                    self.command,
+                    parts.path,
+                    parse_qs(parts.query),
+                    {k.lower(): v for k, v in self.headers.items()},
+                    body,
                 )
                 raw = json.dumps(told).encode()
                 self.send_response(status)
@@ -72,7 +76,7 @@ class FakeVendor:
     def answer(
         self, method: str, path: str, query: dict[str, list[str]], headers: dict[str, str], body: bytes
     ) -> Any:
-        if headers.get("Authorization") != f"Bearer {self.key}":
+        if headers.get("authorization") != f"Bearer {self.key}":
             return 401, {"error": {"message": "bad key"}}
         if self.broken:
             self.broken -= 1

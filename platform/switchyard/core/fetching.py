@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import http.client
-import socket
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
 
-from switchyard.core.addresses import AddressRefused, check_address, check_url
-from switchyard.core.conf import conf
-from switchyard.core.errors import InvalidRequest, UpstreamFailure
+from switchyard.core.addresses import AddressRefused
+from switchyard.core.errors import InvalidRequest, UpstreamFailure, UpstreamMisconfigured
+from switchyard.core.reaching import reach
 
 
 def fetch(
-    base_url: str, path: str, *, headers: Mapping[str, str], timeout_s: float, max_bytes: int
+    base_url: str,
+    path: str,
+    *,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    max_bytes: int,
+    leaves: bool | None = None,
 ) -> tuple[int, bytes]:
     """(status, body) of `path` at the server's root; a body over `max_bytes` comes with one byte more than allowed.
 
     Raises InvalidRequest for an address that may not be called and UpstreamFailure when nothing answers. A redirect is
-    not followed: it could lead anywhere.
+    not followed: it could lead anywhere. `leaves`: as in switchyard.core.reaching.reach.
     """
-    status, _, body = call(base_url, path, headers=headers, timeout_s=timeout_s, max_bytes=max_bytes)
+    status, _, body = call(
+        base_url, path, headers=headers, timeout_s=timeout_s, max_bytes=max_bytes, leaves=leaves
+    )
     return status, body
 
 
@@ -34,19 +39,17 @@ def call(
     max_bytes: int,
     method: str = "GET",
     body: bytes | None = None,
+    leaves: bool | None = None,
 ) -> tuple[int, Mapping[str, str], bytes]:
     """As `fetch`, by any method and with the answer's headers (names in small letters)."""
-    cidrs = conf("UPSTREAM_CIDRS")
     try:
-        check_url(base_url, cidrs)
+        connection, prefix, more = reach(base_url, timeout_s=timeout_s, leaves=leaves)
     except AddressRefused as error:
         raise InvalidRequest(str(error), param="base_url") from None
-    parts = urlsplit(base_url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-    connection._create_connection = _checked(cidrs, parts.hostname or "")  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise UpstreamMisconfigured(str(error)) from None
     try:
-        connection.request(method, path, body=body, headers=dict(headers))
+        connection.request(method, prefix + path, body=body, headers=dict(headers) | more)
         response = connection.getresponse()
         told = {name.lower(): value for name, value in response.getheaders()}
         return response.status, told, response.read(max_bytes + 1)
@@ -56,24 +59,3 @@ def call(
         raise UpstreamFailure(f"The server doesn't answer ({type(error).__name__}).") from None
     finally:
         connection.close()
-
-
-def _checked(cidrs: Any, name: str) -> Any:
-    """A connector that checks every address of the name and connects to one of those: no second look-up to turn it."""
-
-    def connect(address: tuple[str, int], timeout: Any = None, source: Any = None) -> socket.socket:
-        host, port = address
-        failure: OSError | None = None
-        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            check_address(str(place[0]), cidrs, name)
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(timeout)
-                sock.connect(place)
-                return sock
-            except OSError as error:
-                sock.close()
-                failure = error
-        raise failure or OSError(f"{name} has no address")
-
-    return connect
