@@ -1,6 +1,6 @@
 """Limits, breakers and budget reservations in one call; settlement and the event in another.
 
-Everything the callers of one loop turn want (and all who come while a call is out) travels in one EVALSHA of
+Everything the callers of one loop turn want (and all who come while a call is out) travels in one call of
 admission.lua, which runs it atomically: budgets hold over any number of processes.
 """
 

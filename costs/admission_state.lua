@@ -1,17 +1,46 @@
 -- What the passengers of a turn share (counters, windows, breakers): read when the first one needs it, written once at the
 -- end. A command costs Valkey more than all of a passenger's arithmetic. admission.lua says what lies where.
-local call = redis.call
-local turn = cjson.decode(ARGV[1])
-local clock = call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+--
+-- A library of functions: it is read once, so that a call doesn't make forty functions before it begins. What belongs to one
+-- call is set anew by `begin`; only the paths that were decoded before outlive it, and those follow from their text.
 local MINUTE, SLOT, SLOTS = 60000, 5000, 6
 local FAILURES_IN_A_ROW, MIN_CALLS, OPEN_MS, OPEN_MAX_MS, PROBE_MS = 5, 20, 10000, 60000, 30000
 local THROTTLE_RPM = 60
 local EXACT = 9e15 -- below it a double is a whole number of nano-dollars, and so is its sum with another one
+local MOST_PATHS = 2000
 
--- Counters: s spent, r reserved. Sums that a double can't hold are left to HINCRBY, at once.
-local counters, moved = {}, {}
+local call, format, floor, max -- what a library may only look at when it is called
+local turn, now, minute, gone, stamp, slot
+local counters, moved, windows, counted, breakers, well_done
 
+-- Paths: what the requests of a key have in common, by its text.
+local paths, known = {}, 0
+
+local function path_of(text)
+  local path = paths[text]
+  if not path then
+    if known >= MOST_PATHS then paths, known = {}, 0 end
+    path = cjson.decode(text)
+    paths[text], known = path, known + 1
+  end
+  return path
+end
+
+local function begin(args)
+  call, format, floor, max = redis.call, string.format, math.floor, math.max
+  turn = cjson.decode(args[1])
+  local clock = call('TIME')
+  now = clock[1] * 1000 + floor(clock[2] / 1000)
+  minute, gone = floor(now / MINUTE), (now % MINUTE) / MINUTE
+  stamp = floor(now / SLOT)
+  slot = stamp % SLOTS
+  counters, moved, windows, counted, breakers, well_done = {}, {}, {}, {}, {}, {}
+  local p = {}
+  for i = 1, turn.n do p[i] = path_of(args[i + 1]) end
+  turn.p, turn.args, turn.first = p, args, turn.n + 1
+end
+
+-- Counters: s spent, r reserved, and the text of both until they move. Sums that a double can't hold are left to HINCRBY.
 local function counter(key)
   local c = counters[key]
   if c == nil then
@@ -22,22 +51,35 @@ local function counter(key)
   return c
 end
 
+local function spent_text(c)
+  local text = c.ts
+  if not text then text = format('%.0f', c.s); c.ts = text end
+  return text
+end
+
+local function reserved_text(c)
+  local text = c.tr
+  if not text then text = format('%.0f', c.r); c.tr = text end
+  return text
+end
+
 local function write_counter(key, c)
   if c.moved then
     c.moved = false
-    call('HSET', key, 'spent', string.format('%.0f', c.s), 'reserved', string.format('%.0f', c.r))
+    call('HSET', key, 'spent', spent_text(c), 'reserved', reserved_text(c))
   end
 end
 
 local function small(x) return x < EXACT and x > -EXACT end
 
-local function move(key, spent, reserved)
+-- By ds and dr; their texts are what HINCRBY is told where doubles don't do.
+local function move(key, ds, dr, spent, reserved)
   local c = counter(key)
   if not c then return end -- a counter that is gone is rebuilt from the ledger, never begun at zero
-  local ds, dr = tonumber(spent), tonumber(reserved)
   local s, r = c.s + ds, c.r + dr
-  if small(ds) and small(dr) and small(c.s) and small(c.r) and small(s) and small(r) then
-    c.s, c.r, c.ts, c.tr = s, r, nil, nil
+  if small(s) and small(r) and small(ds) and small(dr) and small(c.s) and small(c.r) then
+    if ds ~= 0 then c.s, c.ts = s, nil end
+    if dr ~= 0 then c.r, c.tr = r, nil end
     if not c.moved then c.moved = true; moved[#moved + 1] = key end
   else
     write_counter(key, c)
@@ -47,15 +89,7 @@ local function move(key, spent, reserved)
   end
 end
 
-local function told(c) -- what a counter says, as strings
-  return {c.ts or string.format('%.0f', c.s), c.tr or string.format('%.0f', c.r)}
-end
-
 -- Windows: rc, rp requests and tc, tp tokens of this minute and of the one before.
-local minute = math.floor(now / MINUTE)
-local gone = (now % MINUTE) / MINUTE
-local windows, counted = {}, {}
-
 local function window(scope)
   local s = windows[scope]
   if s == nil then
@@ -64,7 +98,7 @@ local function window(scope)
     if at == minute then s = {rc = tonumber(v[2]), rp = tonumber(v[3]), tc = tonumber(v[4]), tp = tonumber(v[5])}
     elseif at == minute - 1 then s = {rc = 0, rp = tonumber(v[2]), tc = 0, tp = tonumber(v[4]), new = true}
     else s = {rc = 0, rp = 0, tc = 0, tp = 0, new = true, none = true} end
-    s.tp = math.max(0, s.tp)
+    if s.tp < 0 then s.tp = 0 end
     windows[scope] = s
   end
   return s
@@ -76,10 +110,6 @@ end
 
 -- Breakers: st 0 closed, 1 open, 2 half-open · cf failures in a row · ou open until · pu probe until · pr its request ·
 -- dl how long it opens · ru asked to be left alone until · s0…s5 slot stamps, n0… calls, f0… failures: six slots of 5 s make the 30 s window.
-local stamp = math.floor(now / SLOT)
-local slot = stamp % SLOTS
-local breakers, well_done = {}, {}
-
 local function breaker(key)
   local b = breakers[key]
   if b == nil then

@@ -22,8 +22,12 @@ log = logging.getLogger(__name__)
 PACK_EVENTS, PACK_BYTES = 8, 256 * 1024  # that make one entry of the stream
 DECISION_TTL_S = 900  # how long a decision is found by its place in the stream
 GATHER_TURNS = 3  # of the event loop, for which a call waits for others while several requests are under way
-SCRIPT = b"".join(Path(__file__).with_name(f"{n}.lua").read_bytes() for n in ("admission_state", "admission"))
-SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
+_SOURCE = b"".join(
+    Path(__file__).with_name(f"{n}.lua").read_bytes() for n in ("admission_state", "admission")
+)
+# Another version has another name: processes of both may ask one server while one takes the other's place.
+FUNCTION = "sy_admit_" + hashlib.sha256(_SOURCE).hexdigest()[:16]
+LIBRARY = b"#!lua name=%b\n" % FUNCTION.encode() + _SOURCE.replace(b"FUNCTION_NAME", FUNCTION.encode())
 
 
 @dataclass(slots=True, eq=False)
@@ -78,15 +82,16 @@ class Turn:
         return bool(self.replies or self.done or self.counters)
 
     def parts(self, lease_ms: int, decision_ttl_s: int) -> list[bytes]:
-        """The script's arguments: the JSON, then what it names by index."""
+        """The function's arguments: the JSON, then what it names by index."""
         entries = [(len(self.events) + i, pack.decisions) for i, pack in enumerate(self.packs, 1)]
         body = orjson.dumps(
             {
-                "lease": lease_ms, "ttl": decision_ttl_s, "p": [wired.path_json for wired in self.paths],
+                "lease": lease_ms, "ttl": decision_ttl_s, "n": len(self.paths),
                 "i": self.counters, "s": self.settlements, "x": entries, "w": 1 if self.sweep else 0, "r": self.asks,
             }
         )  # fmt: skip
-        return [body, *self.events, *(b"\n".join(pack.bodies) for pack in self.packs)]
+        paths = (wired.path_json for wired in self.paths)
+        return [body, *paths, *self.events, *(b"\n".join(pack.bodies) for pack in self.packs)]
 
 
 class Courier:
@@ -152,16 +157,17 @@ class Courier:
                 raise LinkDown("Valkey is out of reach.")
             parts = turn.parts(self._lease_ms, self._decision_ttl_s)
             answered = partial(self._answered, turn, unwritten, parts)
-            self.link.submit(answered, "EVALSHA", SHA, "0", *parts)
+            self.link.submit(answered, "FCALL", FUNCTION, "0", *parts)
         except Exception as error:
             self._arrived(turn, unwritten, None, error)
 
     def _answered(
         self, turn: Turn, unwritten: OSError | None, parts: list[bytes], reply: Any, error: Exception | None
     ) -> None:
-        if isinstance(error, ScriptUnknown):  # the server began anew: it is told the script
+        if isinstance(error, ScriptUnknown):  # the server began anew: it is told the functions
+            self.link.submit(_learned, "FUNCTION", "LOAD", "REPLACE", LIBRARY)
             answered = partial(self._arrived, turn, unwritten)
-            self.link.submit(answered, "EVAL", SCRIPT, "0", *parts)
+            self.link.submit(answered, "FCALL", FUNCTION, "0", *parts)
         else:
             self._arrived(turn, unwritten, reply, error)
 
@@ -204,6 +210,11 @@ class Courier:
             log.exception("The spool can't be written")
             return error
         return None
+
+
+def _learned(_: Any, error: Exception | None) -> None:
+    if error is not None:
+        log.error("Valkey didn't take the functions of admission: %s", error)
 
 
 def _resolve(turn: Turn, reply: dict[str, Any]) -> None:

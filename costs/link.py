@@ -25,9 +25,10 @@ class LinkDown(ConnectionError):
 
 
 class ScriptUnknown(RuntimeError):
-    """EVALSHA of a script the server hasn't got."""
+    """The server hasn't got the script or function that was called."""
 
 
+UNKNOWN = ("NOSCRIPT", "ERR Function not found")
 Answered = Callable[[Any, Exception | None], None]  # the reply, or why there is none
 
 
@@ -57,7 +58,8 @@ class _Protocol(asyncio.Protocol):
             try:
                 if isinstance(reply, hiredis.ReplyError):
                     text = str(reply)
-                    answered(None, ScriptUnknown(text) if text.startswith("NOSCRIPT") else RuntimeError(text))
+                    unknown = text.startswith(UNKNOWN)
+                    answered(None, ScriptUnknown(text) if unknown else RuntimeError(text))
                 else:
                     answered(reply, None)
             except Exception:  # one caller's mistake isn't the connection's: the others' replies come over it

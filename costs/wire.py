@@ -20,9 +20,7 @@ class Wired:
     counters: tuple[tuple[BudgetLimit, int, int], ...]  # (budget, start, end) in seconds since the epoch
     effective: tuple[int, ...]  # each counter's limit with what was added to its period, in nano-dollars
     limits: tuple[RateLimit, ...]
-    path_json: (
-        orjson.Fragment
-    )  # {b: [[counter key, limit, action]], k: the keys, l: [[scope, rpm, tpm, concurrency]], n: owner}
+    path_json: bytes  # {b: [[counter key, limit, action]], k: the keys, l: [[scope, rpm, tpm, concurrency]], n: owner}
     told: tuple[
         tuple[str, int, tuple[tuple[int, int], ...]], ...
     ]  # what headers tell: (name, 0 | 1, ((place, limit), …))
@@ -47,9 +45,7 @@ def wire(
         counters=counters,
         effective=effective,
         limits=holding,
-        path_json=orjson.Fragment(
-            orjson.dumps({"b": told, "k": " ".join(keys), "l": rows, "n": owner(organisation_id)})
-        ),
+        path_json=orjson.dumps({"b": told, "k": " ".join(keys), "l": rows, "n": owner(organisation_id)}),
         told=tuple(
             (name, which, tuple((i, limit) for i, row in enumerate(holding) if (limit := getattr(row, of))))
             for name, which, of in (("requests", 0, "rpm"), ("tokens", 1, "tpm"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import orjson
+import redis
 from celery import shared_task
 
 from costs import budgets, rollups
-from costs.courier import DECISION_TTL_S, SCRIPT, Turn
+from costs.courier import DECISION_TTL_S, FUNCTION, LIBRARY, Turn
 from switchyard.core.clock import now
 
 
@@ -21,8 +22,19 @@ def refresh_rollups(hours: int = 3) -> int:
 @shared_task(name="costs.sweep_leases")
 def sweep_leases() -> int:
     """Give back what crashed processes had reserved; gives how many reservations."""
-    turn = Turn(sweep=True).parts(0, DECISION_TTL_S)
     connection, swept = budgets.client(), 0
-    while count := orjson.loads(connection.eval(SCRIPT.decode(), 0, *turn))["w"]:
+    while count := _swept(connection):
         swept += count
     return swept
+
+
+def _swept(connection: redis.Redis) -> int:
+    turn = Turn(sweep=True).parts(0, DECISION_TTL_S)
+    try:
+        told = connection.fcall(FUNCTION, 0, *turn)
+    except redis.ResponseError as error:
+        if "not found" not in str(error):
+            raise
+        connection.function_load(LIBRARY, replace=True)
+        told = connection.fcall(FUNCTION, 0, *turn)
+    return int(orjson.loads(told)["w"])

@@ -89,10 +89,10 @@ async def test_passengers_of_one_call_see_what_those_before_them_took(valkey):
         assert [isinstance(r, RateLimited) for r in results] == [False] * 2 + [True] * 3
 
 
-async def test_a_script_that_the_server_forgot_is_told_again(valkey):
+async def test_functions_that_the_server_forgot_are_told_again(valkey):
     async with admission_on(valkey.url) as admission:
         await admission.reserve(make_ask(budgets=(make_budget(),)))
-        valkey.client().script_flush()
+        valkey.client().function_flush()
         grant = await admission.reserve(make_ask(budgets=(make_budget(),)))
         assert grant.reserved_nusd > 0
 
@@ -278,11 +278,11 @@ async def test_a_caller_who_goes_away_while_asking_leaves_nothing_reserved(valke
 async def test_callers_of_one_turn_travel_together(valkey):
     async with admission_on(valkey.url) as admission:
         await admission.reserve(make_ask(budgets=(make_budget(),)))
-        before = valkey.client().info("commandstats")["cmdstat_evalsha"]["calls"]
+        before = valkey.client().info("commandstats")["cmdstat_fcall"]["calls"]
         await asyncio.gather(
             *(admission.reserve(make_ask(0.001, budgets=(make_budget(),))) for _ in range(50))
         )
-        assert valkey.client().info("commandstats")["cmdstat_evalsha"]["calls"] - before <= 2
+        assert valkey.client().info("commandstats")["cmdstat_fcall"]["calls"] - before <= 2
 
 
 async def test_the_spool_is_empty_once_the_stream_has_the_event(valkey, tmp_path):
