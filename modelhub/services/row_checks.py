@@ -14,7 +14,7 @@ from sys import intern
 from typing import Any
 
 from modelhub.services.inspection import inspector
-from modelhub.services.row_formats import Chat, Labelled, Row, fault
+from modelhub.services.row_formats import EXPECTED, Chat, Labelled, Row, fault
 from switchyard.core.errors import PolicyDenied, ValidationFailed
 
 MAX_ROWS = 500_000
@@ -166,15 +166,18 @@ class RowCheck:
 
     def refuse_unlearnable(self) -> None:
         """Raises ValidationFailed for too few rows, or labels from which nothing can be learnt."""
+        if not self.lines:
+            raise ValidationFailed(f"The file holds no rows; expected {EXPECTED}.")
         if self.rows < MIN_ROWS:
             raise ValidationFailed(
-                f"{self.rows} usable rows of {self.lines}; at least {MIN_ROWS} are needed "
+                f"{self.rows} of {self.lines} rows can be used; at least {MIN_ROWS} are needed "
                 f"({len(self.duplicates)} were duplicates, {len(self.leaked)} are in the evaluation set)."
             )
         if (self.as_labels or self.format == "labelled") and not 2 <= len(self.counts) <= MAX_LABELS:
-            only = f" ({next(iter(self.counts))!r})" if len(self.counts) == 1 else ""
             raise ValidationFailed(
-                f"The rows have {len(self.counts)} labels{only}; from 2 to {MAX_LABELS} can be learnt."
+                f"All {self.rows} rows have the label {next(iter(self.counts))!r}: there is nothing to tell apart."
+                if len(self.counts) == 1
+                else f"The rows have {len(self.counts)} labels; at most {MAX_LABELS} can be learnt."
             )
 
     def report(self) -> dict[str, Any]:

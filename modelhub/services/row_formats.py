@@ -5,18 +5,26 @@ pieces of bytes → lines of text → (line number, row or what is wrong with it
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from modelhub.services.row_faults import fault
+from modelhub.services.row_tables import header_of, read_table
 from switchyard.core.errors import ValidationFailed
 
 MAX_LINE = 2 * 1024 * 1024
 MAX_TEXT, MAX_LABEL, MAX_MESSAGES = 20_000, 200, 200
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+NOT_TEXT = {
+    b"PK\x03\x04": "a workbook or a zip archive: export its rows as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: export its rows as CSV",
+    b"\x1f\x8b": "packed by gzip: unpack it first",
+    b"PAR1": "a Parquet file: export its rows as CSV or JSON lines",
+    b"%PDF-": "a PDF: only rows of text can be learnt from",
+}  # first bytes → what somebody picked by mistake, and what to do
 EXPECTED = (
     'one JSON object a line, as {"text": …, "label": …} or {"messages": [{"role": …, "content": …}, …]}, '
     "or CSV whose first line names `text` and `label`"
@@ -68,11 +76,7 @@ class Chat:
 
 
 Row = Labelled | Chat
-
-
-def fault(line: int, message: str, column: int = 1) -> dict[str, Any]:
-    """One located fault of a file."""
-    return {"path": f"line {line}", "line": line, "column": column, "message": message}
+__all__ = ["Chat", "Labelled", "Row", "fault", "parse", "read", "text_lines"]
 
 
 def read(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, Row | str]]:
@@ -84,8 +88,8 @@ def read(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, Row | str]]:
     if first is None:
         return
     rest = _after(first, lines)
-    if name.lower().endswith(".csv") or _is_csv_header(first[1]):
-        yield from _csv(rest)
+    if _is_table(first[1], name.lower()):
+        yield from table_rows(rest)
     else:
         yield from _json_lines(rest)
 
@@ -108,9 +112,11 @@ def _after(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[
     yield from rest
 
 
-def _is_csv_header(line: str) -> bool:
-    names = {cell.strip().strip('"').lower() for cell in line.split(",")}
-    return {"text", "label"} <= names and not line.lstrip().startswith(("{", "["))
+def _is_table(line: str, name: str) -> bool:
+    """What the first line is decides, and the file's name only where that says nothing."""
+    if line.lstrip().startswith(("{", "[")):
+        return False
+    return name.endswith((".csv", ".tsv")) or {"text", "label"} <= set(header_of(line)[0])
 
 
 def text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
@@ -122,6 +128,7 @@ def text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
                     "Line 1 is not UTF-8: the file looks like UTF-16. Save it as UTF-8.",
                     [fault(1, "not UTF-8")],
                 )
+            _refuse_other_files(raw)
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         try:
             yield number, raw.decode()
@@ -130,6 +137,13 @@ def text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
                 f"Line {number} is not UTF-8: byte {error.start + 1} is 0x{raw[error.start]:02x}. Save the file as UTF-8.",
                 [fault(number, "not UTF-8", error.start + 1)],
             ) from None
+
+
+def _refuse_other_files(first: bytes) -> None:
+    """Raises ValidationFailed for a file of another kind, which says more than its first byte that is no UTF-8."""
+    for mark, what in NOT_TEXT.items():
+        if first.startswith(mark):
+            raise ValidationFailed(f"The file is {what}.", [fault(1, "not a file of text")])
 
 
 def _byte_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -160,44 +174,43 @@ def _json_lines(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Row | s
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
+            if number == 1:
+                _refuse_whole_documents(line)
             yield number, "not a JSON object"
             continue
         if number == 1 and isinstance(row, list) and row and isinstance(row[0], dict):
-            raise ValidationFailed(
-                f"The file is one JSON list; expected {EXPECTED}.",
-                [fault(1, "a list, not one object a line")],
-            )
+            _refuse_whole_documents("[")
         yield number, parse(row)
 
 
-def _csv(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Row | str]]:
-    """(last line of the row, row)."""
-    at = [0]
+def _refuse_whole_documents(line: str) -> None:
+    """Raises ValidationFailed where the file is one JSON value over many lines: each of its lines would be a fault."""
+    start = line.strip()
+    if start.startswith("["):
+        what, told = "one JSON list", "a list, not one object a line"
+    elif start == "{":
+        what, told = "one JSON object over several lines", "an object over several lines"
+    else:
+        return
+    raise ValidationFailed(f"The file is {what}; expected {EXPECTED}.", [fault(1, told)])
 
-    def told() -> Iterator[str]:
-        for number, line in lines:
-            at[0] = number
-            yield line + "\n"
 
-    reader = csv.DictReader(told(), strict=True)
-    try:
-        names = [name.strip().lower() for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        if not {"text", "label"} <= set(names):
-            raise ValidationFailed(
-                "The first line must name the columns `text` and `label`.", [fault(1, "columns missing")]
-            )
-        for row in reader:
-            yield at[0], _labelled(row)
-    except csv.Error as error:
-        raise ValidationFailed(f"Line {at[0]} is not CSV: {error}.", [fault(at[0], str(error))]) from None
+def table_rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Row | str]]:
+    """(last line of the row, row). Raises ValidationFailed for what has no such columns or is no CSV."""
+    for number, row in read_table(lines):
+        yield number, _labelled(row)
 
 
 def _labelled(row: dict[str, Any]) -> Labelled | str:
     for name, longest in (("text", MAX_TEXT), ("label", MAX_LABEL)):
         value = row.get(name)
-        if not isinstance(value, str) or not value.strip():
-            return f"`{name}` is missing, empty or not text"
+        if value is None:
+            there = ", ".join(str(key)[:40] for key in list(row)[:6] if key not in (name, None)) or "nothing"
+            return f"`{name}` is missing; the row has {there}"
+        if not isinstance(value, str):
+            return f"`{name}` is {json.dumps(value)[:40]}, which is no text: write it in quotes"
+        if not value.strip():
+            return f"`{name}` is empty"
         if len(value) > longest:
             return f"`{name}` is longer than {longest} characters"
         if not _can_be_kept(value):

@@ -15,8 +15,9 @@ from modelhub.selectors.tuning_bases import target_of
 from modelhub.services import files, fine_tuning
 from routing import shapes
 from routing.contracts import KeyInfo
-from switchyard.core.errors import InvalidRequest, NotFound, RateLimited
+from switchyard.core.errors import InvalidRequest, NotFound, RateLimited, ValidationFailed
 from switchyard.gateway.bodies import read_json
+from switchyard.gateway.examining import FileRefused
 from switchyard.gateway.paging import page_of
 from switchyard.gateway.replies import Send, encode_headers, send_json
 from switchyard.gateway.threads import in_thread
@@ -30,7 +31,7 @@ from switchyard.gateway.tuning_shapes import (
 from switchyard.gateway.tuning_wishes import Wish, read_wish
 from switchyard.jobs import services
 from switchyard.jobs.models import FINAL, Job, JobEvent
-from switchyard.tenancy.models import LineOfBusiness
+from switchyard.tenancy.models import LineOfBusiness, Workload
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 ACTIONS: dict[str, Callable[..., Job]] = {
@@ -110,8 +111,8 @@ def _create(key: KeyInfo, wish: Wish, again: str) -> dict[str, Any]:
     training = _file(lob, wish.training_file, "training_file")
     validation = _file(lob, wish.validation_file, "validation_file") if wish.validation_file else None
     deployment, workload = target_of(wish.model, lob, set(training.report.get("labels", {})), wish.workload)
-    dataset = files.bind(training, workload)
-    held: Dataset | None = files.bind(validation, workload) if validation else None
+    dataset = _bound(training, workload, "training_file")
+    held = _bound(validation, workload, "validation_file") if validation else None
     job = fine_tuning.start(
         dataset=dataset, deployment=deployment, user=None, settings=wish.settings, validation=held,
         unique_key=f"v1:{key.id}:{again}" if again else "",
@@ -128,6 +129,14 @@ def _file(lob: LineOfBusiness, file_id: str, param: str) -> StoredFile:
         return files.find(lob.pk, file_id)
     except NotFound as error:
         raise InvalidRequest(f"{error.message} Upload it with purpose fine-tune.", param=param) from None
+
+
+def _bound(file: StoredFile, workload: Workload, param: str) -> Dataset:
+    """The file's rows for the workload. Raises FileRefused with located faults, and as `files.bind`."""
+    try:
+        return files.bind(file, workload)
+    except ValidationFailed as error:
+        raise FileRefused(error.message, error.errors, param=param) from None
 
 
 def _list(key: KeyInfo, query: Mapping[str, str]) -> dict[str, Any]:

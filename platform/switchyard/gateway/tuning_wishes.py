@@ -19,6 +19,7 @@ HYPERPARAMETERS = {
     "batch_size": "batch_size",
     "learning_rate_multiplier": "learning_rate_multiplier",
 }
+SAID = {ours: said for said, ours in HYPERPARAMETERS.items()} | {"method": "adapter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,22 @@ def read_wish(body: Mapping[str, Any]) -> Wish:
         seed=secrets.randbelow(2**31) if seed is None else seed, suffix=_suffix(body.get("suffix")),
         method=_text(body, "adapter", "") or "lora", **told,
     )  # fmt: skip
-    settings.check()
+    _check(settings)
     return Wish(
         model=_text(body, "model"), training_file=_text(body, "training_file"),
         validation_file=_text(body, "validation_file", ""), settings=settings, workload=_text(body, "workload", ""),
         method_type=kind, metadata=_metadata(body.get("metadata")),
     )  # fmt: skip
+
+
+def _check(settings: Settings) -> None:
+    """Raises InvalidRequest that names a parameter as its caller wrote it."""
+    try:
+        settings.check()
+    except InvalidRequest as error:
+        ours = error.param or ""
+        said = SAID.get(ours, ours)
+        raise InvalidRequest(error.message.replace(f"`{ours}`", f"`{said}`"), param=said) from None
 
 
 def _text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:

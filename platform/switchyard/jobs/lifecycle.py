@@ -24,11 +24,12 @@ MOVES: dict[str, frozenset[str]] = {
 
 def check_move(old: str, new: str) -> None:
     """Raise Conflict `illegal_state` when a job can't go from `old` to `new`."""
-    if new not in MOVES[old]:
-        allowed = ", ".join(sorted(MOVES[old])) or "nothing"
-        raise Conflict(
-            f"A job that is {old} can't become {new}; it may become {allowed}.", code="illegal_state"
-        )
+    if new in MOVES[old]:
+        return
+    if old == new:
+        raise Conflict(f"This job is {old} already.", code="illegal_state")
+    may = f"it may become {', '.join(sorted(MOVES[old]))}" if MOVES[old] else "it has ended"
+    raise Conflict(f"A job that is {old} can't become {new}; {may}.", code="illegal_state")
 
 
 def is_final(state: str) -> bool:

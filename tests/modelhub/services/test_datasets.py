@@ -101,8 +101,8 @@ def test_bytes_that_are_no_utf8_are_located(workload):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "0 usable rows"), (lines(ROWS[:3]), "at least 8"), (lines([(t, "one") for t, _ in ROWS]), "1 labels"),
-     (b"a,b\n1,2\n", "must name the columns"), (b'text,label\n"open,positive\n', "not CSV")],
+    [(b"", "holds no rows"), (lines(ROWS[:3]), "at least 8"), (lines([(t, "one") for t, _ in ROWS]), "label 'one'"),
+     (b"a,b\n1,2\n", "must name the columns .* it names a, b"), (b'text,label\n"open,positive\n', "not CSV")],
 )  # fmt: skip
 def test_files_that_cannot_be_learnt_from_are_refused(workload, content, words):
     with pytest.raises(ValidationFailed, match=words):
@@ -111,6 +111,41 @@ def test_files_that_cannot_be_learnt_from_are_refused(workload, content, words):
             content,
             "rows.csv" if b"," in content[:12] and not content.startswith(b"{") else "rows.jsonl",
         )
+
+
+@pytest.mark.parametrize(
+    ("head", "between", "name"),
+    [("text,intent", ",", "train.csv"), ("Text;Label", ";", "rows.csv"), ("label\ttext", "\t", "rows.tsv"),
+     ("text\tlabel", "\t", "rows.txt"), ('"text","category"', ",", "rows.csv"), ("id;label;text", ";", "rows.csv")],
+)  # fmt: skip
+def test_tables_are_taken_as_people_export_them(workload, head, between, name):
+    cells = {"text": 0, "intent": 1, "label": 1, "category": 1, "id": 2}
+    order = [cells[cell.strip('"').lower()] for cell in head.split(between)]
+    body = "\n".join(between.join((*row, "7")[i] for i in order) for row in ROWS)
+    assert read_rows(send(workload, f"{head}\n{body}\n".encode(), name)) == ROWS
+
+
+def test_json_lines_are_known_whatever_their_file_is_called(workload):
+    assert read_rows(send(workload, lines(ROWS), "rows.csv")) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"PK\x03\x04" + bytes(99), "workbook"), (b"\x1f\x8b\x08" + bytes(99), "gzip"), (b"PAR1" + bytes(99), "Parquet"),
+     (json.dumps([{"text": t, "label": y} for t, y in ROWS], indent=1).encode(), "one JSON list"),
+     (json.dumps({"rows": ROWS}, indent=1).encode(), "over several lines")],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_called_by_its_name(workload, content, words):
+    with pytest.raises(ValidationFailed, match=words):
+        send(workload, content)
+
+
+def test_a_label_that_is_missing_is_told_from_one_that_is_no_text(workload):
+    wrong = b'{"text": "a", "intent": "b"}\n{"text": "a", "label": 0}\n{"text": "a", "label": " "}'
+    faults = faults_of(workload, wrong)
+    assert faults[1] == "`label` is missing; the row has text, intent"
+    assert faults[2] == "`label` is 0, which is no text: write it in quotes"
+    assert faults[3] == "`label` is empty"
 
 
 def test_too_much_is_refused_before_it_is_read(workload, monkeypatch):

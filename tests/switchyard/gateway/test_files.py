@@ -87,7 +87,7 @@ def test_the_neighbour_knows_nothing_of_it(gateway):
     ("content", "words", "line"),
     [
         (b"", "empty", 1), (lines()[:40], "not a JSON object", 1), (lines(ROWS[:3]), "at least 8", None),
-        (lines([(t, "one") for t, _ in ROWS]), "1 labels", None), (lines() + b"\xff\xfe", "line 11 is not UTF-8", 11),
+        (lines([(t, "one") for t, _ in ROWS]), "label 'one'", None), (lines() + b"\xff\xfe", "line 11 is not UTF-8", 11),
         (lines([*ROWS, ("THE a was fine", "positive")]), "has label 'negative' in line 1", 11),
         (lines() + b'{"text": "x"}\n', "`label` is missing", 11),
     ],

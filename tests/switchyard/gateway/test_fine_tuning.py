@@ -260,12 +260,12 @@ def test_the_new_shape_and_auto_are_understood(gateway):
 @pytest.mark.parametrize(
     ("more", "param"),
     [
-        ({"hyperparameters": {"n_epochs": 0}}, "epochs"), ({"hyperparameters": {"n_epochs": 9000}}, "epochs"),
+        ({"hyperparameters": {"n_epochs": 0}}, "n_epochs"), ({"hyperparameters": {"n_epochs": 9000}}, "n_epochs"),
         ({"hyperparameters": {"warmth": 1}}, "hyperparameters"), ({"hyperparameters": {"batch_size": "big"}}, "batch_size"),
         ({"hyperparameters": {"learning_rate_multiplier": -1}}, "learning_rate_multiplier"),
         ({"method": {"type": "dpo"}}, "method"), ({"suffix": "ä!"}, "suffix"), ({"metadata": {"k": "v" * 600}}, "metadata"),
         ({"training_file": "file_none"}, "training_file"), ({"integrations": [{"type": "wandb"}]}, "integrations"),
-        ({"extra_body": {"colour": "red"}}, "colour"), ({"seed": -3}, "seed"), ({"extra_body": {"adapter": "x"}}, "method"),
+        ({"extra_body": {"colour": "red"}}, "colour"), ({"seed": -3}, "seed"), ({"extra_body": {"adapter": "x"}}, "adapter"),
         ({"hyperparameters": {"n_epochs": 2},
           "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}}}, "method"),
     ],
@@ -274,6 +274,21 @@ def test_what_cannot_be_is_refused_by_name(gateway, more, param):
     with pytest.raises(openai.BadRequestError) as refused:
         start(gateway.openai(), **more)
     assert refused.value.param == param and not Job.objects.exists()
+    said = refused.value.body["message"]
+    assert param not in ("n_epochs", "adapter") or f"`{param}`" in said, "in the caller's words, not ours"
+
+
+def test_rows_that_the_workload_refuses_are_told_by_line_and_by_parameter(gateway):
+    client = gateway.openai()
+    chats = [{"messages": [{"role": "user", "content": f"was {word} fine?"},
+                           {"role": "assistant", "content": "long " * 50}]} for word in "abcdefghijkl"]  # fmt: skip
+    content = b"\n".join(json.dumps(chat).encode() for chat in chats)
+    file = client.files.create(file=("chats.jsonl", content), purpose="fine-tune").id
+    with pytest.raises(openai.BadRequestError) as refused:
+        start(client, training_file=file)
+    assert (refused.value.param, refused.value.code) == ("training_file", "invalid_value")
+    assert [fault["line"] for fault in refused.value.body["errors"]] == list(range(1, 13))
+    assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,13 @@ def test_only_the_moves_of_the_picture_are_legal(old, new):
         assert refused.value.code == "illegal_state"
 
 
+def test_who_asks_twice_is_told_that_it_is_so_already():
+    with pytest.raises(Conflict, match="This job is cancelled already"):
+        check_move("cancelled", "cancelled")
+    with pytest.raises(Conflict, match="succeeded can't become cancelled; it has ended"):
+        check_move("succeeded", "cancelled")
+
+
 def test_every_state_has_its_moves_and_a_success_is_the_end():
     assert set(MOVES) == set(STATES)
     assert MOVES["succeeded"] == frozenset()
