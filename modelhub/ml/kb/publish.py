@@ -14,6 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from modelhub import artifacts
 from modelhub.ml.kb.facts import ATTRIBUTES, CODE_LENGTH, EQUIPMENT, LETTERS
+from modelhub.ml.kb.model import KnowledgeConfig
+from modelhub.ml.moe.flops import knowledge_flops
 
 WORDS = {
     "sparse": "sparse, learned gate",
@@ -88,12 +90,22 @@ def card(manifest: dict[str, Any]) -> str:
                 "(`modelhub/ml/kb/facts.py`). Nothing can be inferred: a fact is held in the weights or it isn't, so there is no "
                 "validation part, and the score is recall.",
                 "\n".join(lines),
+                _flops(by_variant["sparse"]),
                 f"Guessing is right {1 / next(iter(ATTRIBUTES.values())):.1%} of the time. Embeddings aren't counted. "
                 f"{manifest['steps']} steps each, same order of facts. The facts are invented: no answer here is advice.",
             ]
         )
         + "\n"
     )
+
+
+def _flops(runs: list[dict[str, Any]]) -> str:
+    """FLOPs of a fact beside those of the dense network of equal total."""
+    shape, answers = KnowledgeConfig(), sum(ATTRIBUTES.values())
+    sparse = knowledge_flops(shape, answers, median(run["experts_used"] for run in runs))
+    gates = shape.layers * 2 * shape.width * shape.experts
+    dense = knowledge_flops(shape, answers, shape.experts) - gates
+    return f"A fact costs {sparse / 1e6:.2f} MFLOP, {sparse / dense:.1%} of what it costs the dense network of equal total."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

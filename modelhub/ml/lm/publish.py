@@ -22,7 +22,9 @@ from modelhub.ml.lm import checkpoint, graph
 from modelhub.ml.lm.export import export_onnx, parity
 from modelhub.ml.lm.loop import Plan, validate
 from modelhub.ml.lm.model import TinyDeepseek, count_parameters
+from modelhub.ml.moe.flops import language_flops
 
+LOOKS_AT = 512  # tokens before a token whose FLOPs the card tells
 USEFUL = 0.5  # share of HumanEval below which nobody should write code with a model
 
 
@@ -101,7 +103,7 @@ def publish(work: Path, out: Path, plan: Plan, problems: int | None = None) -> d
         "heads": {"code-assist": {"labels": [], "output": "logits"}},
         "max_tokens": cfg.max_position_embeddings,
         "title": "Demonstration language model: connect your own",
-        "parameters": count_parameters(cfg),
+        "parameters": count_parameters(cfg) | {"flops_per_token": round(language_flops(cfg, LOOKS_AT))},
         "train": {
             "command": "python -m modelhub.ml.lm.train",
             "seed": state["seed"],
@@ -149,6 +151,7 @@ connect your own model for that.
 
 - Shape: DeepSeek-V3 (latent attention, {size["total"]:,} parameters with the embedding, {size["active"]:,} touched
   per token; {size["active_share"]:.1%} of the non-embedding parameters), weights in float16, arithmetic in float32.
+- {size["flops_per_token"] / 1e6:.1f} MFLOP a token that looks at {LOOKS_AT}, the vocabulary's head included.
 - Reads {facts["max_tokens"]} tokens at most; trained on sequences of up to 512.
 - Trained from scratch on {train["tokens"]:,} tokens in {train["seconds"] / 60:.0f} minutes on {train["machine"]}
   (seed {train["seed"]}, `{train["command"]}`): the source of Python {train["python"]}'s standard library without its

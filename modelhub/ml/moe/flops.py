@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from modelhub.ml.moe.kernels import is_gated
 
 if TYPE_CHECKING:
+    from modelhub.ml.kb.model import KnowledgeConfig
+    from modelhub.ml.lm.config import LmConfig
     from modelhub.ml.moe.model import GatingClassifier, GatingConfig
 
 
@@ -69,6 +71,34 @@ def dense_total_flops(config: GatingConfig, head_size: int) -> float:
     """The same network with every expert on and no gate: a dense one of equal total parameters, FLOPs per token."""
     every = network_flops(config, head_size, float(config.experts))
     return every.total - every.gate
+
+
+def knowledge_flops(config: KnowledgeConfig, answers: int, chosen: float) -> float:
+    """FLOPs of one fact of `code-kb`, all its answers side by side; `chosen` equal to all experts is the dense network, less its
+    gate."""
+    one = layer_flops(
+        width=config.width, hidden=config.hidden, experts=config.experts, shared=config.shared, chosen=chosen
+    )
+    return config.layers * one.total + 2.0 * config.width * answers
+
+
+def language_flops(cfg: LmConfig, context: int, chosen: float | None = None) -> float:
+    """FLOPs of one token of a DeepSeek-V3 decoder that looks at `context` tokens, latent attention in its absorbed form, the
+    vocabulary's head included. `chosen`: experts of a token, the configuration's own if not said."""
+    d, heads, latent, rope = cfg.hidden_size, cfg.num_attention_heads, cfg.kv_lora_rank, cfg.qk_rope_head_dim
+    nope, value = cfg.qk_nope_head_dim, cfg.v_head_dim
+    query = d * cfg.q_lora_rank + cfg.q_lora_rank * heads * (nope + rope)
+    absorbed = d * (latent + rope) + heads * latent * (nope + value)
+    looks = heads * context * (2 * latent + rope)
+    attention = 2.0 * (query + absorbed + looks + heads * value * d)
+    sparse_layers = cfg.num_hidden_layers - cfg.first_k_dense_replace
+    sparse = layer_flops(
+        width=d, hidden=cfg.moe_intermediate_size, experts=cfg.n_routed_experts, shared=cfg.n_shared_experts,
+        chosen=cfg.num_experts_per_tok if chosen is None else chosen, activation="swiglu",
+    )  # fmt: skip
+    dense = 2.0 * expert_parameters(d, cfg.intermediate_size, "swiglu")
+    fed = sparse_layers * sparse.total + cfg.first_k_dense_replace * dense
+    return cfg.num_hidden_layers * attention + fed + 2.0 * d * cfg.vocab_size
 
 
 def card_figures(model: GatingClassifier, mean_chosen: float) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from modelhub import artifacts
 from modelhub.ml.lm.config import LmConfig
 from modelhub.ml.lm.export import load_reference, parity
 from modelhub.ml.lm.model import TinyDeepseek, count_parameters
+from modelhub.ml.lm.publish import LOOKS_AT
+from modelhub.ml.moe.flops import language_flops
 from modelhub.serving.runners.lm import CausalLM
 
 FOLDER = artifacts.SHIPPED / "lm-tiny"
@@ -18,7 +20,8 @@ FOLDER = artifacts.SHIPPED / "lm-tiny"
 def test_the_file_holds_the_parameters_the_manifest_counts_and_runs_like_torch():
     manifest = artifacts.verify(FOLDER)
     cfg = LmConfig.from_dict(json.loads((FOLDER / "config.json").read_text("utf-8")))
-    assert manifest["parameters"] == count_parameters(cfg)
+    flops = {"flops_per_token": round(language_flops(cfg, LOOKS_AT))}
+    assert manifest["parameters"] == count_parameters(cfg) | flops
     assert manifest["parameters"]["total"] <= 5_000_000
     assert (FOLDER / "model.onnx").stat().st_size < 25_000_000
     model = TinyDeepseek(cfg).eval()

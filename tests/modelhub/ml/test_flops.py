@@ -4,6 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from modelhub.ml.kb.facts import ATTRIBUTES
+from modelhub.ml.kb.model import KnowledgeConfig, KnowledgeNet
+from modelhub.ml.lm.config import SMOKE
+from modelhub.ml.lm.model import TinyDeepseek
 from modelhub.ml.moe import flops
 from modelhub.ml.moe.model import (
     GatingConfig,
@@ -49,6 +53,28 @@ def test_flops_by_formula_are_torchs_count_within_five_percent(activation, share
     assert 2.0 <= chosen <= 4.0
     formula = flops.network_flops(config, 11, chosen).total
     assert formula == pytest.approx(counter.get_total_flops() / 50, rel=0.05)
+
+
+def test_a_facts_flops_are_torchs_count():
+    torch.manual_seed(0)
+    config = KnowledgeConfig(width=32, experts=8, hidden=16)
+    model = KnowledgeNet(config).eval()
+    equipment, code = torch.arange(20) % 24, torch.arange(60).view(20, 3) % 16
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        _, routings = model(equipment, code)
+    chosen = float(torch.stack([r.chosen.float().mean() for r in routings]).mean())
+    formula = flops.knowledge_flops(config, sum(ATTRIBUTES.values()), chosen)
+    assert formula == pytest.approx(counter.get_total_flops() / 20, rel=0.01)
+
+
+def test_a_written_tokens_flops_are_torchs_count():
+    torch.manual_seed(0)
+    model = TinyDeepseek(SMOKE).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.randint(3, 600, (2, 24)))
+    assert flops.language_flops(SMOKE, 24) == pytest.approx(counter.get_total_flops() / 48, rel=0.01)
 
 
 def test_the_dense_network_of_equal_total_is_every_expert_without_a_gate():
