@@ -110,7 +110,8 @@ def refresh(results: Results, parts: Sequence[str]) -> Path:
     for kind, own in (("rows", results.rows), ("controls", results.controls)):
         fresh = {row.metric: asdict(row) for row in own}
         body[kind] = [fresh.pop(row["metric"], row) for row in body[kind]] + list(fresh.values())
-    told = {"commit": commit(), "started": results.started, "load_1m": machine()["load_1m"]}
+    here = machine()
+    told = {"commit": commit(), "started": results.started, "cpu": here["cpu"], "load_1m": here["load_1m"]}
     body.setdefault("refreshed", {}).update(dict.fromkeys(parts, told))
     path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bench.common import RESULTS, Results, Row, commit
+from bench import common
+from bench.common import Results, Row
 from modelhub import artifacts
 from modelhub.ml import datasets, trunk
 from modelhub.ml.fairness.intervals import paired_difference, wilson
@@ -30,7 +30,18 @@ from modelhub.serving.runners.tabular import TabularModel
 from modelhub.serving.runners.text import TextClassifier
 
 # The gates of gating, operators and devices, a module each; `sparse` comes last because it stays on one core from then on.
-GATES = ("training", "data_loop", "verticals", "operators", "serving", "fleet", "sparse")
+GATES = (
+    "training",
+    "data_loop",
+    "specialisation",
+    "verticals",
+    "operators",
+    "serving",
+    "fleet",
+    "model_forms",
+    "model_flops",
+    "sparse",
+)
 REPEATS, SINGLE_INPUTS = 5, 40
 TOKENS = 128  # generated in one timed run of the language model
 HUMANEVAL_TOKENS = 200
@@ -286,7 +297,7 @@ def add(results: Results, row: Row) -> None:
 
 def refresh(names: Sequence[str]) -> None:
     """Measure parts again (`text`, `edge`, or a gate's module) and replace their rows on record, the rest kept."""
-    results, path = Results("models"), RESULTS / "models.json"
+    results = Results("models")
     if "text" in names:
         base = TextClassifier(
             artifacts.find("txt-base"), trunk_dir=trunk.ensure_trunk(artifacts.home()), threads=1
@@ -302,14 +313,7 @@ def refresh(names: Sequence[str]) -> None:
     for name in names:
         if name in GATES:
             importlib.import_module(f"bench.tools.{name}").rows(results)
-    body = json.loads(path.read_text("utf-8"))
-    for kind, own in (("rows", results.rows), ("controls", results.controls)):
-        fresh = {row.metric: asdict(row) for row in own}
-        body[kind] = [fresh.pop(row["metric"], row) for row in body[kind]] + list(fresh.values())
-    body.setdefault("refreshed", {}).update(
-        {name: {"commit": commit(), "started": results.started} for name in names}
-    )
-    path.write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n")
+    common.refresh(results, names)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The sparse gates of the models table: speed of experts against dense layers of equal total size, and FLOPs.
+"""The sparse gates of the models table: speed of experts against dense layers of equal total size.
 
 python -m bench.tools.sparse → bench/results/sparse.json; with names of parts (a shape, models, flops) those are only printed.
 One thread, pinned to one core; times are of the thread's own CPU,
@@ -13,14 +13,11 @@ import sys
 from collections.abc import Collection
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.common import Results
-from bench.tools import sparse_models
+from bench.tools import model_flops, sparse_models
 from bench.tools.contestants import Layers, Shape
 from bench.tools.turns import check_agreement, fastest, timed
-from modelhub.ml.moe import flops
-from modelhub.ml.moe.model import GatingConfig, build, mean_experts_used
 
 TOKENS = (1, 64, 1024)
 SHAPES = (
@@ -35,6 +32,8 @@ INT8_AT_LEAST = 5.0
 def main() -> None:
     results, parts = Results("sparse"), set(sys.argv[1:])
     rows(results, parts)
+    if not parts or "flops" in parts:  # in the models' benchmark a part of its own
+        model_flops.rows(results)
     if not parts:
         results.write()
 
@@ -51,8 +50,6 @@ def rows(results: Results, parts: Collection[str] = ()) -> None:
             speed_rows(results, VARYING, 64)
         if not parts or "models" in parts:
             sparse_models.rows(results)
-    if not parts or "flops" in parts:
-        flops_rows(results)
 
 
 def pin() -> None:
@@ -94,35 +91,6 @@ def speed_rows(results: Results, shape: Shape, tokens: int) -> None:
     add("dense_active_speedup", "dense", "active", control=True)
     dense_ms = [1e3 * one["dense"] for one in rounds]
     results.add(f"dense_total_ms_{place}", dense_ms, "ms", f"{what}: {best['dense']}, float32", control=True)
-
-
-def flops_rows(results: Results) -> None:
-    """FLOPs per token of the default classifier: share of the dense one, and the formula beside torch's counter."""
-    torch.manual_seed(0)
-    config, head = GatingConfig(), 77
-    model = build(config, {"labels": head}).eval()
-    shares, gaps = [], []
-    for seed in range(3):
-        pooled = torch.randn(512, config.width, generator=torch.Generator().manual_seed(seed))
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(pooled, "labels")
-        counted, chosen = counter.get_total_flops() / len(pooled), mean_experts_used(model, pooled)
-        formula = flops.network_flops(config, head, chosen).total
-        gaps.append(100 * abs(formula - counted) / counted)
-        shares.append(100 * counted / flops.dense_total_flops(config, head))
-    how = f"d={config.width}, {config.layers} layers, E={config.experts}, f={config.hidden}, one shared, untrained gate"
-    results.add(
-        "flops_share", shares, "%", f"{how}: counted FLOPs per token of the dense network's", at_most=30.0
-    )
-    results.add(
-        "flops_formula_gap", gaps, "%", f"{how}: the card's formula against torch's counter", at_most=5.0
-    )
-    most = flops.network_flops(config, head, float(config.k_max)).total / flops.dense_total_flops(
-        config, head
-    )
-    results.add(
-        "flops_share_at_most", [100 * most], "%", f"{how}: every token at k={config.k_max}", control=True
-    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from bench import business
 from bench.common import Results
-from bench.tools import data_loop, verticals
+from bench.tools import data_loop, specialisation, verticals
 from modelhub.ml.pricing import generator
 from modelhub.ml.pricing.reprice import Event
 
@@ -44,6 +44,49 @@ def test_a_model_without_a_report_counts_as_not_run(monkeypatch):
     data_loop.rows(results)
     assert [(row.value, row.met) for row in results.rows] == [(None, None)] * 2
     assert all("not run" in row.how for row in results.rows)
+
+
+def taught(arm: str, seed: int, met: int) -> dict[str, Any]:
+    row = {
+        "own_points": 2.0,
+        "others_points": 0.1,
+        "own_nats": 0.2,
+        "others_nats": 0.0,
+        "random_own_points": [0.0, 0.4],
+    }
+    return {"arm": arm, "seed": seed, "met": met, "met_nats": 2, "accuracy": 0.9, "rows": 50, "mutual_information": [0.2, 0.4],
+            "workloads": {"mail": row, "notes": row}}  # fmt: skip
+
+
+def test_specialists_are_counted_by_arm_with_the_model_as_it_ships_as_control(monkeypatch):
+    runs = [
+        taught("shipped", 1, 0),
+        *(taught("experts", seed, met) for seed, met in ((1, 2), (2, 2), (3, 1))),
+    ]
+    report = {
+        "config": {"blocks": 2, "steps": 9, "batch": 8},
+        "machine": {"cpu": "x"},
+        "runs": runs,
+        "whole": runs[0],
+    }
+    monkeypatch.setattr(specialisation, "specialisation_report", lambda: report)
+    results = Results("models")
+    specialisation.rows(results)
+    found = {row.metric: row for row in results.rows}
+    assert (found["specialised_workloads"].value, found["specialised_workloads"].met) == (0, False)
+    own = found["taught_specialised_workloads_experts"]
+    assert (own.value, own.low, own.n, own.met) == (2, 1, 3, True)
+    controls = {row.metric: row.value for row in results.controls}
+    assert controls["taught_specialised_workloads_shipped"] == 0
+    assert controls["taught_random_pair_loss_points_experts"] == pytest.approx(0.2)
+    assert controls["taught_mutual_information_experts"] == pytest.approx(0.3)
+
+
+def test_without_a_report_specialists_are_not_run(monkeypatch):
+    monkeypatch.setattr(specialisation, "specialisation_report", lambda: None)
+    results = Results("models")
+    specialisation.rows(results)
+    assert [row.met for row in results.rows] == [None] and "not run" in results.rows[0].how
 
 
 def test_a_vertical_that_never_gets_there_costs_as_much_as_all(monkeypatch):
