@@ -25,6 +25,7 @@ from modelhub.services import job_costs
 from modelhub.services.candidates import keep_candidate
 from modelhub.services.datasets import read_rows
 from modelhub.services.signatures import artifact_trust
+from modelhub.serving.errors import ModelRefused
 from switchyard.core.errors import Conflict, InvalidRequest, NotFound
 from switchyard.jobs.runner import Context
 from switchyard.tenancy.models import Workload
@@ -120,13 +121,10 @@ def _compress(context: Context, plan: Plan) -> dict[str, Any]:
         context.write(result=_without_labels(found))
         why = f"Stopped at {error.stage}: {error}. The best that was found is in the result."
         raise Conflict(why, code="bound_not_met") from None
-    except (NoneFastEnough, LossNotFinite) as error:
+    except NoneFastEnough as error:
         raise Conflict(str(error), code="bound_not_met") from None
-    except OSError as error:
-        raise Conflict(
-            f"The disk can't take what this job writes ({error.strerror or error}); make room and retry: it goes on.",
-            code="disk_full",
-        ) from None
+    except LossNotFinite as error:
+        raise Conflict(str(error), code="loss_not_finite") from None
 
 
 def _request(context: Context, plan: Plan) -> Any:
@@ -140,7 +138,10 @@ def _request(context: Context, plan: Plan) -> Any:
     teacher = plan.base
     if plan.tuned is not None:
         tuned = plan.home / plan.tuned.artifact
-        trust.check(tuned, plan.tuned.upstream_model)
+        try:
+            trust.check(tuned, plan.tuned.upstream_model)
+        except ModelRefused as error:
+            raise InvalidRequest(f"The teacher can't be trusted: {error}", code="teacher_unsigned") from None
         teacher = chain.teacher_with(plan.base, tuned, plan.workload.name, plan.work / "teacher")
     labels = artifacts.load_manifest(teacher)["heads"].get(plan.workload.name, {}).get("labels", [])
     if unknown := sorted(set(train[1] + val[1]) - set(labels))[:5]:

@@ -21,6 +21,7 @@ from modelhub.ml.tabular.metrics import macro_f1
 from modelhub.ml.trunk import ensure_trunk
 from modelhub.models import Dataset, Deployment, ExpertActivation, ModelVersion
 from modelhub.services.activation import Sum, record_training
+from modelhub.services.bases import trusted_base
 from modelhub.services.candidates import keep_candidate
 from modelhub.services.datasets import read_rows
 from modelhub.services.validation import has_validation_rows, validation_rows
@@ -142,7 +143,7 @@ def _plan(context: Context) -> Plan:
         raise InvalidRequest("Fine-tuning needs a workload and a private deployment with heads.")
     suffix = str(context.params.get("suffix") or "")
     version = "-".join(part for part in ("ft", suffix, context.job.pk[-8:].lower()) if part)
-    base = artifacts.find(deployment.model)
+    base = trusted_base(deployment)
     return Plan(
         dataset, dataset.workload, deployment, base, version, Path(settings.HOME), _options(context),
         _validation(context, dataset),

@@ -35,6 +35,10 @@ def target_of(
         )
     deployment = usable(lob).filter(Q(name=model) | Q(model=model)).order_by("-side", "name").first()
     if deployment is None:
+        if usable(lob, enabled=False).filter(Q(name=model) | Q(model=model)).exists():
+            raise InvalidRequest(
+                f"{model} is switched off: its base is retired. Name another.", param="model"
+            )
         raise ModelNotFound(
             f"There is no model {model[:100]!r} to fine-tune for this key: name a workload, a deployment or its base.",
             param="model",
@@ -42,9 +46,9 @@ def target_of(
     return deployment, _workload_for(deployment, lob, labels, wanted)
 
 
-def usable(lob: LineOfBusiness) -> QuerySet[Deployment]:
-    """Deployments that are switched on and that the line of business may name."""
-    rows = Deployment.objects.filter(organisation_id=lob.organisation_id, enabled=True)
+def usable(lob: LineOfBusiness, *, enabled: bool = True) -> QuerySet[Deployment]:
+    """Deployments that are switched on (or off) and that the line of business may name."""
+    rows = Deployment.objects.filter(organisation_id=lob.organisation_id, enabled=enabled)
     return rows.filter(Q(lobs__isnull=True) | Q(lobs=lob)).distinct()
 
 

@@ -18,6 +18,7 @@ from costs.selectors import price_sheets
 from modelhub.models import Dataset, Deployment
 from modelhub.services import job_costs, reservations
 from modelhub.services.access import check_usable
+from modelhub.services.bases import find_base
 from modelhub.services.inspection import inspector
 from modelhub.services.row_checks import MIN_ROWS
 from switchyard.core.errors import Conflict, InvalidRequest, PolicyDenied
@@ -192,6 +193,8 @@ def _check_trainable(deployment: Deployment, workload: Workload) -> None:
         raise InvalidRequest(
             f"{deployment.name} has no heads to fine-tune; choose a private text deployment.", param="model"
         )
+    if workload.task == "classification":
+        find_base(deployment)
     if workload.task != "classification" and workload.task not in deployment.tasks:
         raise InvalidRequest(f"{deployment.name} does not do {workload.task}.", param="model")
 

@@ -36,7 +36,7 @@ class FrozenBody:
             rows = features.cached(texts, self._trunk_dir, progress=progress)
             return self._body.run(["features"], {"pooled": rows.pooled})[0], rows.ids
         ids = self.token_ids(texts)
-        return self.features_of(ids), ids
+        return self.features_of(ids, progress=progress), ids
 
     def token_ids(self, texts: list[str]) -> list[np.ndarray]:
         """Token ids of every text, as many as the wide channel reads."""
@@ -57,14 +57,19 @@ class FrozenBody:
         """Tokens that each expert saw of these texts together. Gives (layers, E) int64."""
         return self._body.run([COUNTS], self._feed(ids))[0]
 
-    def features_of(self, ids: list[np.ndarray], *, budget: int = 4096, most: int = 64) -> np.ndarray:
+    def features_of(
+        self, ids: list[np.ndarray], *, budget: int = 4096, most: int = 64, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:  # fmt: skip
         """Features of tokenized texts, for a body that reads tokens and not the trunk's pooled states. Gives (N, D).
 
-        `budget` and `most`: padded tokens and texts of one batch.
+        `budget` and `most`: padded tokens and texts of one batch. `progress` is told after each how many texts are done.
         """
-        found = np.zeros((len(ids), self._body.get_outputs()[0].shape[1]), np.float32)
+        found, done = np.zeros((len(ids), self._body.get_outputs()[0].shape[1]), np.float32), 0
         for group in tokens.batches_by_length([len(row) for row in ids], budget, most):
             found[group] = self._body.run(["features"], self._feed([ids[i] for i in group]))[0]
+            done += len(group)
+            if progress is not None:
+                progress(done, len(ids))
         return found
 
     def _feed(self, ids: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from django.db.models import Q
 from switchyard.core.clock import now
 from switchyard.core.conf import conf
 from switchyard.core.errors import SwitchyardError
+from switchyard.jobs import disk
 from switchyard.jobs.heart import Heart
 from switchyard.jobs.lifecycle import check_move
 from switchyard.jobs.meter import Meter
@@ -246,6 +247,8 @@ def _outcome(context: Context, recipe: Recipe, heart: Heart) -> dict[str, Any]:
     except Fenced:
         raise
     except Exception as error:
+        if disk.is_full(error):
+            return {"state": "failed", "error": disk.TOLD, "error_code": "disk_full", "message": "failed"}
         log.exception("job %s failed", context.job.pk)
         trace = "".join(traceback.format_exception(error))[-4000:]
         context.log(str(error) or type(error).__name__, level="error", trace=trace)

@@ -96,6 +96,19 @@ def test_old_labels_are_rehearsed_for_a_known_workload(made):
     assert report["shipped_validation"]["after"] > report["shipped_validation"]["before"] - 0.1
 
 
+def test_reading_the_rows_is_told_batch_by_batch(own_home):
+    told = []
+    tune(own_home, "returns-intent@ft-told", "head", epochs=1, progress=told.append)
+    done = [
+        step["done"] for step in told if step["stage"] == "features" and step["rows"] == 32 and "done" in step
+    ]
+    assert 32 in done and done == sorted(done)
+    graph = finetune.FrozenBody(BASE, own_home / "trunk")
+    seen: list[tuple[int, int]] = []
+    graph.features([text for text, _ in ROWS] * 4, lambda count, of: seen.append((count, of)))
+    assert len(seen) >= 2 and seen[-1] == (168, 168), "a run over thousands of rows never stands still"
+
+
 def test_few_rows_get_a_head_alone_and_the_report_says_why(own_home):
     report = tune(own_home, "returns-intent@ft-a", "auto")
     assert report["method"] == "head" and "under 400" in report["method_because"]

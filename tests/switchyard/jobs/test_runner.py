@@ -1,3 +1,4 @@
+import errno
 import threading
 import time
 
@@ -28,6 +29,42 @@ def test_a_recipe_runs_to_its_result_with_progress_and_log():
     log = list(JobEvent.objects.filter(job=job).values_list("message", "data"))
     assert ("half way", {"loss": 0.25}) in log
     assert [message for message, _ in log] == ["submitted", "started", "half way", "succeeded"]
+
+
+def full_in_python(context):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_in_a_library(context):
+    from safetensors import SafetensorError
+
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def full_behind_another(context):
+    try:
+        full_in_python(context)
+    except OSError as error:
+        raise RuntimeError("unexpected pos 576 vs 534") from error
+
+
+@pytest.mark.parametrize("recipe", [full_in_python, full_in_a_library, full_behind_another])
+def test_a_full_disk_is_told_as_one_and_the_job_can_be_retried(recipe):
+    job = make_job()
+    done = runner.run(job.pk, recipe)
+    assert (done.state, done.error_code) == ("failed", "disk_full")
+    assert "Make room" in done.error and "retry" in done.error
+    services.retry(job=done, user=None)
+    assert runner.run(job.pk, lambda context: {}).state == "succeeded"
+
+
+def test_a_file_that_is_missing_is_no_full_disk():
+    job = make_job()
+
+    def recipe(context):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "rows")
+
+    assert runner.run(job.pk, recipe).error_code == "internal_error"
 
 
 def test_a_second_message_of_the_same_job_does_nothing():
