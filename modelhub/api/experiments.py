@@ -10,7 +10,8 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from modelhub.models import Dataset, Experiment, ExperimentArm
-from modelhub.services.experiments import cancel_experiment, options_for, start_experiment
+from modelhub.services.experiment_actions import cancel_experiment, retry_experiment
+from modelhub.services.experiments import options_for, start_experiment
 from switchyard.tenancy.api.base import (
     EmptySerializer,
     ReadViewSet,
@@ -100,6 +101,13 @@ class ExperimentViewSet(ReadViewSet):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Any, pk: str = "") -> Response:
         row = cancel_experiment(experiment=self.get_object(), user=request.user)
+        return Response(self.get_serializer(row).data)
+
+    @extend_schema(request=EmptySerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Any, pk: str = "") -> Response:
+        """Jobs that didn't succeed run again, then all ways are measured: what was trained is kept."""
+        row = retry_experiment(experiment=self.get_object(), user=request.user)
         return Response(self.get_serializer(row).data)
 
     @extend_schema(parameters=filters("workload"), responses={200: OptionListSerializer})

@@ -21,9 +21,8 @@ from modelhub.services.golden import needed_golden
 from modelhub.services.records import takes_records
 from switchyard.audit.services import record
 from switchyard.core.clock import now
-from switchyard.core.errors import Conflict, InvalidRequest, SwitchyardError
+from switchyard.core.errors import InvalidRequest, SwitchyardError
 from switchyard.core.ids import new_id
-from switchyard.jobs import services as job_services
 from switchyard.jobs.models import FINAL, Job
 from switchyard.jobs.services import submit_once
 from switchyard.tenancy.models import User, Workload
@@ -205,9 +204,15 @@ def _take_versions(experiment: Experiment) -> None:
     if waiting:
         return
     if sum(not arm.error for arm in arms) < 2:
-        _end(experiment, "failed", _("Fewer than two ways came to an end."))
+        end_experiment(experiment, "failed", _("Fewer than two ways came to an end."))
         return
-    job = _measure(experiment, [arm for arm in arms if not arm.error])
+    try:
+        job = _measure(experiment, [arm for arm in arms if not arm.error])
+    except (
+        SwitchyardError
+    ) as error:  # no price, golden rows that are gone: said here, where somebody can try again
+        end_experiment(experiment, "failed", error.message)
+        return
     experiment.state, experiment.job_id = "measuring", job.pk
     experiment.save(update_fields=["state", "job_id"])
 
@@ -234,13 +239,16 @@ def _take_measures(experiment: Experiment) -> None:
     if job is None or job.state not in FINAL:
         return
     if job.state != "succeeded":
-        _end(experiment, "cancelled" if job.state == "cancelled" else "failed", job.error or job.state)
+        end_experiment(
+            experiment, "cancelled" if job.state == "cancelled" else "failed", job.error or job.state
+        )
         return
     experiment.result = job.result
-    _end(experiment, "done", "")
+    end_experiment(experiment, "done", "")
 
 
-def _end(experiment: Experiment, state: str, error: str) -> None:
+def end_experiment(experiment: Experiment, state: str, error: str) -> None:
+    """Its last write, whatever came of it."""
     experiment.state, experiment.error, experiment.finished_at = state, error[:400], now()
     experiment.save(update_fields=["state", "error", "finished_at", "result"])
 
@@ -263,23 +271,6 @@ def judge_winner(experiment: Experiment, user: User | None) -> None:
             start_gates(version=winner.version, user=user)
         except SwitchyardError:
             return  # the page has the button
-
-
-def cancel_experiment(*, experiment: Experiment, user: User | None) -> Experiment:
-    """Stop what still runs; what was trained stays. Raises Conflict when it has ended."""
-    if experiment.state not in ("training", "measuring"):
-        raise Conflict(_("This experiment has ended."), code="illegal_state")
-    ids = [arm.job_id for arm in experiment.arms.all()] + [experiment.job_id]
-    for job in Job.objects.filter(pk__in=[pk for pk in ids if pk]).exclude(state__in=FINAL):
-        job_services.cancel(job=job, user=user)
-    with transaction.atomic():
-        _end(experiment, "cancelled", "")
-        lob = experiment.workload.lob
-        record(
-            actor=user, action="experiment.cancelled", target=f"experiment:{experiment.pk}", lob=lob.slug,
-            organisation_id=lob.organisation_id, detail={},
-        )  # fmt: skip
-    return experiment
 
 
 def job_ended(job: Job) -> bool:

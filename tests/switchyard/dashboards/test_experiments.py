@@ -11,7 +11,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from modelhub.models import Dataset, Experiment
+from modelhub.services import job_costs
 from modelhub.services.experiments import advance
+from switchyard.core.errors import Conflict
 from switchyard.jobs.models import Job
 from switchyard.tenancy.services import create_token
 from tests import factories
@@ -121,6 +123,53 @@ def test_a_way_that_fails_is_said_and_the_others_go_on(company: Company, emil: C
     assert "the loss is no number" in emil.get(f"/experiments/{experiment.pk}/").content.decode()
 
 
+def test_what_failed_is_tried_again_and_what_was_trained_is_kept(company: Company, emil: Client) -> None:
+    arms = [*BOTH, "head:private-sparse", "lora:private-sparse"]
+    rows = SimpleUploadedFile("rows.csv", ROWS.encode())
+    emil.post("/experiments/new/", {"workload": "support-intent", "arms": arms, "rows": rows})
+    experiment = Experiment.objects.get()
+    head, lora = (experiment.arms.get(method=method) for method in ("head", "lora"))
+    assert emil.post(f"/experiments/{experiment.pk}/retry/").status_code == 302
+    assert Experiment.objects.get().state == "training", "one that is under way goes on as it was"
+    made = factories.make_version(head.deployment, experiment.workload, "candidate", version="ft-1")
+    Job.objects.filter(pk=head.job_id).update(state="succeeded", result={"candidate": made.pk})
+    Job.objects.filter(pk=lora.job_id).update(state="failed", error="the disk is full")
+    measuring = advance(experiment).job_id
+    Job.objects.filter(pk=measuring).update(state="failed", error="ext-mini did not answer")
+    assert advance(experiment).state == "failed"
+    page = emil.get(f"/experiments/{experiment.pk}/").content.decode()
+    assert "ext-mini did not answer" in page and f"/experiments/{experiment.pk}/retry/" in page
+
+    emil.post(f"/experiments/{experiment.pk}/retry/")
+    experiment.refresh_from_db()
+    assert (experiment.state, experiment.error, experiment.finished_at) == ("training", "", None)
+    assert (
+        Job.objects.get(pk=lora.job_id).state == "queued"
+        and Job.objects.get(pk=head.job_id).state == "succeeded"
+    )
+    assert (
+        experiment.arms.get(method="lora").error == "" and experiment.arms.get(method="head").version == made
+    )
+    Job.objects.filter(pk=lora.job_id).update(state="failed", error="again")
+    experiment = advance(experiment)
+    assert experiment.state == "measuring" and experiment.job_id != measuring
+
+
+def test_what_cannot_be_measured_ends_in_words_and_holds_up_nobody_else(
+    company: Company, emil: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_price(**_: Any) -> int:
+        raise Conflict("ext-mini has no price in force.", code="no_price")
+
+    monkeypatch.setattr(job_costs, "estimate", no_price)
+    emil.post("/experiments/new/", {"workload": "support-intent", "arms": BOTH})
+    experiment = Experiment.objects.get()
+    assert (experiment.state, experiment.error) == ("failed", "ext-mini has no price in force.")
+    monkeypatch.undo()
+    emil.post(f"/experiments/{experiment.pk}/retry/")
+    assert Experiment.objects.get().state == "measuring"
+
+
 def test_the_neighbour_meets_404_and_a_reader_starts_nothing(company: Company) -> None:
     legal = client_of("lena", company, "model_engineer", "legal")
     legal.post("/experiments/new/", {"workload": "contract-clauses", "arms": BOTH})
@@ -131,6 +180,7 @@ def test_the_neighbour_meets_404_and_a_reader_starts_nothing(company: Company) -
     )
     assert bob.get(f"/experiments/{experiment.pk}/").status_code == 404
     assert bob.post(f"/experiments/{experiment.pk}/cancel/").status_code == 404
+    assert bob.post(f"/experiments/{experiment.pk}/retry/").status_code == 404
     assert "contract-clauses" not in bob.get("/experiments/").content.decode()
     assert vera.get("/experiments/new/").status_code == 403
     assert vera.get(f"/experiments/{experiment.pk}/").status_code == 200
@@ -160,7 +210,8 @@ def test_the_same_over_rest(company: Company) -> None:
     experiment = finished(Experiment.objects.get(pk=made.json()["id"]))
     told = client.get(f"/api/v1/experiments/{experiment.pk}").json()
     assert told["result"]["winner"] == 1 and told["arms"][1]["figures"]["value"] == 1.0
-    assert client.post(f"/api/v1/experiments/{experiment.pk}/cancel", {}, "json").status_code == 409
+    for action in ("cancel", "retry"):
+        assert client.post(f"/api/v1/experiments/{experiment.pk}/{action}", {}, "json").status_code == 409
     for wrong in ({"workload": "support-intent"}, {"workload": "contract-clauses", "arms": BOTH},
                   {"workload": "support-intent", "arms": ["as_is:private-sparse", "as_is:mars"]}):  # fmt: skip
         assert client.post("/api/v1/experiments", wrong, "json").status_code == 400

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST
 
 from modelhub.models import Dataset, Experiment
 from modelhub.services.datasets import upload
-from modelhub.services.experiments import advance, cancel_experiment, options_for, start_experiment, winner_of
+from modelhub.services.experiment_actions import AGAIN, cancel_experiment, retry_experiment
+from modelhub.services.experiments import advance, options_for, start_experiment, winner_of
 from modelhub.services.gates import latest_report, unmet
 from modelhub.services.records import takes_records, target_of, upload_records
 from switchyard.core.errors import SwitchyardError, ValidationFailed
@@ -31,6 +32,13 @@ METHODS = {
     "vendor": gettext_lazy("the vendor's fine-tuning"), "prompt": gettext_lazy("by a prompt"),
 }  # fmt: skip
 CHOSEN = ("as_is", "head", "rows")  # ticked at first: what ends within minutes
+
+
+def _refresh(*, experiment: Experiment, user: Any) -> Experiment:
+    return advance(experiment)
+
+
+ACTIONS: dict[str, Any] = {"cancel": cancel_experiment, "retry": retry_experiment}
 
 
 @page
@@ -121,7 +129,7 @@ def experiment(request: PageRequest, experiment_id: str) -> HttpResponse:
         "pairs": [_pair(pair, {arm.place: arm for arm in arms}) for pair in row.result.get("pairs", [])],
         "measuring": Job.objects.filter(pk=row.job_id).first() if row.job_id else None,
         "report": report, "candidate": candidate, "against": unmet(candidate, report) if candidate else [],
-        "gates_job": _gates_job(candidate), "live": row.state in ("training", "measuring"),
+        "gates_job": _gates_job(candidate), "live": row.state in ("training", "measuring"), "again": row.state in AGAIN,
         "may": scope.narrowed(*ENGINEERS).allows_lob(row.workload.lob.slug),
         "moves": winner is not None and winner.version is not None and winner.version.stage == "live",
         "other": next((arm.deployment.name for arm in arms if winner and arm.deployment != winner.deployment), ""),
@@ -155,16 +163,13 @@ def _pair(pair: dict[str, Any], arms: dict[int, Any]) -> dict[str, Any]:
 @require_POST
 @page
 def experiment_action(request: PageRequest, experiment_id: str, action: str) -> HttpResponse:
-    """cancel | refresh."""
+    """cancel | retry | refresh."""
     scope = require_role(request, *ENGINEERS)
     row = get_object_or_404(
         Experiment.objects.for_tenant(scope).select_related("workload__lob"), pk=experiment_id
     )
     try:
-        if action == "cancel":
-            cancel_experiment(experiment=row, user=request.user)  # type: ignore[arg-type]
-        else:
-            advance(row)
+        ACTIONS.get(action, _refresh)(experiment=row, user=request.user)
     except SwitchyardError as error:
         messages.error(request, error.message)
     return redirect("dashboards:experiment", row.pk)
