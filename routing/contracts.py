@@ -130,6 +130,7 @@ class DeploymentInfo:
     headers: Mapping[str, str] = field(
         default_factory=dict, repr=False
     )  # beside the key; names in small letters
+    cap_name: str = ""  # what its server calls the cap of an answer; "": as the caller does
 
     @property
     def billable(self) -> bool:

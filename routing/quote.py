@@ -8,7 +8,7 @@ from dataclasses import replace
 from costs import pricing
 from costs.contracts import Charge, PriceSheet, Usage
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
-from routing.execution.adapters import output_cap
+from routing.execution.adapters import answers_of, output_cap, written_for
 from routing.kept import Kept
 from routing.policy.engine import can_do
 from switchyard.core.money import leg_nusd
@@ -24,7 +24,7 @@ def answers_asked(request: GatewayRequest) -> int:
     for name in ("input", "records"):
         if isinstance(body.get(name), list):
             return max(1, len(body[name]))
-    return int(body.get("n") or 1)
+    return answers_of(body)
 
 
 def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo]) -> list[DeploymentInfo]:
@@ -44,7 +44,7 @@ def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo
 def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -> dict[str, int]:
     """Nano-dollars by deployment; those without a price have no entry."""
     answers, size = answers_asked(request), len(request.raw)
-    choices = int(request.body.get("n") or 1)
+    choices = written_for(request.body)
     workload = request.workload.name if request.workload else ""
     generates = request.task in ("chat", "completion")
     costs = {}

@@ -14,6 +14,7 @@ from switchyard.core.errors import SwitchyardError, UpstreamFailure
 from switchyard.core.fetching import call
 from switchyard.jobs.models import Job
 from switchyard.jobs.services import submit_once
+from switchyard.tenancy.services import bump_config
 
 TIMEOUT_S, MOST_BYTES, CAP = 20.0, 2 * 1024 * 1024, 16
 ASK = [{"role": "user", "content": "Answer with the word ok."}]
@@ -110,6 +111,7 @@ def probe_deployment(row: Deployment) -> dict[str, Any]:
     except UpstreamFailure as error:
         told = Probe(target).as_json() | {"warnings": [error.message]}
     Deployment.objects.filter(pk=row.pk).update(capabilities=told)
+    bump_config()  # by what name it caps its answers
     return told
 
 

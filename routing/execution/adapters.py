@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
 from routing.execution.price_class import tiered, used
-from routing.execution.sse import readable
+from routing.execution.sse import BROKEN, mend, readable
 from switchyard.core.errors import UpstreamFailure
 
 PLAIN = frozenset({"role", "content"})
@@ -33,6 +34,19 @@ def output_cap(request: GatewayRequest, target: DeploymentInfo) -> int:
     return int(asked) if asked else target.max_output_tokens
 
 
+def answers_of(body: Mapping[str, Any]) -> int:
+    """How many texts come back: choices, for each prompt of a list."""
+    prompts = body.get("prompt")
+    return int(body.get("n") or 1) * (len(prompts) if isinstance(prompts, list) and prompts else 1)
+
+
+def written_for(body: Mapping[str, Any]) -> int:
+    """How many texts are written, and paid for: of `best_of` only the best come back."""
+    count = answers_of(body)
+    choices, drawn = int(body.get("n") or 1), int(body.get("best_of") or 1)
+    return count if drawn <= choices else count // choices * drawn
+
+
 class PassThrough:
     """OpenAI's own endpoints: unknown fields pass, the cap is always explicit, the model is the server's."""
 
@@ -42,9 +56,11 @@ class PassThrough:
     def body(self, request: GatewayRequest, target: DeploymentInfo, *, stream: bool) -> dict[str, Any]:
         body = dict(request.body)
         body["model"] = upstream_model(request, target)
-        if "max_completion_tokens" not in body or body["max_completion_tokens"] is None:
+        if target.cap_name or not self.chat or body.get("max_completion_tokens") is None:
+            # Under the one name that the server keeps it by: text completions know one alone.
             body.pop("max_completion_tokens", None)
-            body["max_tokens"] = output_cap(request, target)
+            body.pop("max_tokens", None)
+            body[(self.chat and target.cap_name) or "max_tokens"] = output_cap(request, target)
         body = tiered(request, target, body)
         body["stream"] = stream
         if stream:
@@ -60,6 +76,9 @@ class PassThrough:
         for choice in choices:
             if not isinstance(choice, dict):
                 raise garbage(target, "no choices")
+            if choice.get("finish_reason") in BROKEN:
+                raise garbage(target, "an answer that it broke off itself")
+            mend(choice.get("message"))
         usage = used(request, target, reply)
         payload = dict(reply)
         payload["model"] = shown_model(request)
@@ -219,7 +238,7 @@ class ClassifyByPrompt:
                 "type": "json_schema",
                 "json_schema": {"name": "labels", "strict": True, "schema": schema},
             },
-            "max_tokens": min(target.max_output_tokens, 64 + 48 * count),
+            target.cap_name or "max_tokens": min(target.max_output_tokens, 64 + 48 * count),
             "temperature": 0,
         }
         return tiered(request, target, told)

@@ -9,6 +9,8 @@ import orjson
 
 FRAME_MAX_BYTES = 4 * 1024 * 1024
 READABLE = ("content", "refusal", "reasoning", "reasoning_content")
+# How servers say that they broke off: OpenRouter, DeepSeek, and vLLM or SGLang when a call was aborted there.
+BROKEN = frozenset({"error", "insufficient_system_resource", "abort"})
 
 
 _PLAIN = frozenset({"content", "role"})  # a delta of nothing else has one thing that a person could read
@@ -37,10 +39,11 @@ class Frame:
         if isinstance(found, list) and found:
             self._choices = [choice for choice in found if isinstance(choice, dict)]
             for choice in self._choices:
-                if choice.get("finish_reason"):
+                if reason := choice.get("finish_reason"):
                     self.finished = True
+                    self.failed = self.failed or reason in BROKEN
                 self._read(choice)
-        elif data.get("error"):
+        elif data.get("error") or data.get("object") == "error":
             self.failed = True  # the server's own words for having broken off
 
     @property
@@ -72,6 +75,8 @@ class Frame:
                 key: Hashable = (place, "content")
                 self.texts[key] = self.texts.get(key, "") + content
             return
+        if mend(delta):
+            self.raw = b"data: " + orjson.dumps(self._data) + b"\n\n"
         for channel, text in readable(choice, delta):
             key = (place, channel)
             self.texts[key] = self.texts.get(key, "") + text
@@ -81,6 +86,8 @@ def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str,
     """(channel, text) of one choice; `message` is its delta or its whole message."""
     found = [(name, message.get(name)) for name in READABLE]
     found.append(("text", choice.get("text")))
+    if isinstance(sound := message.get("audio"), dict):
+        found.append(("audio", sound.get("transcript")))
     calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
     legacy = message.get("function_call")
     if isinstance(legacy, dict):
@@ -95,6 +102,18 @@ def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str,
                     (channel, part.get("arguments") or part.get("input")),
                 ]
     return [(channel, text) for channel, text in found if isinstance(text, str) and text]
+
+
+def mend(message: Any) -> bool:
+    """Arguments that a server gave as an object (older TGI and Ollama) become the text that the shape has; True where any
+    were."""
+    mended = False
+    for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
+        part = call.get("function") if isinstance(call, dict) else None
+        if isinstance(part, dict) and isinstance(part.get("arguments"), dict | list):
+            part["arguments"] = orjson.dumps(part["arguments"]).decode()
+            mended = True
+    return mended
 
 
 def renamed(raw: bytes, told: Any, model: str) -> bytes | None:

@@ -11,7 +11,7 @@ from typing import Any
 from costs.contracts import Usage
 from routing import shapes
 from routing.contracts import DeploymentInfo
-from routing.execution.adapters import adapter_for, garbage, output_cap, public_usage
+from routing.execution.adapters import adapter_for, answers_of, garbage, output_cap, public_usage
 from routing.execution.base import AttemptFailed, shown_model, upstream_model
 from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
@@ -47,7 +47,7 @@ class _Attempt:
 
     def see(self, frame: Frame) -> None:
         self.pieces += len(frame.texts)
-        if not self.head and frame.data:
+        if not self.head.get("id") and frame.data:  # Azure's first chunk is about the prompt, and nameless
             self.head = frame.data
         if frame.usage:
             self.usage = frame.usage
@@ -114,7 +114,7 @@ async def _one(
     request = run.sent_to(target)
     adapter = adapter_for(request.task, target)
     model = upstream_model(request, target)
-    choices = int(run.request.body.get("n") or 1)
+    choices = answers_of(run.request.body)
     attempt = _Attempt(
         target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw),
         most_pieces=output_cap(run.request, target) * choices + choices,
@@ -228,7 +228,7 @@ def _record(run: Run, attempt: _Attempt, failure: AttemptFailed | None, status: 
     )  # fmt: skip
     if failure is None:
         run.answered_by = attempt.target
-        run.answer_count = int(run.request.body.get("n") or 1)
+        run.answer_count = answers_of(run.request.body)
 
 
 def _blocked_chunk(run: Run, attempt: _Attempt) -> dict[str, Any]:

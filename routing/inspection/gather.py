@@ -19,6 +19,8 @@ _MESSAGE = {"role", "content"}
 # What machines call a call, a message or a block. Nobody commands by it, and beside a short result it drowns the result.
 _LABELS = frozenset({"role", "type", "id", "call_id", "tool_call_id", "tool_use_id"})
 _MEDIA = frozenset({"input_audio", "b64_json", "file_data", "image_data"})
+# What a server fetches for itself: nobody here sees it.
+_FETCHED = frozenset({"image_url", "video_url", "audio_url", "file_url", "file_id"})
 
 
 @dataclass(slots=True)
@@ -56,6 +58,9 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                 if name in _MEDIA and not (isinstance(value, str) and value.startswith("data:")):
                     found.media = True  # what it holds is no text
                     continue
+                if name in _FETCHED:
+                    place = value.get("url") if isinstance(value, Mapping) else value
+                    found.media |= isinstance(place, str) and not place.startswith("data:")
                 stack.append((value, inside and not (name in _LABELS and _is_label(value))))
         elif isinstance(item, list | tuple):
             stack.extend([(value, document) for value in reversed(item)])

@@ -38,6 +38,7 @@ def parse(
     cap = _max_cost(most.decode("latin-1")) if most else None
     stream, include_usage = _stream(body, endpoint)
     _check_numbers(body)
+    _check_money(body)
     if endpoint == "chat/completions":
         _check_messages(body)
     resolved = resolve(body.get("model"), endpoint, key, world)
@@ -103,6 +104,7 @@ def _check_numbers(body: dict[str, Any]) -> None:
         ("max_tokens", 1, 2**31),
         ("max_completion_tokens", 1, 2**31),
         ("n", 1, MAX_CHOICES),
+        ("best_of", 1, MAX_CHOICES),
     ):
         value = body.get(name)
         if value is None:
@@ -111,6 +113,36 @@ def _check_numbers(body: dict[str, Any]) -> None:
             raise InvalidRequest(
                 f"`{name}` must be a whole number of at least {low} and at most {high}.", param=name
             )
+
+
+def _check_money(body: dict[str, Any]) -> None:
+    """What would cost otherwise than it was reserved for."""
+    one, other = body.get("max_tokens"), body.get("max_completion_tokens")
+    if one is not None and other is not None and one != other:
+        raise InvalidRequest(
+            "`max_tokens` and `max_completion_tokens` say different things: send one of them.",
+            param="max_tokens",
+        )
+    if body.get("service_tier") == "priority":
+        raise InvalidRequest(
+            "`service_tier` priority has a price of its own that no sheet here holds: leave it out.",
+            param="service_tier",
+        )
+
+
+def _check_prompt(prompt: Any) -> None:
+    """A text or several; numbers of tokens are refused as everywhere."""
+    if isinstance(prompt, str):
+        return
+    if not isinstance(prompt, list) or not prompt:
+        raise InvalidRequest("`prompt` must be a text or a non-empty list of texts.", param="prompt")
+    if not all(isinstance(text, str) for text in prompt):
+        raise InvalidRequest(
+            "`prompt` holds tokens by number, or what is no text. They can't be looked through for personal data: send "
+            "the texts.",
+            param="prompt",
+        )
+    _check_count(prompt, "prompt")
 
 
 def _check_messages(body: dict[str, Any]) -> None:
@@ -134,8 +166,8 @@ def _inputs(endpoint: str, task: str, body: dict[str, Any]) -> dict[str, Any]:
         if task == "prediction":
             return body | {"records": [_record(_last_user_text(body))]}
         return body
-    if endpoint == "completions" and not isinstance(body.get("prompt"), str | list):
-        raise InvalidRequest("`prompt` must be text.", param="prompt")
+    if endpoint == "completions":
+        _check_prompt(body.get("prompt"))
     if task == "moderation":
         body = body | {"input": _moderated(body.get("input"))}
     if task == "embedding":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from costs import selectors as money
 from costs.contracts import RateLimit
@@ -133,9 +134,16 @@ def _deployments(organisation_id: int) -> dict[str, DeploymentInfo]:
             resting={w: share for (d, w), (share, _accuracy, _n) in rests.items() if d == row.name},
             quality={w: value for (d, w), value in quality.items() if d == row.name},
             usual_accelerator_ns={w: value for (d, w), value in usual.items() if d == row.name},
-            calibrations=maps.get(row.name, {}),
+            calibrations=maps.get(row.name, {}), cap_name=_cap_name(row.capabilities),
         )  # fmt: skip
     return found
+
+
+def _cap_name(capabilities: Any) -> str:
+    """As a probe found it: newer models of OpenAI refuse `max_tokens`, other servers know nothing else."""
+    found = (capabilities or {}).get("found") or {}
+    told = found.get("max_tokens") or {}
+    return str(told.get("name") or "") if told.get("support") == "yes" else ""
 
 
 def _versions(organisation_id: int) -> dict[str, VersionInfo]:

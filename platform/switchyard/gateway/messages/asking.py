@@ -11,6 +11,7 @@ from switchyard.core.errors import InvalidRequest
 # What both shapes name alike passes as it is, as any field does that we don't know.
 TRANSLATED = {
     "messages", "system", "stop_sequences", "metadata", "tools", "tool_choice", "thinking", "stream", "stream_options", "n",
+    "service_tier",
 }  # fmt: skip
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 Part = dict[str, Any]
@@ -32,6 +33,8 @@ def chat_of(body: dict[str, Any]) -> dict[str, Any]:
         chat["tools"] = [_tool(tool, i) for i, tool in enumerate(_listed(body["tools"], "tools"))]
     if body.get("tool_choice") is not None:
         chat |= _choice(body["tool_choice"])
+    if body.get("service_tier") == "standard_only":  # its "auto" is what a chat does anyway
+        chat["service_tier"] = "default"
     if body.get("stream") is not None:
         chat["stream"] = body["stream"]
     if body.get("stream") is True:
@@ -82,13 +85,16 @@ def _messages(value: Any) -> list[Part]:
 
 
 def _by_user(blocks: list[Any], where: str) -> list[Part]:
-    """Results of tools are messages of their own and come first: a chat wants them right behind the calls."""
+    """Results of tools are messages of their own and come first: a chat wants them right behind the calls. Their pictures
+    and files follow as the user's: the result of a tool is text there."""
     results: list[Part] = []
     parts: list[Part] = []
     for i, block in enumerate(blocks):
         place = f"{where}[{i}]"
         if _kind(block) == "tool_result":
-            results.append(_result(block, place))
+            result, shown = _result(block, place)
+            results.append(result)
+            parts += shown
         else:
             parts.append(_part(block, place))
     return [*results, {"role": "user", "content": parts}] if parts else results
@@ -137,19 +143,24 @@ def _url(source: Part, where: str) -> str:
     )
 
 
-def _result(block: Part, where: str) -> Part:
+def _result(block: Part, where: str) -> tuple[Part, list[Part]]:
+    """(the tool's message, what of it is no text)"""
+    shown: list[Part] = []
     call_id, content = block.get("tool_use_id"), block.get("content", "")
     if not isinstance(call_id, str) or not call_id:
         raise InvalidRequest(f"{where}.tool_use_id is missing.", param=f"{where}.tool_use_id")
     if isinstance(content, list):
-        content = [_part(item, f"{where}.content[{i}]") for i, item in enumerate(content)]
-        if all(part["type"] == "text" for part in content):
-            content = "\n".join(part["text"] for part in content)
+        found = [_part(item, f"{where}.content[{i}]") for i, item in enumerate(content)]
+        shown = [part for part in found if part["type"] != "text"]
+        texts = [part["text"] for part in found if part["type"] == "text"]
+        content = "\n".join(texts or (["See what follows."] if shown else []))
+        if shown:
+            shown.insert(0, {"type": "text", "text": f"What {call_id} gave:"})
     elif not isinstance(content, str):
         raise InvalidRequest(f"{where}.content is text or a list of blocks.", param=f"{where}.content")
-    if block.get("is_error") is True and isinstance(content, str):
+    if block.get("is_error") is True:
         content = f"Error: {content}"  # a chat has no other place for it
-    return {"role": "tool", "tool_call_id": call_id, "content": content}
+    return {"role": "tool", "tool_call_id": call_id, "content": content}, shown
 
 
 def _by_assistant(blocks: list[Any], where: str) -> list[Part]:

@@ -28,6 +28,8 @@ OVERLOADED = 529  # what this vendor's clients know a busy upstream by
 def stop_reason(blocks: Blocks) -> str:
     if blocks.stop_sequence is not None and blocks.finish_reason == "stop":
         return "stop_sequence"
+    if blocks.finish_reason in ("", "stop") and any(block.kind == "tool" for block in blocks.done):
+        return "tool_use"  # Ollama and others end a call of a tool like any answer
     return STOPS.get(blocks.finish_reason, "end_turn")
 
 
