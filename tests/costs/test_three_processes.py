@@ -10,8 +10,8 @@ import sys
 import pytest
 import redis
 
-from switchyard.core.errors import BudgetExhausted
-from tests.costs.asks import USD, admission_on, make_ask, make_budget, make_settlement
+from switchyard.core.errors import BudgetExhausted, RateLimited
+from tests.costs.asks import USD, admission_on, make_ask, make_budget, make_limit, make_settlement
 
 CALLS, PRICE_USD, WORST_USD = 67, 0.009, 0.02  # three times 67 ≥ 200 calls of at most two cents
 
@@ -74,5 +74,56 @@ def test_three_processes_spend_at_most_the_budget(valkey, topped_up_in):
     assert (counter[b"spent"], counter[b"reserved"]) == (spent, 0)
 
 
+RPM, TPM, AT_ONCE = 40, 4000, 6  # each far below what one process alone asks for
+KINDS = {"rpm": {"rpm": RPM}, "tpm": {"tpm": TPM}, "concurrency": {"concurrency": AT_ONCE}}
+
+
+async def press(url: str, kind: str) -> dict[str, int]:
+    """One gateway process under a limit that it shares: how many it was let, and how many were inside at most."""
+    granted = refused = most = 0
+    limits, client = (make_limit(**KINDS[kind]),), redis.Redis.from_url(url)
+    numbers = itertools.count()
+
+    async def one(admission):
+        nonlocal granted, refused, most
+        ask = make_ask(limits=limits, request_id=f"req_{os.getpid()}_{next(numbers)}", tokens=100)
+        try:
+            await admission.reserve(ask)
+        except RateLimited:
+            refused += 1
+            return
+        granted += 1
+        most = max(most, int(client.incr("inside")))
+        await asyncio.sleep(0.05)
+        client.decr("inside")
+        await admission.settle(make_settlement(ask, tokens=100))
+
+    async with admission_on(url) as admission:
+        await all_are_here(url)
+        for _ in range(4):
+            await asyncio.gather(*(one(admission) for _ in range(CALLS)))
+    return {"granted": granted, "refused": refused, "most": most}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_limits_hold_over_three_processes(valkey, kind):
+    """A minute that ends meanwhile gives back the share of itself that has gone: a few calls, never another limit."""
+    command = [sys.executable, "-m", "tests.costs.test_three_processes", valkey.url, kind]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(["platform", "."])}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) for _ in range(3)
+    ]
+    results = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    granted, refused = (sum(r[what] for r in results) for what in ("granted", "refused"))
+    assert refused > 0 and granted + refused == 3 * 4 * CALLS
+    if kind == "concurrency":
+        assert 1 < max(r["most"] for r in results) <= AT_ONCE and granted >= AT_ONCE
+    else:
+        most = RPM if kind == "rpm" else TPM // 100
+        assert most <= granted <= 1.5 * most  # three limits of their own would let 120
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(spend(sys.argv[1], int(sys.argv[2])))))
+    work = press if sys.argv[2] in KINDS else spend
+    print(json.dumps(asyncio.run(work(sys.argv[1], sys.argv[2] if work is press else int(sys.argv[2])))))
