@@ -58,18 +58,20 @@ def gate_nodes(g: GraphBuilder, y: str, terms: CosineTerms | SigmoidTerms) -> Ga
 
 
 def _cosine(g: GraphBuilder, y: str, terms: CosineTerms) -> GateNodes:
+    """For a few tokens nodes cost more than their numbers: one normalises (a row of zeros stays zeros), and a k that is fixed
+    asks for no mass."""
     keys = terms.keys.astype(np.float32)
     keys = keys / np.maximum(np.linalg.norm(keys, axis=1, keepdims=True), 1e-12) * np.float32(terms.scale)
-    norm = g.op("ReduceL2", y, g.const(np.array([1])), keepdims=1)
-    unit = g.op("Div", y, g.op("Max", norm, g.const(np.float32(1e-12))))
+    unit = g.op("LpNormalization", y, axis=-1, p=2)
     scores = g.op("Softmax", g.op("MatMul", unit, g.const(np.ascontiguousarray(keys.T))), axis=-1)
     biased = g.op("Add", scores, g.const(terms.bias.astype(np.float32)))
     _, experts = g.ops("TopK", biased, g.const(np.array([terms.k_max])), outputs=2, axis=-1)
     weights = g.op("GatherElements", scores, experts, axis=1)
-    before = g.op("CumSum", weights, g.const(np.array(1)), exclusive=1)
-    early = g.const((np.arange(terms.k_max) < terms.k_min)[None])
-    kept = g.op("Or", early, g.op("Less", before, g.const(np.float32(terms.mass))))
-    weights = g.op("Mul", weights, g.op("Cast", kept, to=FLOAT))
+    if terms.k_min < terms.k_max:
+        before = g.op("CumSum", weights, g.const(np.array(1)), exclusive=1)
+        early = g.const((np.arange(terms.k_max) < terms.k_min)[None])
+        kept = g.op("Or", early, g.op("Less", before, g.const(np.float32(terms.mass))))
+        weights = g.op("Mul", weights, g.op("Cast", kept, to=FLOAT))
     mass = g.op("Max", _row_sum(g, weights), g.const(np.float32(1e-20)))
     return _spread(g, scores, experts, g.op("Div", weights, mass))
 

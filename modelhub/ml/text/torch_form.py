@@ -141,20 +141,23 @@ def _gate(graph: _Graph, top: Any, name: str) -> tuple[dict[str, np.ndarray], di
     product = next(n for n in graph.nodes if n.output[0] == softmax.input[0])
     keys = graph.values[product.input[1]].T
     scale = np.float32(np.linalg.norm(keys[0]))
-    kept = graph.then(graph.then(top.output[1], "GatherElements").output[0], "CumSum", "Less", "Or")
-    less = graph.then(graph.then(top.output[1], "GatherElements").output[0], "CumSum", "Less")
     state = {
         f"{name}keys": np.ascontiguousarray(keys / scale),
         f"{name}scale": np.array(scale),
         f"{name}selection_bias": graph.values[added.input[1]],
     }
-    early = graph.values[kept.input[0]]
-    choice = {
-        "k_min": int(early.sum()),
-        "k_max": int(graph.values[top.input[1]][0]),
-        "mass": round(float(graph.values[less.input[1]]), 6),
-    }
-    return state, choice
+    return state, _choice(graph, top)
+
+
+def _choice(graph: _Graph, top: Any) -> dict[str, Any]:
+    """How k is chosen; a graph whose k is fixed asks for no mass."""
+    k = int(graph.values[top.input[1]][0])
+    weights = graph.then(top.output[1], "GatherElements").output[0]
+    if not any(user.op_type == "CumSum" for user in graph.users[weights]):
+        return {"k_min": k, "k_max": k, "mass": 1.0}
+    less, kept = graph.then(weights, "CumSum", "Less"), graph.then(weights, "CumSum", "Less", "Or")
+    early, mass = graph.values[kept.input[0]], float(graph.values[less.input[1]])
+    return {"k_min": int(early.sum()), "k_max": k, "mass": round(mass, 6)}
 
 
 def open_encoder(path: Path) -> SparseEncoder:

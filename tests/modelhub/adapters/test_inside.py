@@ -1,13 +1,17 @@
 """Adapters inside an encoder: torch and graph agree, rows don't touch each other, the trunk stays as it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from modelhub.ml import features
 from modelhub.ml.adapters.inject import AdaptedEncoder, Adapter, AdapterShape
+from modelhub.ml.moe.encoder_graph import write_encoder
 from modelhub.ml.moe.int8 import quantise, widen
 from modelhub.ml.text.adapted_graph import NotAdaptable, with_adapters, write_adapted
+from modelhub.ml.text.encoder import SparseEncoder
 from modelhub.ml.text.torch_form import NotOurForm, open_encoder, read_encoder
 from modelhub.ml.train.checkpoint import weight_hash
 from tests.modelhub.adapters.small import (
@@ -56,6 +60,27 @@ def test_the_torch_form_holds_exactly_the_weights_that_the_graphs_bytes_stand_fo
             assert np.allclose(state[f"layers.{layer}.{part}"], own[f"layers.{layer}.{part}"], atol=1e-6)
         step = np.abs(own[f"layers.{layer}.qkv.weight"]).max() / 127
         assert np.abs(state[f"layers.{layer}.qkv.weight"] - own[f"layers.{layer}.qkv.weight"]).max() <= step
+
+
+def test_a_graph_whose_k_is_fixed_asks_for_no_mass_and_is_read_back_so(model, tmp_path):
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    for form in ("qmoe", "unrolled"):
+        write_encoder(
+            state, tmp_path / f"{form}.onnx", layers=2, attention_heads=4, k_min=3, k_max=3, form=form, half=False
+        )  # fmt: skip
+    _, config = read_encoder(tmp_path / "qmoe.onnx")
+    assert (config.k_min, config.k_max) == (3, 3)
+    fixed = SparseEncoder(replace(CONFIG, k_min=3, k_max=3), {}).eval()
+    fixed.load_state_dict(model.state_dict())
+    embedded, mask = batch()
+    with torch.no_grad():
+        pooled, routings = fixed(torch.from_numpy(embedded), segments(mask), len(mask))
+        wanted = fixed.features(pooled).numpy()
+    assert all(bool((routing.chosen == 3).all()) for routing in routings)
+    found = features.open_session(tmp_path / "unrolled.onnx").run(
+        ["features"], {"embedded": embedded, "attention_mask": mask}
+    )[0]
+    assert np.allclose(found, wanted, atol=1e-4)
 
 
 def test_the_torch_form_answers_nearly_as_the_8_bit_graph_does(model, tmp_path):
