@@ -54,3 +54,24 @@ def test_a_trial_that_could_not_run_is_not_run_with_its_reason(monkeypatch):
     simulated, tried = results.rows
     assert simulated.metric == "mixed_hardware_gain_simulated" and simulated.how.startswith("SIMULATED")
     assert (tried.value, tried.met) == (None, None) and "no gloo" in tried.how
+
+
+@pytest.mark.parametrize(
+    ("speeds", "planned_s", "met"),
+    [
+        ((4000, 1000), 0.5, True),  # +150 % allowed, +100 % reached
+        ((4000, 1000), 0.9, False),  # allowed and not reached: missed
+        ((1100, 1000), 0.98, None),  # +5 % allowed: such a trial says nothing of 40 %
+    ],
+)
+def test_a_trial_is_judged_only_where_its_speeds_allow_the_target(speeds, planned_s, met):
+    found = {
+        "rows_per_s": speeds, "cpu_share": (0.9, 0.2), "weights_apart": 1e-9, "shares": {"planned": {}},
+        "step_s": {"equal": [1.0, 1.0], "planned": [planned_s, planned_s]}, "foreseen": 0.5,
+    }  # fmt: skip
+    results = Results("fleet")
+    fleet.trial_row(results, strengths((0, 1)), found)
+    (row,), (most,) = results.rows, results.controls
+    assert row.met is met and row.value == pytest.approx(1 / planned_s - 1, rel=1e-3)
+    assert ("not judged" in row.how) is (met is None)
+    assert most.value == pytest.approx(sum(speeds) / (2 * min(speeds)) - 1, rel=1e-3)
