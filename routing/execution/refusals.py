@@ -20,6 +20,7 @@ from switchyard.core.errors import (
 )
 
 REFUSAL_MAX_BYTES = 20_000  # of a refusal that is read
+LONGEST_REST_S = 3600.0  # as long as a breaker remembers (costs/admission.lua); then it is asked once more
 
 
 def slow(target: DeploymentInfo) -> AttemptFailed:
@@ -50,8 +51,8 @@ def failure(target: DeploymentInfo, status: int, headers: Mapping[str, str], tex
     if status in (401, 403, 404):
         error: Any = UpstreamMisconfigured(f"{target.name} is misconfigured: its server answered {status}.")
         return AttemptFailed("misconfigured", error, http_status=status)
-    wait = _seconds(headers.get("retry-after"))
-    if status == 429 or (status == 503 and wait is not None):
+    wait = asked_to_wait(headers)
+    if status in (429, 529) or (status == 503 and wait is not None):
         # Told how long, nobody asks it before: the rest is known to every process.
         busy = UpstreamBusy(f"{target.name} is busy.", retry_after_s=wait or 2.0)
         return AttemptFailed("busy", busy, http_status=status, retry_after_s=wait)
@@ -72,18 +73,26 @@ def _message(text: bytes) -> str:
         return ""
 
 
-def _seconds(raw: str | None) -> float | None:
-    """Retry-After in seconds, 1 to 60; None where the server said nothing that can be read."""
-    if not raw:
-        return None
+def asked_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds, 1 to LONGEST_REST_S, by `retry-after-ms` (as OpenAI tells it more exactly) or Retry-After, a number or a date;
+    None where the server said nothing that can be read."""
+    for name, seconds in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        raw = headers.get(name)
+        wait = _seconds(raw) if raw else None
+        if wait is not None:
+            return min(LONGEST_REST_S, max(1.0, wait * seconds))
+    return None
+
+
+def _seconds(raw: str) -> float | None:
     try:
         wait = float(raw)
     except ValueError:
         try:
             wait = parsedate_to_datetime(raw).timestamp() - time.time()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
-    return min(60.0, max(1.0, wait)) if wait == wait else None
+    return wait if wait == wait else None
 
 
 def decode(target: DeploymentInfo, reply: Reply) -> dict[str, Any]:
