@@ -114,6 +114,23 @@ def test_our_operator_gives_transformers_models_the_same_logits(name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_our_operator_gives_transformers_models_the_same_gradients(name):
+    model, ids = tiny(name), torch.randint(3, 64, (2, 11))
+
+    def gradients() -> dict[str, torch.Tensor]:
+        model.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    expected = gradients()
+    transformers_experts.use(model)
+    found = gradients()
+    assert found.keys() == expected.keys() and any("experts" in n for n in found)
+    for n, wanted in expected.items():
+        assert torch.allclose(found[n], wanted, atol=1e-4 * float(wanted.abs().max().clamp_min(1e-3))), n
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 @torch.no_grad()
 def test_a_hook_on_the_gate_tells_which_experts_were_used(name):
     model, ids = tiny(name), torch.randint(3, 64, (2, 11))
