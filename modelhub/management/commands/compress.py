@@ -6,13 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from modelhub.models import Dataset, Deployment
+from modelhub.management.named import dataset_named, deployment_named, workload_named
 from modelhub.recipes import compress
 from modelhub.services.compressions import WIDTHS, Settings, start_compression
 from modelhub.services.running import run_one
 from switchyard.core.errors import SwitchyardError
 from switchyard.jobs.models import FINAL
-from switchyard.tenancy.models import Workload
 
 RECIPE = {"compression": compress.__name__}
 
@@ -53,24 +52,9 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(shown, indent=1))
 
     def _start(self, options: dict[str, Any]) -> Any:
-        rows = Workload.objects.select_related("lob", "organisation").filter(name=options["workload"])
-        if options["organisation"]:
-            rows = rows.filter(organisation__slug=options["organisation"])
-        if rows.count() != 1:
-            raise CommandError(
-                f"{rows.count()} workloads are called {options['workload']!r}; name one, with --organisation."
-            )
-        workload = rows.get()
-        deployment = Deployment.objects.filter(
-            organisation=workload.organisation, name=options["deployment"]
-        ).first()
-        if deployment is None:
-            raise CommandError(f"There is no deployment {options['deployment']!r}.")
-        dataset = None
-        if options["dataset"]:
-            dataset = Dataset.objects.filter(pk=options["dataset"], lob=workload.lob).first()
-            if dataset is None:
-                raise CommandError(f"There is no data set {options['dataset']!r} of {workload.lob.slug}.")
+        workload = workload_named(options["workload"], options["organisation"])
+        deployment = deployment_named(options["deployment"], workload)
+        dataset = dataset_named(options["dataset"], workload) if options["dataset"] else None
         width = options["width"]
         return start_compression(
             workload=workload, deployment=deployment, user=None, version=options["tuned"], dataset=dataset,
