@@ -51,7 +51,7 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                     names[name] = None
                     _take(value, inside and not (name in _LABELS and _is_label(value)), found)
                 continue
-            inside = document or item.get("role") in READ_ROLES or item.get("type") in READ_BLOCKS
+            inside = document or _is_read(item.get("role"), item.get("type"))
             for name in item:
                 names[name] = None
             for name, value in list(item.items())[::-1]:
@@ -70,6 +70,12 @@ def gather(body: Mapping[str, Any]) -> Gathered:
             found.texts.append(repr(item).removesuffix(".0"))
     found.texts += [name for name in names if isinstance(name, str)]
     return found
+
+
+def _is_read(role: Any, kind: Any) -> bool:
+    """Whether what has this role or is of this type is only to be read. In a schema `type` may be a list, or a property's own
+    schema."""
+    return (type(role) is str and role in READ_ROLES) or (type(kind) is str and kind in READ_BLOCKS)
 
 
 def _is_label(value: Any) -> bool:

@@ -152,6 +152,36 @@ def test_two_choices_of_a_stream_with_calls_of_tools_arrive_apart(gateway: Runni
     assert got == {0: '{"a":1}', 1: '{"b":2}'}
 
 
+def test_schemas_whose_types_are_lists_or_have_a_property_of_that_name_are_looked_through(
+    gateway: RunningGateway,
+) -> None:
+    """As strict schemas write what may be null."""
+    properties = {"type": {"type": ["string", "null"]}, "role": {"type": "string", "enum": ["tool"]}}
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": ["type", "role"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": schema}}
+    tool = {"type": "function", "function": {"name": "w", "strict": True, "parameters": schema}}
+    sent = sent_for(gateway, "chat/completions", CHAT | {"response_format": form, "tools": [tool]})
+    assert (sent["response_format"], sent["tools"]) == (form, [tool])
+    body = {
+        "model": "chatter",
+        "max_tokens": 9,
+        "messages": SAID,
+        "tools": [{"name": "w", "input_schema": schema}],
+    }
+    assert ask(gateway, "messages", body=body).status_code == 200
+    body = {
+        "model": "chatter",
+        "input": "x",
+        "text": {"format": {"type": "json_schema", "name": "a", "schema": schema}},
+    }
+    assert ask(gateway, "responses", body=body).status_code == 200
+
+
 # ----------------------------------------------------------------------------------------- messages, as Anthropic's clients
 def test_a_tools_picture_follows_its_result(gateway: RunningGateway) -> None:
     """A chat knows only text as the result of a tool."""

@@ -25,7 +25,7 @@ def items_of(value: Any) -> list[Item]:
         if not isinstance(item, dict):
             raise InvalidRequest("Each item of `input` is an object.", param=f"input[{i}]")
         kind = item.get("type") or "message"
-        if kind not in PREFIXES:
+        if not isinstance(kind, str) or kind not in PREFIXES:
             raise InvalidRequest(
                 f"input[{i}] is of type {str(kind)[:40]!r}; expected one of {', '.join(PREFIXES)}.",
                 param=f"input[{i}].type",
