@@ -57,7 +57,7 @@ class Executor:
             try:
                 completion = await self._with_retry(run, hop, target, last)
             except AttemptFailed as error:
-                failure = error
+                failure = error.with_traceback(None)  # which holds this frame, which would hold the failure
                 if error.kind not in AttemptFailed.FALLBACK:
                     raise error.error from None
                 continue
@@ -72,7 +72,10 @@ class Executor:
         if unsure is not None:
             run.accept(*unsure)
             return unsure[1]
-        raise nobody(run, failure)
+        try:
+            raise nobody(run, failure)
+        finally:
+            del failure
 
     async def _with_retry(self, run: Run, hop: PlannedHop, target: DeploymentInfo, last: bool) -> Completion:
         tries, asked = None, target

@@ -100,11 +100,14 @@ class Relayed:
                 try:
                     return await anext(self._stream)
                 except AttemptFailed as error:
-                    failure = error
+                    failure = error.with_traceback(None)  # which holds this frame, which would hold the failure
                     asked = await tries.after(error)
                     if asked is None and error.kind not in AttemptFailed.FALLBACK:
                         raise error.error from None
-        raise nobody(run, failure)
+        try:
+            raise nobody(run, failure)
+        finally:
+            del failure
 
 
 async def _one(

@@ -136,6 +136,7 @@ class LeanUpstream:
         try:
             await waiter
         except LeanError as error:
+            exchange.error = waiter = None  # type: ignore[assignment]  # its traceback holds this frame, and the frame them
             raise _failed(target, exchange, error) from None
         except asyncio.CancelledError:
             exchange.leave()

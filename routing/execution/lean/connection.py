@@ -107,6 +107,7 @@ class Connection(asyncio.Protocol):
         self.lost = True
         self._ended()
         self.pool.forget(self)
+        self.parser = self.exchange = None  # the parser holds this connection: only the collector would free the two
 
     def _ended(self) -> None:
         self.reusable = False
