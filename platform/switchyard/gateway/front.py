@@ -32,6 +32,7 @@ from switchyard.gateway.entrance import Entrance, declared
 from switchyard.gateway.keys import KeyRing
 from switchyard.gateway.lookups import give_feedback, list_models, retrieve_model, show_decision
 from switchyard.gateway.messages.counting import count_tokens
+from switchyard.gateway.older import gathered
 from switchyard.gateway.pages import Pages
 from switchyard.gateway.relaying import Receive, ShuttingDown, relayed
 from switchyard.gateway.replies import Send, encode_headers, run_headers, send_answer, send_error, send_json
@@ -64,6 +65,8 @@ class GatewayFront:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/"):
             asked = path[4:].rstrip("/")
+            if scope.get("http_version") == "1.0":
+                send = gathered(send)
             await (self._v1 if asked in ANSWERING else self._speak)(scope, receive, send, asked)
         elif scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
             await self._health(path, send)
@@ -179,7 +182,9 @@ class GatewayFront:
 
     async def _v1(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         request_id = new_id("req")
-        headers = dict(scope["headers"])
+        headers = dict(
+            scope["headers"][::-1]
+        )  # the first of a name counts: a trailer behind the body changes nothing
         metrics.IN_FLIGHT.count += 1
         saying = send  # the same, once it is known which policy's version a refusal must say
         try:

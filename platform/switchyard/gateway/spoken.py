@@ -67,7 +67,7 @@ def dialect_for(path: str, scope: Scope) -> Spoken | None:
 async def speak(front: Front, spoken: Spoken, scope: Scope, receive: Receive, send: Send) -> None:
     dialect = spoken.make(front)
     inside = inner_scope(scope, dialect, spoken.inner)
-    headers: dict[bytes, bytes] = dict(inside["headers"])
+    headers: dict[bytes, bytes] = dict(inside["headers"][::-1])
 
     def authenticate() -> KeyInfo:
         return front.ring.authenticate(headers.get(b"authorization", b""), front.keeper.world)

@@ -28,7 +28,7 @@ async def speak(front: Any, inside: Scope, receive: Receive, send: Send, authent
     if inside["method"] != "POST" or front.draining:
         await front._v1(inside, receive, Translator(dialect, send), INNER)  # which refuses in words
         return
-    headers: dict[bytes, bytes] = dict(inside["headers"])
+    headers: dict[bytes, bytes] = dict(inside["headers"][::-1])
     try:
         key = authenticate()
         send = versioned(send, front.keeper.world.organisations[key.organisation_id].policies, key.lob)
