@@ -162,9 +162,9 @@ def _groups(model: SparseEncoder, first: int, arm: str, config: Config) -> list[
         elif arm != "gates" and name.startswith(("heads.", "norm.")):
             found["head"].append(parameter)
     peaks = {"gate": config.gate_rate, "expert": config.rate, "head": config.head_rate}
-    for each in found.values():
-        for parameter in each:
-            parameter.requires_grad_(True)
+    for own in found.values():
+        for held in own:
+            held.requires_grad_(True)
     return [{"params": own, "peak": peaks[kind]} for kind, own in found.items() if own]
 
 
@@ -248,11 +248,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("blocks", "steps", "weight", "spread", "focus", "gate_rate", "rate", "judged", "rows"):
         kind = type(getattr(Config(), name))
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=getattr(Config(), name))
-    given = vars(parser.parse_args(arguments))
+    given: dict[str, Any] = vars(parser.parse_args(arguments))
     torch.set_num_threads(1)
     directory = artifacts.find(given.pop("model"))
     out, work = given.pop("out"), given.pop("work")
-    config = Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    given |= {name: tuple(given[name]) for name in ("seeds", "arms")}
+    config = Config(**given)
 
     def told(words: str) -> None:
         print(words, file=sys.stderr, flush=True)
