@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,48 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no place in an event.")
 
 
+class Written(Mapping[str, Any]):
+    """An event that is a line of JSON already. What admission asks of it is at hand; whoever asks for more has it decoded."""
+
+    __slots__ = ("_known", "_read", "line")
+
+    def __init__(self, line: bytes, known: Mapping[str, Any]) -> None:
+        """`known`: fields of the line that are told without reading it."""
+        self.line, self._known = line, known
+        self._read: dict[str, Any] | None = None
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        if self._read is None:
+            self._read = orjson.loads(self.line)
+        return self._read
+
+    def __getitem__(self, name: str) -> Any:
+        return self._known[name] if name in self._known else self.whole[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._known[name] if name in self._known else self.whole.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __bool__(self) -> bool:
+        return True
+
+
 def encode(event: Mapping[str, Any]) -> bytes:
     """One line of JSON, without the line's end."""
-    return orjson.dumps(event, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    if type(event) is Written:
+        return event.line
+    try:
+        return orjson.dumps(event, default=_plain)
+    except (
+        orjson.JSONEncodeError
+    ):  # a key that is no text: looking for one in each costs as much as all the rest
+        return orjson.dumps(event, default=_plain, option=orjson.OPT_NON_STR_KEYS)
 
 
 @dataclass(eq=False)

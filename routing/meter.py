@@ -7,19 +7,19 @@ from typing import Any
 
 import orjson
 
-from costs.contracts import Checkpoint, PriceSheet, Settlement, Usage
+from costs.contracts import Checkpoint, Settlement, Usage
+from costs.spool import Written, encode
 from routing import quote
-from routing.checkpoints import KNOWN, Checkpoints
-from routing.contracts import Admission, Answered, DeploymentInfo, RuleTrace
-from routing.kept import Kept, forgets
-from routing.policy.views import candidates_as_json
+from routing.checkpoints import Checkpoints
+from routing.contracts import Admission, Answered
+from routing.event_parts import ANSWERED, NO_TRACE, NOBODY, TRACES, UNGUARDED, Beginnings
+from routing.policy.views import candidates_for_json
 from routing.rollout.beside import asked_beside
 from routing.run import Run
 from switchyard.core.clock import now_ns
 
-_CLASSES = ("cached_input_nusd_per_munit", "cache_write_nusd_per_munit", "reasoning_nusd_per_munit")
-_EXTRAS = ("call_nusd_per_munit", "second_nusd_per_munit", "minimum_nusd")
-_TIER = ("above_tokens_in", "input_nusd_per_munit", "output_nusd_per_munit", *_CLASSES)
+NO_GUARD = {"verdict": "pass", "mode": "off"}
+_NOWHERE: tuple[str | None, int | None] = (None, None)
 
 
 class Meter:
@@ -28,11 +28,7 @@ class Meter:
     def __init__(self, admission: Admission, seal: Callable[[str, bytes], str]) -> None:
         self.admission, self.seal = admission, seal
         self._checkpoints = Checkpoints()
-        self._known: dict[tuple[Any, ...], tuple[Any, Any, dict[str, Any]]] = {}
-        forgets(self)
-
-    def forget(self) -> None:
-        self._known.clear()
+        self._beginnings = Beginnings()
 
     async def finish(self, run: Run) -> None:
         """Settle once: admission writes the event to its spool before it returns. Refused requests leave one too."""
@@ -40,7 +36,9 @@ class Meter:
             return
         run.settled = True
         event = self.event(run)
-        tokens = sum(a.usage.tokens_in + a.usage.tokens_out for a in run.attempts)
+        tokens = 0
+        for attempt in run.attempts:
+            tokens += attempt.usage.tokens_in + attempt.usage.tokens_out
         await self.admission.settle(
             Settlement(run.request.request_id, run.cost_nusd, tokens, event, tuple(run.outcomes))
         )
@@ -49,76 +47,37 @@ class Meter:
         """The estimated event of a call that is about to begin: what is booked should nobody live to settle it."""
         return self._checkpoints.of(run, _purpose(run))
 
-    def event(self, run: Run) -> dict[str, Any]:
+    def event(self, run: Run) -> Written:
+        """As a line of JSON: what is the same for many requests, then what is this one's own."""
         request, answered, decision, facts = run.request, run.answered_by, run.decision, run.facts
-        other = self._other_side(run)
-        event = self._same(run, _purpose(run)).copy()
-        event["event_id"] = event["request_id"] = request.request_id
-        event["decision_id"], event["at_ns"] = request.decision_id, request.received_ns
-        if answered is not None:
-            event["side"], event["deployment"], event["model"] = (
-                answered.side,
-                answered.name,
-                run.attempts[-1].model,
-            )
-        event["status"], event["error_code"], event["cost_nusd"] = run.status, run.error_code, run.cost_nusd
-        if other is not None:
-            event["other_side_deployment"], event["other_side_cost_nusd"] = other
-        event["latency_ms"] = round((now_ns() - request.received_ns) / 1e6, 3)
-        event["overhead_ms"] = round(run.overhead_ms, 3)
-        event["answers"], event["cache"] = run.answer_count, run.cache
-        if facts is not None:
-            event["facts"], event["found"] = facts.values, dict(facts.found)
-        if run.vault is not None:
-            event["masked"] = run.vault.counts
-        if decision is not None:
-            event["trace"], event["candidates"] = (
-                TRACES.of(decision.trace),
-                candidates_as_json(decision.candidates),
-            )
-        event["attempts"] = [self._attempt(run, attempt) for attempt in run.attempts]
-        event["prices"] = _prices(run)
-        if run.guard is not None:
-            event["guard"] = run.guard.report.as_json()
-        event["sealed_answers"], event["confidence"] = self._sealed(run), run.confidence
-        event["shadow"] = run.shadow
-        if said := asked_beside(run):
-            event["beside"] = said
-        if run.told is not None:
-            event["learned"] = run.told.as_json()
-        return event
-
-    def _same(self, run: Run, purpose: str) -> dict[str, Any]:
-        """Every field of an event, with what it is for all requests of a key, workload, class and rule. Not to be changed."""
-        request, decision = run.request, run.decision
-        workload, sensitivity = request.workload, run.facts.sensitivity if run.facts else ""
-        version, digest, rule = run.policy_version, "", ""
-        if decision is not None:
-            digest, rule = decision.policy_hash, decision.rule
-        endpoint = request.surface or request.endpoint
-        key = (
-            id(request.key), id(workload), endpoint, request.task, request.stream, request.origin, sensitivity, purpose,
-            version, digest, rule,
-        )  # fmt: skip
-        known = self._known.get(key)
-        if known is not None:
-            return known[2]
-        if len(self._known) >= KNOWN:
-            self._known.clear()
+        other_name, other_nusd = self._other_side(run) or _NOWHERE
         told: dict[str, Any] = {
-            "kind": "usage", "event_id": "", "request_id": "", "decision_id": "", "at_ns": 0, "origin": request.origin,
-            "organisation_id": request.key.organisation_id, "lob": request.key.lob, "purpose": purpose,
-            "application": request.key.application, "key_id": request.key.id,
-            "workload": workload.name if workload else "", "task": request.task,
-            "tier": workload.tier if workload else "core", "endpoint": endpoint, "stream": request.stream,
-            "sensitivity": sensitivity, "side": "", "deployment": "", "model": "", "policy_version": version,
-            "policy_hash": digest, "rule": rule, "status": 0, "error_code": "", "cost_nusd": 0, "other_side_cost_nusd": None,
-            "other_side_deployment": None, "latency_ms": 0.0, "overhead_ms": 0.0, "answers": 0, "cache": "", "facts": {},
-            "found": {}, "masked": {}, "trace": [], "candidates": [], "attempts": [], "prices": {},
-            "guard": {"verdict": "pass", "mode": "off"}, "sealed_answers": "", "confidence": None, "shadow": None,
+            "event_id": request.request_id, "request_id": request.request_id, "decision_id": request.decision_id,
+            "at_ns": request.received_ns, "model": run.attempts[-1].model if answered is not None else "",
+            "status": run.status, "error_code": run.error_code, "cost_nusd": run.cost_nusd,
+            "other_side_cost_nusd": other_nusd, "other_side_deployment": other_name,
+            "latency_ms": round((now_ns() - request.received_ns) / 1e6, 3), "overhead_ms": round(run.overhead_ms, 3),
+            "answers": run.answer_count, "cache": run.cache, "facts": facts.values if facts is not None else {},
+            "found": facts.found if facts is not None else {},
+            "masked": run.vault.counts if run.vault is not None else {},
+            "candidates": candidates_for_json(decision.candidates) if decision is not None else (),
+            "attempts": [self._attempt(run, attempt) for attempt in run.attempts],
+            "guard": _guard_told(run), "sealed_answers": self._sealed(run) if run.answers else "",
+            "confidence": run.confidence, "shadow": run.shadow,
         }  # fmt: skip
-        self._known[key] = (request.key, workload, told)  # identities stay taken while they are known
-        return told
+        if run.world.trials and (said := asked_beside(run)):
+            told["beside"] = said
+        if run.told is not None:
+            told["learned"] = run.told.as_json()
+        beginning = self._beginnings.of(run, _purpose(run))
+        who = ANSWERED.of(answered) if answered is not None else NOBODY
+        trace = TRACES.of(decision.trace) if decision is not None else NO_TRACE
+        line = b"".join((beginning, who, trace, encode(told)[1:]))
+        known = {
+            "event_id": request.request_id, "decision_id": request.decision_id,
+            "organisation_id": request.key.organisation_id,
+        }  # fmt: skip
+        return Written(line, known)
 
     def _other_side(self, run: Run) -> tuple[str, int] | None:
         if run.answered_by is None or run.facts is None or run.hit is not None:
@@ -135,7 +94,7 @@ class Meter:
 
     def _sealed(self, run: Run) -> str:
         """Kept so that feedback by label can be judged later; never for restricted data."""
-        if not run.answers or run.facts is None or not run.world.policies.keeps(run.facts, "log"):
+        if run.facts is None or not run.world.policies.keeps(run.facts, "log"):
             return ""
         return self.seal(run.request.key.lob, orjson.dumps(run.answers))
 
@@ -171,43 +130,10 @@ def _purpose(run: Run) -> str:
     return hop if hop in ("shadow", "judge") else "answer"
 
 
-def _prices(run: Run) -> Any:
-    """The price in force when it was answered, so that the record explains its own cost."""
-    return PRICES.of(run.answered_by) if run.answered_by is not None else {}
-
-
-def _priced(target: DeploymentInfo) -> orjson.Fragment:
-    if target.prices is not None:
-        return orjson.Fragment(orjson.dumps(_sheet(target.prices)))
-    assert target.rate is not None
-    rate = target.rate
-    told = {
-        "version": rate.version, "node": rate.node, "nusd_per_hour": rate.nusd_per_hour,
-        "planned_utilisation_ppm": rate.planned_utilisation_ppm,
-    }  # fmt: skip
-    return orjson.Fragment(orjson.dumps(told))
-
-
-def _traced(trace: tuple[RuleTrace, ...]) -> orjson.Fragment:
-    told = [{"rule": t.rule, "matched": t.matched, "reason": t.reason} for t in trace]
-    return orjson.Fragment(orjson.dumps(told))
-
-
-def _sheet(sheet: PriceSheet) -> dict[str, Any]:
-    """Every class that has a price of its own, in nano-dollars; a tier says from which input on it holds."""
-    told: dict[str, Any] = {
-        "version": sheet.version, "source": sheet.source, "input_nusd_per_munit": sheet.input_nusd_per_munit,
-        "output_nusd_per_munit": sheet.output_nusd_per_munit,
-    }  # fmt: skip
-    told |= {name: value for name in _CLASSES if (value := getattr(sheet, name)) is not None}
-    told |= {name: value for name in _EXTRAS if (value := getattr(sheet, name))}
-    if sheet.batch_ppm is not None:
-        told["batch_ppm"] = sheet.batch_ppm
-    if sheet.tiers:
-        told["tiers"] = [{n: v for n in _TIER if (v := getattr(tier, n)) is not None} for tier in sheet.tiers]
-    return told
-
-
-# Twenty rules that didn't match are the same twenty for every request that the next one took: encoded once.
-TRACES = Kept(_traced)
-PRICES = Kept(_priced)
+def _guard_told(run: Run) -> Any:
+    if run.watched:
+        assert run.guard is not None
+        return run.guard.report.as_json()
+    if run.guard_for is None:  # a shadow's answer goes to nobody
+        return NO_GUARD
+    return UNGUARDED.of(run.world.lobs[run.request.key.lob])

@@ -60,19 +60,15 @@ class Desk:
 
 async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
     """Inspect, decide, admit. A refusal is metered (with its reasons) and raised."""
-    run = Run(request, world, Deadline(desk.deadline_s))
+    run = Run(request, world, Deadline(desk.deadline_s), guard_for=desk.guard_for)
     try:
-        run.guard = desk.guard_for(world.lobs[request.key.lob])
-        if zlib.crc32(request.request_id.encode()) % NAMED_EVERY == 0:
-            run.guard.naming = desk.named
         desk.live.private_queue_s = quote.private_queue_s(request, world, desk.executor.load.in_flight)
         run.facts = desk.inspect(request, world, desk.live)
         decide(run)
-        masking.prepare(run)
+        if run.decision is not None and run.decision.mask:
+            masking.prepare(run)
         balance(run, desk.executor.load.in_flight)
-        if run.decision is not None and run.decision.guards:
-            run.guard.obey(run.decision.guards)
-        run.guard.keep_text = run.guard.keep_text and world.policies.keeps(run.facts, "log")
+        guard(run, desk)
         if desk.cache is not None and run.decision is not None and run.decision.cache is not None:
             run.hit = await desk.cache.find(run)
         if run.hit is None and (books := desk.books.state()) != "here":
@@ -82,6 +78,21 @@ async def open_run(request: GatewayRequest, world: Snapshot, desk: Desk) -> Run:
         await refuse(run, desk, error)
         raise
     return run
+
+
+def guard(run: Run, desk: Desk) -> None:
+    """The guard, where it is on or the policy asks for it."""
+    request, world, decision = run.request, run.world, run.decision
+    assert decision is not None and run.facts is not None
+    if world.lobs[request.key.lob].guard_mode == "off" and not decision.guards:
+        return
+    watching = run.guard
+    assert watching is not None
+    if zlib.crc32(request.request_id.encode()) % NAMED_EVERY == 0:
+        watching.naming = desk.named
+    if decision.guards:
+        watching.obey(decision.guards)
+    watching.keep_text = watching.keep_text and world.policies.keeps(run.facts, "log")
 
 
 def decide(run: Run) -> None:
@@ -96,11 +107,12 @@ def decide(run: Run) -> None:
         lob=request.key.lob,
         worst_case=worst,
         sticky=request.sticky,
-        scores=_chances(run),
+        scores=_chances(run) if world.learned is not None else None,
     )
-    caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
-    if caps and run.decision.hops:
-        _keep_affordable(run, min(caps))
+    if request.max_cost_nusd is not None or run.decision.max_cost_nusd is not None:
+        caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
+        if run.decision.hops:
+            _keep_affordable(run, min(caps))
     if not run.decision.hops:
         raise _refusal(run)
 
@@ -119,8 +131,7 @@ def without_books(run: Run, books: Books) -> None:
 
 def _chances(run: Run) -> Mapping[str, float] | None:
     """Each deployment's chance at this prompt, where a policy in force asks; what fails leaves evaluated quality to speak."""
-    if run.world.learned is None or run.facts is None:
-        return None
+    assert run.world.learned is not None and run.facts is not None
     keeps = run.world.lobs[run.request.key.lob].keep_text and run.world.policies.keeps(run.facts, "training")
     run.told = run.world.learned.ask(run.request, run.facts, run.candidates, keeps_text=keeps)
     return run.told.chances if run.told is not None else None
@@ -166,7 +177,7 @@ async def admit(run: Run, desk: Desk) -> None:
         return
     ask = AdmissionAsk(
         request_id=request.request_id, worst_case_nusd=_dearest(run), tokens=max(1, len(request.raw) // 4),
-        budgets=request.key.budgets, limits=request.key.limits, breakers=tuple(h.deployment for h in decision.hops),
+        budgets=request.key.budgets, limits=request.key.limits, breakers=tuple([h.deployment for h in decision.hops]),
         checkpoint=desk.meter.checkpoint(run), organisation_id=request.key.organisation_id,
     )  # fmt: skip
     run.grant = await desk.admission.reserve(ask)
@@ -177,8 +188,12 @@ async def admit(run: Run, desk: Desk) -> None:
 def _dearest(run: Run) -> int:
     """A cascade may pay for all of its hops, anything else for the dearest."""
     assert run.decision is not None
-    costs = [hop.worst_case_nusd for hop in run.decision.hops]
-    return sum(costs) if any(hop.until_confidence is not None for hop in run.decision.hops) else max(costs)
+    total, dearest, cascade = 0, 0, False
+    for hop in run.decision.hops:
+        total += hop.worst_case_nusd
+        dearest = max(dearest, hop.worst_case_nusd)
+        cascade = cascade or hop.until_confidence is not None
+    return total if cascade else dearest
 
 
 async def refuse(run: Run, desk: Desk, error: SwitchyardError) -> None:
@@ -193,7 +208,10 @@ async def answer(run: Run, desk: Desk) -> dict[str, Any]:
             serve(run, run.hit)
             payload = run.hit.payload
         else:
-            completion = await _execute_probed(run, desk)
+            if run.request.task == "classification" and run.watched:
+                completion = await _execute_probed(run, desk)
+            else:
+                completion = await desk.executor.whole(run)
             payload = _guarded(run, completion)
     except SwitchyardError as error:
         await refuse(run, desk, error)
@@ -205,7 +223,7 @@ async def answer(run: Run, desk: Desk) -> dict[str, Any]:
     await desk.meter.finish(run)
     if desk.cache is not None and run.cache_key:
         desk.cache.keep(run, payload=payload)
-    if run.hit is None:
+    if run.hit is None and run.decision is not None and run.decision.shadows:
         desk.shadows.follow(run)
     return payload
 
@@ -248,7 +266,8 @@ async def answer_stream(run: Run, desk: Desk) -> AsyncGenerator[bytes, None]:
 async def _execute_probed(run: Run, desk: Desk) -> Completion:
     """Execute; texts that name a group go along with a swapped copy, and a flipped label is a finding."""
     request = run.request
-    if request.task != "classification" or run.guard is None or run.guard.report.mode == "off":
+    assert run.guard is not None
+    if run.guard.report.mode == "off":
         return await desk.executor.whole(run)
     texts = list(request.body["input"])
     probe = with_swaps(texts, desk.swaps, desk.named)
@@ -275,7 +294,7 @@ async def _execute_probed(run: Run, desk: Desk) -> Completion:
 
 def _guarded(run: Run, completion: Completion) -> dict[str, Any]:
     """The answer after the guard, in the client's shape."""
-    request, guard = run.request, run.guard
+    request, guard = run.request, run.guard if run.watched or completion.withheld else None
     payload = completion.payload
     if guard is not None:
         for risk in completion.withheld.values():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from costs import pricing
 from costs.contracts import Charge, PriceSheet, Usage
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
-from routing.execution.adapters import answers_of, output_cap, written_for
+from routing.execution.adapters import answers_of, written_for
 from routing.kept import Kept
 from routing.policy.engine import can_do
 from switchyard.core.money import leg_nusd
@@ -43,15 +43,17 @@ def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo
 
 def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -> dict[str, int]:
     """Nano-dollars by deployment; those without a price have no entry."""
-    answers, size = answers_asked(request), len(request.raw)
-    choices = written_for(request.body)
+    body, answers, size = request.body, answers_asked(request), len(request.raw)
+    choices = written_for(body)
     workload = request.workload.name if request.workload else ""
-    generates = request.task in ("chat", "completion")
-    costs = {}
+    asked = 64 * answers  # tokens that may come back; of texts the request's own cap, else each deployment's
+    if request.task in ("chat", "completion"):
+        asked = int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
+    costs: dict[str, int] = {}
     for target in candidates:
-        if not target.billable:
-            continue
-        cap = output_cap(request, target) if generates else 64 * answers
+        if (target.prices if target.side == "external" else target.rate) is None:
+            continue  # not billable
+        cap = asked or target.max_output_tokens
         if target.prices is not None:
             costs[target.name] = WORST.of(target.prices)(size, cap * choices)
             continue
@@ -94,12 +96,30 @@ def _worst_by(sheet: PriceSheet) -> Callable[[int, int], int]:
     return worst
 
 
+def _plain_by(sheet: PriceSheet) -> Callable[[Usage], Charge] | None:
+    """pricing.charge_of of tokens in and out by a sheet that asks for nothing else, as most do; None for another."""
+    if sheet.tiers or sheet.call_nusd_per_munit or sheet.second_nusd_per_munit or sheet.minimum_nusd:
+        return None
+    price_in, price_out = sheet.input_nusd_per_munit, sheet.output_nusd_per_munit
+
+    def plain(usage: Usage) -> Charge:
+        cost_in = leg_nusd(usage.tokens_in, price_in)
+        cost_out = leg_nusd(usage.tokens_out, price_out) if usage.tokens_out else 0
+        legs = {"input": cost_in} if cost_in else {}
+        if cost_out:
+            legs["output"] = cost_out
+        return Charge(cost_in + cost_out, legs)
+
+    return plain
+
+
 def _nothing_known(target: DeploymentInfo) -> dict[tuple[str, int], int]:
     return {}
 
 
 KNOWN = 1024
 WORST = Kept(_worst_by)
+PLAIN = Kept(_plain_by)
 AT_HOME = Kept(_nothing_known)  # by workload and answers: at home bytes and tokens cost nothing by themselves
 
 
@@ -126,6 +146,12 @@ def candidates_in(world: Snapshot, request: GatewayRequest) -> list[DeploymentIn
 
 def attempt_charge(usage: Usage, target: DeploymentInfo) -> Charge:
     """What an attempt cost, by its parts."""
+    if target.prices is not None and not (
+        usage.cached_tokens_in or usage.cache_write_tokens or usage.reasoning_tokens or usage.batch
+    ):
+        plain = PLAIN.of(target.prices)
+        if plain is not None:
+            return plain(usage)
     return pricing.charge_of(usage, prices=target.prices, rate=target.rate)
 
 
@@ -145,9 +171,10 @@ def other_side(
 ) -> tuple[str, int] | None:
     """(deployment, nano-dollars) of the cheapest on the other side that residency would have allowed, or None."""
     workload = request.workload.name if request.workload else ""
-    others = [
-        pricing.OtherSide(d.name, d.prices, d.rate, d.usual_accelerator_ns.get(workload))
-        for d in candidates
-        if d.side != side and d.billable and policies.permits(facts, d, "first")
-    ]
+    others = []
+    for d in candidates:
+        if d.side == side or (d.prices if d.side == "external" else d.rate) is None:
+            continue
+        if policies.permits(facts, d, "first"):
+            others.append(pricing.OtherSide(d.name, d.prices, d.rate, d.usual_accelerator_ns.get(workload)))
     return pricing.other_side_cost(usage, answers, others) if others else None

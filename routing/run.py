@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from routing.quote import attempt_charge
 
 if TYPE_CHECKING:
     from routing.caching.exact import Hit
+    from routing.contracts import LobInfo
     from routing.masking.vault import Vault
 
 
@@ -28,7 +30,8 @@ class Run:
     decision: Decision | None = None
     candidates: list[DeploymentInfo] = field(default_factory=list)
     grant: Grant | None = None
-    guard: RiskGuard | None = None
+    guard_for: Callable[[LobInfo], RiskGuard] | None = None  # makes `guard` when somebody needs one
+    _guard: RiskGuard | None = None
     attempts: list[Answered] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     masked: GatewayRequest | None = None  # what a hop that must not see personal data is sent
@@ -50,6 +53,21 @@ class Run:
     )
 
     @property
+    def guard(self) -> RiskGuard | None:
+        if self._guard is None and self.guard_for is not None:
+            self._guard = self.guard_for(self.world.lobs[self.request.key.lob])
+        return self._guard
+
+    @guard.setter
+    def guard(self, guard: RiskGuard | None) -> None:
+        self._guard = guard
+
+    @property
+    def watched(self) -> bool:
+        """Whether a guard was needed: where it is off and the policy asks for none, nobody makes it."""
+        return self._guard is not None
+
+    @property
     def cost_nusd(self) -> int:
         if len(self.attempts) == 1:  # nearly always
             return self.attempts[0].cost_nusd
@@ -66,11 +84,11 @@ class Run:
 
     def sent_to(self, target: DeploymentInfo) -> GatewayRequest:
         """What this deployment may be sent: the request, or its masked copy where the plan says so."""
-        hops = self.decision.hops if self.decision is not None else ()
-        if any(hop.masked and hop.deployment == target.name for hop in hops):
-            if self.masked is None:
-                raise RuntimeError(f"{target.name} may only see masked text, and there is none")
-            return self.masked
+        for hop in self.decision.hops if self.decision is not None else ():
+            if hop.masked and hop.deployment == target.name:
+                if self.masked is None:
+                    raise RuntimeError(f"{target.name} may only see masked text, and there is none")
+                return self.masked
         return self.request
 
     def target(self, hop: PlannedHop) -> DeploymentInfo:

@@ -147,7 +147,7 @@ def may_keep(run: Run) -> bool:
 
 def clean(run: Run) -> bool:
     """Answered whole, by an attempt that went well, and nothing in it that the guard found."""
-    report = run.guard.report if run.guard is not None else None
+    report = run.guard.report if run.watched and run.guard is not None else None
     if run.status != 200 or run.error_code or run.answered_by is None or (report is not None and report.kind):
         return False
     return (

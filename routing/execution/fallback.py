@@ -55,7 +55,10 @@ class Executor:
         unsure: tuple[DeploymentInfo, Completion] | None = None
         for hop, target, last in self.hops(run):
             try:
-                completion = await self._with_retry(run, hop, target, last)
+                try:
+                    completion = await self._attempt(run, target)
+                except AttemptFailed as error:
+                    completion = await self._again(run, hop, target, last, error)
             except AttemptFailed as error:
                 failure = error.with_traceback(None)  # which holds this frame, which would hold the failure
                 if error.kind not in AttemptFailed.FALLBACK:
@@ -77,33 +80,37 @@ class Executor:
         finally:
             del failure
 
-    async def _with_retry(self, run: Run, hop: PlannedHop, target: DeploymentInfo, last: bool) -> Completion:
-        tries, asked = None, target
-        while True:
-            try:
-                return await self._attempt(run, asked)
-            except AttemptFailed as error:
-                if tries is None:
-                    tries = Tries(run, hop, target, self.retries, last=last)
-                again = await tries.after(error)
-                if again is None:
-                    raise
-                asked = again
+    async def _again(
+        self, run: Run, hop: PlannedHop, target: DeploymentInfo, last: bool, failed: AttemptFailed
+    ) -> Completion:
+        """After a first attempt: as long as another is allowed. Raises the last one's failure."""
+        tries = Tries(run, hop, target, self.retries, last=last)
+        try:
+            while (asked := await tries.after(failed)) is not None:
+                try:
+                    return await self._attempt(run, asked)
+                except AttemptFailed as error:
+                    failed = error
+            raise failed
+        finally:
+            del failed  # its traceback holds this frame
 
     async def _attempt(self, run: Run, target: DeploymentInfo) -> Completion:
         request = run.sent_to(target)
         adapter = adapter_for(request.task, target)
+        body = adapter.body(request, target, stream=False)
         model = upstream_model(request, target)
         began, began_ns = time.perf_counter(), now_ns()
         self.load.in_flight[target.name] += 1
         try:
             reply = await self.upstream.whole(
-                target, adapter.path, adapter.body(request, target, stream=False), request_id=request.request_id,
-                deadline=run.deadline,
+                target, adapter.path, body, request_id=request.request_id, deadline=run.deadline,
             )  # fmt: skip
             payload = decode(target, reply)
             try:
-                completion = given_back(run, request, adapter.read(request, target, payload))
+                completion = adapter.read(request, target, payload)
+                if run.vault is not None:
+                    completion = given_back(run, request, completion)
             except AttemptFailed as error:
                 # It answered, so it will bill, though nobody can use it.
                 error.usage = guessed(
@@ -125,7 +132,8 @@ class Executor:
         if completion.usage.source == "estimated":
             size = sum(len(text.encode()) for text in completion.texts) or len(reply.body)
             completion.usage = guessed(completion.usage, bytes_in=len(request.raw), bytes_out=size)
-        completion.usage = timed(completion.usage, target, reply.headers.get("x-accelerator-ns"), began)
+        if target.side == "private":
+            completion.usage = timed(completion.usage, target, reply.headers.get("x-accelerator-ns"), began)
         run.attempted(target, began=began, began_ns=began_ns, usage=completion.usage, model=model)
         return completion
 

@@ -127,7 +127,8 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     # Written out: every fact of routing.policy.facts.FACTS, and no other.
     facts = {
         "request": {
-            "model": str(body.get("model") or ""), "wish": request.wish, "stream": request.stream, "tokens_in": _tokens(text),
+            "model": str(body.get("model") or ""), "wish": request.wish, "stream": request.stream,
+            "tokens_in": (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // 4,  # bytes / 4
             "max_tokens": _whole(body.get("max_completion_tokens")) or _whole(body.get("max_tokens")),
             "has_tools": bool(body.get("tools")), "language": language(text), "difficulty": difficulty(text),
         },
@@ -136,7 +137,10 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
             "tier": workload.tier if workload else "core", "sensitivity": base,
         },
         "lob": {"slug": request.key.lob, "application": request.key.application},
-        "data": {"sensitivity": _class(base, request.declared_sensitivity, findings), "entities": findings.kinds},
+        "data": {
+            "sensitivity": _class(base, request.declared_sensitivity, findings),
+            "entities": findings.kinds if findings.counts else [],
+        },
         "budget": {"used_pct": live.budget_used_ppm.get(request.key.id, 0) / 10_000},
         "private": {"queue_s": live.private_queue_s},
         "quality": _quality(request, world),
@@ -150,11 +154,6 @@ def _class(base: str, header: str, findings: Findings) -> str:
         return base if base in RANK else strictest(base)
     found = classify(base, declared(header), findings.counts)
     return strictest(found, findings.floor) if findings.floor else found
-
-
-def _tokens(text: str) -> int:
-    """Bytes / 4."""
-    return (len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // 4
 
 
 def _whole(value: Any) -> int:

@@ -37,7 +37,8 @@ def gather(body: Mapping[str, Any]) -> Gathered:
     """
     found = Gathered()
     names: dict[str, None] = {}
-    stack: list[tuple[Any, bool]] = [(value, False) for name, value in body.items() if name != "model"][::-1]
+    stack: list[tuple[Any, bool]] = [(value, False) for name, value in body.items() if name != "model"]
+    stack.reverse()
     while stack:
         item, document = stack.pop()
         if isinstance(item, str):
@@ -49,7 +50,10 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                 inside = document or item["role"] in READ_ROLES  # as nearly every message is
                 for name, value in item.items():
                     names[name] = None
-                    _take(value, inside and not (name in _LABELS and _is_label(value)), found)
+                    if inside or value.startswith("data:"):
+                        _take(value, inside and not (name in _LABELS and _is_label(value)), found)
+                    else:
+                        found.texts.append(value)
                 continue
             inside = document or _is_read(item.get("role"), item.get("type"))
             for name in item:

@@ -56,6 +56,8 @@ for _detector in LATIN:
         _first = re.split(r"[^a-z0-9]", _anchor)[0]
         _ANCHORS.setdefault(_first, []).append((_anchor, _detector))
 _STREET_WORDS = {re.split("[^a-z]", word)[0]: word for word in _STREETS}
+# Words whose anchors have a second word that is always there whole, for white space must follow it.
+_ALONE = {"i": frozenset({"am", "m"}), "this": frozenset({"is"})}
 HINTS = frozenset(_ANCHORS) | frozenset(_STREET_WORDS)
 _HAN = r"[\u4e00-\u9fff]"
 _SURNAMES = (
@@ -83,7 +85,10 @@ _CJK = re.compile(_HAN)
 
 def find(look: Look) -> Iterator[Found]:
     """(kind, start, end)."""
-    for word in look.words & HINTS:
+    hints = look.words & HINTS
+    for word in hints:
+        if word in _ALONE and _ALONE[word].isdisjoint(look.words):
+            continue  # `I` and `this` are everywhere: what they begin must go on
         for anchor, (kind, _, pattern, group) in _ANCHORS.get(word, ()):
             for at in places(look.lower, anchor):
                 match = None if look.text[at - 1 : at].isalpha() else pattern.match(look.text, at)

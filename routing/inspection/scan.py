@@ -23,6 +23,9 @@ _DISGUISES: dict[int, str | None] = (
 _ODD = re.compile(
     f"[{_INVISIBLE}{_DASHES}{''.join(map(chr, _DIGITS))}\uff0e\uff10-\uff19\uff20-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
 )
+_TELLING = (
+    said.HINTS | markers.HEALTH | markers.LEGAL_HINTS
+)  # without one of them an ASCII text says nothing of the kind
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _ENTITY = re.compile(r"&#(?:x([0-9a-fA-F]{2,6})|(\d{2,7}));")
 
@@ -54,9 +57,11 @@ def find(text: str, dictionaries: Dictionaries | None = None, look: Look | None 
         found += numbers.find(text)
     if odd.count(b":") >= 7 and _IPV6_LIKE.search(look.data):
         found += [("ip_address", m.start(), m.end()) for m in _IPV6.finditer(text)]
-    found += said.find(look)
+    if not (look.is_ascii and _TELLING.isdisjoint(look.words)):
+        found += said.find(look)
+        for kind in markers.kinds(look):
+            found.append((kind, 0, 0))
     found += secrets.find(look)
-    found += [(kind, 0, 0) for kind in markers.kinds(look)]
     if dictionaries:
         found += [("customer_term", start, end) for start, end, _ in dictionaries.find(look)]
     return found

@@ -42,22 +42,21 @@ def parse(
     if endpoint == "chat/completions":
         _check_messages(body)
     resolved = resolve(body.get("model"), endpoint, key, world)
-    body = _inputs(endpoint, resolved.task, body)
+    if resolved.task != "chat" or endpoint != "chat/completions":
+        body = _inputs(endpoint, resolved.task, body)
+    surface, control = headers.get(SURFACE), headers.get(b"cache-control")
     return GatewayRequest(
         request_id=request_id, decision_id=decision_id, key=key, endpoint=endpoint, task=resolved.task, body=body, raw=raw,
         received_ns=received_ns, workload=resolved.workload, wish=resolved.wish, version=resolved.version, stream=stream,
         include_usage=include_usage,
-        declared_sensitivity=sensitivity, max_cost_nusd=cap, surface=headers.get(SURFACE, b"").decode("latin-1"),
-        fresh=_wants_fresh(headers),
+        declared_sensitivity=sensitivity, max_cost_nusd=cap,
+        surface=surface.decode("latin-1") if surface else "", fresh=_wants_fresh(control) if control else False,
     )  # fmt: skip
 
 
-def _wants_fresh(headers: Mapping[bytes, bytes]) -> bool:
+def _wants_fresh(control: bytes) -> bool:
     """`Cache-Control: no-cache` or `no-store`: neither given from what was kept, nor kept."""
-    told = headers.get(b"cache-control")
-    if not told:
-        return False
-    told = told.lower()
+    told = control.lower()
     return b"no-cache" in told or b"no-store" in told
 
 
@@ -150,6 +149,8 @@ def _check_messages(body: dict[str, Any]) -> None:
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("`messages` must be a non-empty list.", param="messages")
     for i, message in enumerate(messages):
+        if type(message) is dict and type(message.get("role")) is str and type(message.get("content")) is str:
+            continue  # as nearly all are
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise InvalidRequest("Each message is an object with a `role`.", param=f"messages[{i}]")
         if not isinstance(message.get("content"), _CONTENT):

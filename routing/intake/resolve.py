@@ -35,6 +35,16 @@ class Resolved:
 
 def resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
     """Raises InvalidRequest (no or ambiguous model, wrong endpoint) or ModelNotFound (unknown or foreign)."""
+    if not isinstance(model, str):
+        return _resolve(model, endpoint, key, world)
+    asked = ("resolved", endpoint, key.lob, model)
+    known = world.memo.get(asked)
+    if known is None:  # only what was found is kept, so there are no more of them than models
+        known = world.memo[asked] = _resolve(model, endpoint, key, world)
+    return known  # type: ignore[no-any-return]
+
+
+def _resolve(model: object, endpoint: str, key: KeyInfo, world: Snapshot) -> Resolved:
     if endpoint == "moderations" and (model is None or model in ANY_MODERATION):
         return _moderation(key, world)
     if not isinstance(model, str) or not model:

@@ -16,7 +16,16 @@ from routing.policy.invariants import InvariantSet, Residual, breaks, broken_inv
 from routing.policy.rules import Route
 
 MIN_ROWS_UNDER_FLOOR = 30
-__all__ = ["MIN_ROWS_UNDER_FLOOR", "Frame", "Planned", "Row", "Standing", "broken_invariant", "can_do"]
+__all__ = [
+    "MIN_ROWS_UNDER_FLOOR",
+    "Frame",
+    "Plan",
+    "Planned",
+    "Row",
+    "Standing",
+    "broken_invariant",
+    "can_do",
+]
 _NO_QUALITY = (0.0, 0)
 _MOST = 512  # standings of a frame, plans of a standing: more are forgotten and worked out again
 Outcomes = tuple[bool | None, ...]
@@ -29,6 +38,13 @@ class Planned(NamedTuple):
     hop: Hop
     until_confidence: float | None
     masked: bool
+
+
+class Plan(NamedTuple):
+    """Hops in order, and their deployments."""
+
+    hops: tuple[Planned, ...]
+    names: tuple[str, ...]
 
 
 class Row(NamedTuple):
@@ -136,7 +152,7 @@ class Standing:
         self.shadows = tuple(s for s in route.shadow if self.allows(s, "shadow"))
         self.first = tuple(n for n in route.targets if self.allows(n, "first"))
         self.under_floor = {} if route.quality_floor is None else self.floored({})
-        self._plans: dict[tuple[str, ...], tuple[Planned, ...]] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
         self._rows: dict[tuple[str, ...], tuple[Row, ...]] = {}
 
     def reasons(self, name: str, hop: Hop) -> tuple[str, ...]:
@@ -174,14 +190,15 @@ class Standing:
                 missed[name] = f"quality floor: {accuracy:.3f} is under {floor:.3f}"
         return missed
 
-    def plan(self, order: tuple[str, ...], fallback: tuple[str, ...]) -> tuple[Planned, ...]:
+    def plan(self, order: tuple[str, ...], fallback: tuple[str, ...]) -> Plan:
         """The route's own targets in this order, then its fallbacks; each allowed as what it would be."""
         key = (*order, "", *fallback)
         found = self._plans.get(key)
         if found is None:
             if len(self._plans) >= _MOST:
                 self._plans.clear()
-            found = self._plans[key] = tuple(self._planned(order, fallback))
+            hops = tuple(self._planned(order, fallback))
+            found = self._plans[key] = Plan(hops, tuple(hop.deployment for hop in hops))
         return found
 
     def _planned(self, order: Sequence[str], fallback: Sequence[str]) -> list[Planned]:

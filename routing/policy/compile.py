@@ -90,8 +90,15 @@ def _long_logic(op: str, parts: list[Closure]) -> Closure:
 
 
 def _compare(tree: Compare) -> Closure:
-    left, right = compile_tree(tree.left), compile_tree(tree.right)
     value = constant(tree.right)
+    if (
+        value is not None
+        and isinstance(tree.left, Path)
+        and "." in tree.left.name
+        and tree.left.name != MASKED
+    ):
+        return _compare_fact(tree.left.name, tree.op, value)
+    left, right = compile_tree(tree.left), compile_tree(tree.right)
     if tree.op == "in":
         if value is not None:
             wanted = frozenset(value)
@@ -101,6 +108,22 @@ def _compare(tree: Compare) -> Closure:
         return lambda values: left(values) == value
     compare = OPERATORS[tree.op]
     return lambda values: compare(left(values), right(values))
+
+
+def _compare_fact(name: str, op: str, value: Any) -> Closure:
+    """One fact with a constant, as nearly all comparisons are: without a function of its own for the fact."""
+    group, _, field = name.partition(".")
+    if op == "in":
+        wanted = frozenset(value)
+        if name in CLASS_FACTS:
+            return lambda values: CLASSES[values[group][field]] in wanted
+        return lambda values: values[group][field] in wanted
+    compare = OPERATORS[op]
+    if name in CLASS_FACTS:
+        return lambda values: compare(CLASSES[values[group][field]], value)
+    if op == "==":
+        return lambda values: values[group][field] == value
+    return lambda values: compare(values[group][field], value)
 
 
 def constant(node: Node) -> Any:

@@ -102,13 +102,16 @@ class CompiledPolicies:
         standing = self._standing(route, found, facts, candidates, lob)
         asked = Asked(facts, worst_case, sticky, facts.values["request"]["wish"], scores or _NO_SCORES)
         order, fallback, notes = ordered(route, standing, asked)
+        plan = standing.plan(order, fallback)
         hops = tuple(
-            PlannedHop(name, hop, worst_case.get(name, 0), until, masked)
-            for name, hop, until, masked in standing.plan(order, fallback)
+            [
+                PlannedHop(name, hop, worst_case.get(name, 0), until, masked)
+                for name, hop, until, masked in plan.hops
+            ]
         )
         views = CandidateViews(
             standing,
-            tuple(hop.deployment for hop in hops),
+            plan.names,
             worst_case,
             notes,
             asked.scores if route.learned else _NO_SCORES,

@@ -124,11 +124,11 @@ class InvariantSet:
     ) -> str | None:
         """The name of an invariant that forbids this hop. An error in evaluating one forbids it too."""
         for residual in self.residuals(target, hop, masked):
-            told = breaks(
-                residual, None if residual.place is None else self.outcome(residual.place, facts.values)
-            )
-            if told:
-                return told
+            if residual.place is None:
+                return residual.name
+            outcome = self.outcome(residual.place, facts.values)
+            if outcome is not False:
+                return breaks(residual, outcome)
         return None
 
 

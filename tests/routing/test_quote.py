@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from costs import pricing
-from costs.contracts import NodeRate, PriceSheet, PriceTier
+from costs.contracts import NodeRate, PriceSheet, PriceTier, Usage
 from routing import quote
 from routing.contracts import DeploymentInfo, GatewayRequest, KeyInfo, Snapshot, WorkloadInfo
 from routing.policy.engine import CompiledPolicies
@@ -52,6 +52,22 @@ def test_a_sheets_worst_case_is_pricings_own():
             answers=n,
             duration_ns=quote.LONGEST_CALL_NS,
         )
+
+
+def test_a_charge_worked_out_ahead_is_pricings_own():
+    draw = random.Random(4)
+    for i in range(600):
+        sheet = drawn(draw)
+        if i % 2:  # of tokens alone, as most sheets are
+            sheet = replace(sheet, tiers=(), call_nusd_per_munit=0, second_nusd_per_munit=0, minimum_nusd=0)
+        tokens_in, tokens_out = draw.choice([0, draw.randrange(3000)]), draw.choice([0, draw.randrange(3000)])
+        usage = Usage(
+            tokens_in, tokens_out, draw.choice([0, 0, tokens_in // 2]), draw.choice([0, 0, tokens_in // 3]),
+            draw.choice([0, 0, tokens_out // 2]), duration_ns=draw.randrange(10**10), batch=draw.random() < 0.2,
+        )  # fmt: skip
+        found = quote.attempt_charge(usage, deployment(prices=sheet))
+        assert found == pricing.charge_of(usage, prices=sheet, rate=None), (usage, sheet)
+        assert sum(found.legs.values()) == found.cost_nusd
 
 
 def test_at_home_it_goes_by_answers_and_by_what_one_usually_takes():

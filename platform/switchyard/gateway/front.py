@@ -244,7 +244,9 @@ class GatewayFront:
     ) -> None:
         assert self.office is not None
         received = now_ns()
-        await self._begin(endpoint, headers, key)
+        wait = self._begin(endpoint, headers, key)
+        if wait is not None:
+            await wait
         raw, body = await read_json(receive, headers)
         request = parse(
             endpoint=endpoint, raw=raw, body=body, headers=headers, key=key, world=world,
@@ -271,17 +273,16 @@ class GatewayFront:
             if run is not None:
                 metrics.observe(run)
 
-    async def _begin(self, endpoint: str, headers: dict[bytes, bytes], key: KeyInfo) -> None:
-        """Before anything is read: is a limit known to be reached, and whose turn is it? Raises RateLimited."""
+    def _begin(self, endpoint: str, headers: dict[bytes, bytes], key: KeyInfo) -> asyncio.Future[None] | None:
+        """Before anything is read: is a limit known to be reached, and whose turn is it? Raises RateLimited; gives what to
+        wait for, if anything."""
         assert self.office is not None
         try:
             self.office.admission.turned_away.check(key.limits, declared(headers))
-            wait = self.entrance.enter(key.lob)
+            return self.entrance.enter(key.lob)
         except RateLimited:
             metrics.turned_away(key.lob, endpoint)
             raise
-        if wait is not None:
-            await wait
 
     async def _stream(self, run: Run, receive: Receive, send: Send) -> None:
         """200 only after the first frame; pings while it is quiet; leaving closes the upstream and settles."""

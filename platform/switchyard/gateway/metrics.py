@@ -95,7 +95,7 @@ def observe(run: Run) -> None:
     if cost := run.cost_nusd:
         _costs[lob, side] += cost
     OVERHEAD.observe(run.overhead_ms / 1000)
-    if run.guard is not None and run.guard.report.verdict != "pass":
+    if run.watched and run.guard is not None and run.guard.report.verdict != "pass":
         GUARD.labels(lob, run.guard.report.verdict, run.guard.report.mode).inc()
 
 

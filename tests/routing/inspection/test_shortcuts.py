@@ -9,7 +9,7 @@ import pytest
 from modelhub.ml.inspect.ceiling import Ceiling
 from modelhub.ml.inspect.look import Look
 from modelhub.ml.inspect.model import LONG, WINDOW, Loudness
-from routing.inspection import secrets
+from routing.inspection import markers, said, scan, secrets
 from routing.inspection.learned import classifier
 
 FOUND_IN_LETTERS = [
@@ -53,3 +53,29 @@ def test_an_attempt_in_a_long_text_is_heard_as_in_a_short_one():
         assert model.is_injection(look) == (model.attempt(look) >= model.threshold.direct)
         assert model.is_injection(look) == (attempt in text)
     assert len(Look(prose).sequence) > LONG
+
+
+def test_what_no_hint_tells_of_is_nothing_a_whole_look_would_find(monkeypatch):
+    """Texts of hints, halves of hints and prose: with every shortcut as without."""
+    draw = random.Random(11)
+    words = [
+        *said.HINTS, *markers.HEALTH, *markers.LEGAL_HINTS, "am", "m", "is", "Ann", "Lee", "Main", "12", "4711", "12345678",
+        "the", "parcel", "\n", "'", "I'm Ann Lee", "This is Ann Lee", "i am Ann B. Lee", "attorney-client privileged",
+    ]  # fmt: skip
+    found = []
+    for _ in range(3000):
+        text = draw.choice([" ", " ", ""]).join(draw.choices(words, k=draw.randrange(1, 9)))
+        found.append((text, scan.find(text)))
+    assert sum(bool(kinds) for _, kinds in found) > 100
+    monkeypatch.setattr(said, "_ALONE", {})
+    monkeypatch.setattr(scan, "_TELLING", frozenset(word for text, _ in found for word in Look(text).words))
+    for text, kinds in found:
+        assert sorted(scan.find(text)) == sorted(kinds), text
+
+
+@pytest.mark.parametrize(
+    "text", ["I am Ann Lee", "I'm Ann Lee", "and this is Ann Lee", "THIS IS Ann Lee", "so i am Ann Lee"]
+)
+def test_who_says_who_he_is_is_heard_where_i_and_this_are_passed_over(text):
+    assert ("person_name", text.index("Ann"), len(text)) in scan.find(text)
+    assert not scan.find("I ordered this two weeks ago")
