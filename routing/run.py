@@ -47,6 +47,7 @@ class Run:
     settled: bool = False
     cache: str = "bypass"  # hit | miss | bypass
     cache_key: str = ""  # where its answer may be kept
+    cache_s: float = 0.0  # what looking for it took
     hit: Hit | None = None
     shadow: dict[str, Any] | None = (
         None  # {"of": decision, "agrees": bool | None} when nobody waits for the answer

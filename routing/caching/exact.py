@@ -81,6 +81,7 @@ class AnswerCache:
         if rule is None or not rule.exact or not may_keep(run) or time.monotonic() < self._away_until:
             return None
         run.cache_key = f"sy:ans:{run.request.key.organisation_id}:{self._digest(identity(run).hex())}"
+        began = time.perf_counter()
         try:
             sealed = await self._link.call("GET", run.cache_key)
         except (LinkDown, RuntimeError):
@@ -88,6 +89,7 @@ class AnswerCache:
             return None
         run.cache = "miss"
         hit = self._opened(run, sealed) if sealed else None
+        run.cache_s = time.perf_counter() - began
         if hit is not None:
             run.cache = "hit"
         return hit

@@ -10,7 +10,7 @@ from switchyard.core.clock import from_ns
 from switchyard.core.money import format_usd
 
 KEPT = ("facts", "trace", "candidates", "attempts", "prices", "guard", "rule", "tier", "task", "stream", "confidence", "shadow",
-        "learned", "found", "masked", "beside", "other_side_deployment", "at_ns")  # fmt: skip
+        "learned", "found", "masked", "beside", "other_side_deployment", "cache", "at_ns")  # fmt: skip
 
 
 def record_of(decision_id: str, organisation_id: int, lob: str) -> dict[str, Any] | None:
@@ -47,7 +47,8 @@ def explain(event: Mapping[str, Any]) -> dict[str, Any]:
         "other_side_deployment": event.get("other_side_deployment"), "latency_ms": event["latency_ms"],
         "overhead_ms": event["overhead_ms"], "answers": event["answers"], "confidence": event.get("confidence"),
         "guard": {k: v for k, v in event.get("guard", {}).items() if k != "text"}, "origin": event["origin"],
-        "shadow": event.get("shadow"), "found": event.get("found", {}), "masked": event.get("masked", {}),
+        "cache": event.get("cache", ""), "shadow": event.get("shadow"),
+        "found": event.get("found", {}), "masked": event.get("masked", {}),
     }  # fmt: skip
 
 

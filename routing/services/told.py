@@ -69,6 +69,7 @@ class ToldEvent(UsageEvent, gc=False, kw_only=True):
     masked: Raw = ABSENT
     beside: Raw = ABSENT
     other_side_deployment: Raw = ABSENT
+    cache: Raw = ABSENT
 
 
 _read = msgspec.json.Decoder(ToldEvent).decode

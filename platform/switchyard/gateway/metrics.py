@@ -61,6 +61,21 @@ CHANCES_FAILED = Gauge(
 CHANCES_TOOK = Gauge(
     "switchyard_chances_seconds", "What working chances out took, in sum.", registry=REGISTRY
 )
+CACHE = Counter(
+    "switchyard_cache_lookups",
+    "Looks into what was kept, by what they found.",
+    ["lob", "found"],
+    registry=REGISTRY,
+)
+CACHE_TOOK = Counter(
+    "switchyard_cache_lookup_seconds", "What looking took, in sum: found or not.", ["lob"], registry=REGISTRY
+)
+CACHE_SAVED = Counter(
+    "switchyard_cache_saved_nusd",
+    "What kept answers would have cost, in nano-dollars.",
+    ["lob"],
+    registry=REGISTRY,
+)
 STREAMS = Gauge("switchyard_requests_in_flight", "Requests being answered.", registry=REGISTRY)
 # Pages, admin and REST as they leave this front, whichever process answers them.
 PAGES = Counter(
@@ -86,6 +101,9 @@ IN_FLIGHT = Flight()
 STREAMS.set_function(lambda: IN_FLIGHT.count)
 _requests: Tally[tuple[str, str, str, str]] = Tally()
 _costs: Tally[tuple[str, str]] = Tally()
+_looks: Tally[tuple[str, str]] = Tally()
+_looked_s: dict[str, float] = {}
+_saved: Tally[str] = Tally()
 
 
 def observe(run: Run) -> None:
@@ -95,6 +113,11 @@ def observe(run: Run) -> None:
     if cost := run.cost_nusd:
         _costs[lob, side] += cost
     OVERHEAD.observe(run.overhead_ms / 1000)
+    if run.cache_s:
+        _looks[lob, run.cache] += 1
+        _looked_s[lob] = _looked_s.get(lob, 0.0) + run.cache_s
+        if run.hit is not None:
+            _saved[lob] += sum(attempt.saved.get("cache", 0) for attempt in run.attempts)
     if run.watched and run.guard is not None and run.guard.report.verdict != "pass":
         GUARD.labels(lob, run.guard.report.verdict, run.guard.report.mode).inc()
 
@@ -109,8 +132,14 @@ def _flush() -> None:
         REQUESTS.labels(*labels).inc(count)
     for pair, nusd in _costs.items():
         COST.labels(*pair).inc(nusd)
-    _requests.clear()
-    _costs.clear()
+    for pair, count in _looks.items():
+        CACHE.labels(*pair).inc(count)
+    for lob, seconds in _looked_s.items():
+        CACHE_TOOK.labels(lob).inc(seconds)
+    for lob, nusd in _saved.items():
+        CACHE_SAVED.labels(lob).inc(nusd)
+    for tally in (_requests, _costs, _looks, _looked_s, _saved):
+        tally.clear()
 
 
 def observe_pages(status: int, seconds: float) -> None:

@@ -11,6 +11,7 @@ import pytest
 from costs.models import Attempt
 from routing.models import Policy
 from routing.policy.document import digest
+from switchyard.gateway import metrics
 from switchyard.gateway.consumer import Consumer
 from tests import factories
 from tests.fakes import upstream
@@ -75,6 +76,31 @@ def test_a_hit_is_in_the_books_as_a_saving_and_no_call(caching: RunningGateway) 
     assert kept.saved_cache_nusd == bought.cost_nusd > 0 and kept.price_version == "cache"
     assert told(paid) == "miss" and told(free) == "hit"
     assert [event["cache"] for event in caching.events(0)] == []  # all of them were taken
+
+
+def test_looks_are_counted_with_what_they_took_and_saved_found_or_not(caching: RunningGateway) -> None:
+    def told_by(name: str, **labels: str) -> float:
+        metrics.render()
+        return metrics.REGISTRY.get_sample_value(name, {"lob": "customer-service"} | labels) or 0.0
+
+    names = ("switchyard_cache_lookup_seconds_total", "switchyard_cache_saved_nusd_total")
+    before = [told_by("switchyard_cache_lookups_total", found=found) for found in ("hit", "miss")]
+    took, saved = map(told_by, names)
+    made, again = ask(caching), ask(caching)
+    ask(caching, **{"cache-control": "no-cache"})
+    after = [told_by("switchyard_cache_lookups_total", found=found) for found in ("hit", "miss")]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1]
+    assert told_by(names[0]) > took
+    assert told_by(names[1]) - saved == round(float(made.headers["x-switchyard-cost-usd"]) * 1e9) > 0
+    with caching.client() as client:
+        for reply, found in ((made, "miss"), (again, "hit")):
+            decision = client.get(f"/v1/decisions/{reply.headers['x-switchyard-decision-id']}").json()
+            assert decision["cache"] == found
+    assert decision["attempts"][0]["saved_usd"]["cache"] == made.headers["x-switchyard-cost-usd"]
+    Consumer(caching.valkey.url).step()
+    with caching.client() as client:
+        kept = client.get(f"/v1/decisions/{decision['id']}").json()
+    assert kept["cache"] == "hit" and kept["attempts"] == decision["attempts"], "as the record says it, too"
 
 
 def test_decisions_and_feedback_work_for_a_hit(caching: RunningGateway) -> None:
