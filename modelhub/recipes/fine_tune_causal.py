@@ -99,7 +99,7 @@ def _named(context: Context) -> tuple[Any, Deployment]:
 
 
 def _train(context: Context, base: Base, chats: list[Any], place: Path, kept: Path) -> dict[str, Any]:
-    from modelhub.ml.adapters import causal, tiny_lm
+    from modelhub.ml.adapters import causal, chat_rows, tiny_lm
     from modelhub.ml.adapters.finetune import one_thread
     from modelhub.ml.adapters.inner import LossNotFinite
 
@@ -125,8 +125,8 @@ def _train(context: Context, base: Base, chats: list[Any], place: Path, kept: Pa
             rows = tiny_lm.rows_of(chats, base.folder, options.tokens)
             build, where["adapt"] = tiny_lm.builder(base.folder), tiny_lm.with_lora
         else:
-            encode, end = causal.tokenizer_of(str(base.folder))
-            rows, build = causal.rows_of(chats, encode, end, options.tokens), causal.builder(str(base.folder))
+            rows = chat_rows.rows_for(str(base.folder), chats, options.tokens)
+            build = causal.builder(str(base.folder))
         with one_thread():
             report = causal.train(build, rows, options, **where)
     except (causal.Unavailable, causal.NotAttention, LossNotFinite, ValueError, OSError) as error:

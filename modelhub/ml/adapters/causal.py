@@ -306,6 +306,8 @@ def _step(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train from the command line; under `accelerate launch` with as many processes as it says."""
+    from modelhub.ml.adapters.chat_rows import rows_for  # it imports this module
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -329,8 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chats = [
         json.loads(line)["messages"] for line in given.rows.read_text("utf-8").splitlines() if line.strip()
     ]
-    encode, end = tokenizer_of(given.model)
-    rows = rows_of(chats, encode, end, given.tokens)
+    rows = rows_for(given.model, chats, given.tokens)
     report = train(
         builder(given.model, given.seed),
         rows,

@@ -8,12 +8,14 @@ import pytest
 
 from costs.models import LedgerEntry
 from modelhub import artifacts
+from modelhub.ml.adapters import chat_rows
 from modelhub.models import ModelVersion
 from modelhub.services.datasets import upload
 from modelhub.services.fine_tuning import Settings, start
 from modelhub.services.self_test import check_files
 from modelhub.tasks import run_job
 from tests.factories import make_deployment, make_workload
+from tests.modelhub.adapters.test_chat_rows import checkpoint
 from tests.modelhub.recipes.conftest import KEY
 
 LINES = "\n".join(
@@ -84,6 +86,42 @@ def test_nobody_gets_it_under_another_name(chat, served):
         with pytest.raises(urllib.error.HTTPError) as refused:
             ask(served.private, wanted)
         assert refused.value.code == status, wanted
+
+
+@pytest.mark.parametrize("kind", ["tiny-deepseek", "tiny-qwen"])
+def test_a_checkpoint_of_that_architecture_is_taught_by_its_own_template(kind, company, home, monkeypatch):
+    peft = pytest.importorskip("peft")
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = home / "llms" / kind
+    fast = checkpoint(folder, kind)
+    workload = make_workload(company.lob, "plant-chat", task="chat", metric="none")
+    deployment = make_deployment(company.organisation, f"our-{kind}", "private", model=kind, tasks=["chat"])
+    read = []
+    learnable = chat_rows.learnable
+    monkeypatch.setattr(
+        chat_rows, "learnable", lambda spelt, most: read.extend(spelt) or learnable(spelt, most)
+    )
+    job = tuned((workload, deployment), epochs=4, batch_size=8, learning_rate_multiplier=20.0)
+    assert job.state == "succeeded", job.error
+    assert (
+        fast.decode(read[0][0]) == "<s>user:machine 0 stands still</s><s>assistant:call the night shift</s>"
+    )
+    assert job.result["trunk_hash"]["equal"] and job.result["loss"][1] < job.result["loss"][0]
+    candidate = ModelVersion.objects.get(pk=job.result["candidate"])
+    adapter = home / candidate.artifact
+    assert artifacts.verify(adapter)["kind"] == "causal-lora"
+    asked = [{"role": "user", "content": "machine 3 stands still"}]
+    prompt = fast(
+        fast.apply_chat_template(asked, tokenize=False, add_generation_prompt=True), return_tensors="pt"
+    )["input_ids"]
+    base = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    with torch.no_grad():
+        before = base(prompt).logits[0, -1]
+        after = peft.PeftModel.from_pretrained(base, adapter).eval()(prompt).logits[0, -1]
+    wanted = fast("c", add_special_tokens=False)["input_ids"][0]
+    assert after.log_softmax(-1)[wanted] > before.log_softmax(-1)[wanted] + 0.1, "it answers as it was taught"
 
 
 def test_a_model_that_isn_t_here_says_where_to_put_it(chat, company, served):
