@@ -1,7 +1,8 @@
-"""Rows about specialists: what a workload's two hottest experts' absence costs it and the others, as shipped and as taught.
+"""Rows about specialists: what two hottest experts' absence costs their own line of business and the others.
 
-Three seeds of two arms take some ten minutes of one core, so what ran is read from `bench/results/models/specialisation.json`,
-which says on what; `BENCH=full` runs it again and writes that file. `python -m bench.tools.specialisation` prints the rows.
+`code-kb`, where experts carry everything, is measured here each time. For txt-base, as shipped and as taught, three seeds take
+some ten minutes of one core, so what ran is read from `bench/results/models/specialisation.json`, which says on what;
+`BENCH=full` runs it again and writes that file. `python -m bench.tools.specialisation` prints the rows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,52 @@ COMMAND = "BENCH=full python -m bench.models specialisation"
 
 
 def rows(results: Results) -> None:
-    """Workloads whose pair is their own, by arm; accuracy and what experts tell about workloads beside."""
+    """Kinds of equipment, then workloads, whose pair is their own, with random pairs beside."""
+    knowledge_rows(results)
+    text_rows(results)
+
+
+def knowledge_rows(results: Results) -> None:
+    """code-kb as shipped: a kind of equipment's two hottest experts switched off, facts lost by it and by the others."""
+    import torch
+    from safetensors.torch import load_file
+
+    from modelhub.ml.kb import specialists
+    from modelhub.ml.kb.facts import ATTRIBUTES, EQUIPMENT, generate
+    from modelhub.ml.kb.model import KnowledgeConfig, KnowledgeNet
+
+    torch.set_num_threads(1)
+    directory = artifacts.find("code-kb")
+    manifest = artifacts.verify(directory)
+    model = KnowledgeNet(KnowledgeConfig()).eval()
+    weights = load_file(str(artifacts.file_of(directory, manifest, "weights")))
+    model.load_state_dict({name: value.float() for name, value in weights.items()})
+    facts = generate(codes=manifest["facts"] // (len(EQUIPMENT) * len(ATTRIBUTES)))
+    knowledge_report(results, specialists.measure(model, facts), manifest["facts"])
+
+
+def knowledge_report(results: Results, found: dict[str, Any], facts: int) -> None:
+    """The rows of one measurement."""
+    kinds = list(found["kinds"].values())
+    how = (
+        f"code-kb as shipped (one seed), {facts:,} facts: kinds of equipment that lose facts beyond chance, and {AT_LEAST:g} "
+        f"times what the others lose, without their two hottest of {found['experts']} experts"
+    )
+    results.add("specialised_kinds_code_kb", [found["met"]], "", how, at_least=len(kinds))
+    times = [row["own_points"] / max(row["others_points"], 1e-9) for row in kinds]
+    results.add("specialised_times_code_kb", times, "×",
+                f"own loss over the others' mean loss, median and range over {len(kinds)} kinds", at_least=AT_LEAST)  # fmt: skip
+    for name, words in (("own", "the kind itself loses"), ("others", "the others lose, on average")):
+        lost = [row[f"{name}_points"] for row in kinds]
+        told = f"points of recall that {words}; median and range over kinds"
+        results.add(f"specialised_{name}_loss_points_code_kb", lost, "points", told, control=True)
+    random = [sum(row["random_own_points"]) / len(row["random_own_points"]) for row in kinds]
+    told = "what a kind loses without pairs drawn by chance, mean of six; median and range over kinds"
+    results.add("random_pair_loss_points_code_kb", random, "points", told, control=True)
+
+
+def text_rows(results: Results) -> None:
+    """txt-base: workloads whose pair is their own, by arm; accuracy and what experts tell about workloads beside."""
     report = specialisation_report()
     if report is None:
         results.not_run("taught_specialised_workloads", "", f"no report at {REPORT.name}: {COMMAND}")
@@ -60,6 +106,10 @@ def rows(results: Results) -> None:
         random = [mean(run, "random_own_points") for run in runs]
         results.add(f"taught_random_pair_loss_points_{arm}", random, "points",
                     f"pairs drawn from the same blocks: {how}", control=True)  # fmt: skip
+        for number in runs[0]["block_silenced_points"]:
+            worst = [max(run["block_silenced_points"][number].values()) for run in runs]
+            told = f"what the worst hit workload loses without any feed-forward part of block {number}: {how}"
+            results.add(f"block_{number}_silenced_loss_points_{arm}", worst, "points", told, control=True)
         results.add(f"taught_accuracy_{arm}", [run["accuracy"] for run in runs], "share", how, control=True)
         told = [sum(run["mutual_information"]) / len(run["mutual_information"]) for run in runs]
         results.add(f"taught_mutual_information_{arm}", told, "nats",

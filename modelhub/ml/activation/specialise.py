@@ -61,7 +61,7 @@ class Config:
     head_rate: float = 3e-4
     weight: float = 0.3
     spread: float = 1.0
-    focus: float = 2.0
+    focus: float = 1.0
     width: int = 256
 
 

@@ -8,7 +8,7 @@ an answer does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from modelhub.ml.activation.served_encoder import States, upper_all
 from modelhub.ml.fairness.intervals import paired_difference
+from modelhub.ml.moe.gate import DynamicGate
 from modelhub.ml.text.encoder import SparseEncoder
 from modelhub.ml.text.packing import TokenRows
 
@@ -28,9 +29,8 @@ Pair = tuple[tuple[int, int], ...]
 
 
 @contextmanager
-def switched_off(model: SparseEncoder, experts: Pair) -> Iterator[None]:
-    """Keep these (block, expert) from being chosen, and put their bias back at the end."""
-    gates = [block.experts.gate for block in model.blocks]
+def switched_off(gates: Sequence[DynamicGate | None], experts: Pair) -> Iterator[None]:
+    """Keep these (block, expert) from being chosen, and put their bias back at the end. `gates`: that of each block."""
     before = [None if gate is None else gate.selection_bias.clone() for gate in gates]
     try:
         for block, expert in experts:
@@ -91,13 +91,18 @@ def judge(
     right, nats, counts = answers(model, first, rows, states, width)
     loads = loads_of(counts, rows)
 
-    def costs(pair: Pair) -> dict[str, Any]:
-        with switched_off(model, tuple((first + block, expert) for block, expert in pair)):
-            after, later, _ = answers(model, first, rows, states, width)
+    gates = [block.experts.gate for block in model.blocks[first:]]
+
+    def now() -> dict[str, Any]:
+        after, later, _ = answers(model, first, rows, states, width)
         return {
             name: _cost(right, after, nats, later, rows.workload == index)
             for index, name in enumerate(rows.names)
         }
+
+    def costs(pair: Pair) -> dict[str, Any]:
+        with switched_off(gates, pair):
+            return now()
 
     pairs = {name: hottest(loads, index) for index, name in enumerate(rows.names)}
     rng = np.random.default_rng((seed, 11))
@@ -107,6 +112,11 @@ def judge(
         for i in range(RANDOM_PAIRS)
     ]
     random = [costs(pair) for pair in drawn]
+    silenced = {}
+    for number, block in enumerate(model.blocks[first:], first):
+        block.experts.silent = True
+        silenced[str(number)] = {name: round(cost["points"], 2) for name, cost in now().items()}
+        block.experts.silent = False
     workloads = {}
     for index, (name, pair) in enumerate(pairs.items()):
         own = verdict(costs(pair), name)
@@ -127,6 +137,7 @@ def judge(
         "rows": len(rows),
         "mutual_information": [round(value, 4) for value in mutual_information(loads)],
         "workloads": workloads,
+        "block_silenced_points": silenced,  # no pair of a block's experts can cost more than all of them
         "met": sum(row["met"] for row in workloads.values()),
         "met_nats": sum(row["met_nats"] for row in workloads.values()),
     }

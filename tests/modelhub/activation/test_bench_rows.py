@@ -55,7 +55,7 @@ def taught(arm: str, seed: int, met: int) -> dict[str, Any]:
         "random_own_points": [0.0, 0.4],
     }
     return {"arm": arm, "seed": seed, "met": met, "met_nats": 2, "accuracy": 0.9, "rows": 50, "mutual_information": [0.2, 0.4],
-            "workloads": {"mail": row, "notes": row}}  # fmt: skip
+            "block_silenced_points": {"4": {"mail": 0.5, "notes": -0.5}}, "workloads": {"mail": row, "notes": row}}  # fmt: skip
 
 
 def test_specialists_are_counted_by_arm_with_the_model_as_it_ships_as_control(monkeypatch):
@@ -71,7 +71,7 @@ def test_specialists_are_counted_by_arm_with_the_model_as_it_ships_as_control(mo
     }
     monkeypatch.setattr(specialisation, "specialisation_report", lambda: report)
     results = Results("models")
-    specialisation.rows(results)
+    specialisation.text_rows(results)
     found = {row.metric: row for row in results.rows}
     assert (found["specialised_workloads"].value, found["specialised_workloads"].met) == (0, False)
     own = found["taught_specialised_workloads_experts"]
@@ -80,12 +80,24 @@ def test_specialists_are_counted_by_arm_with_the_model_as_it_ships_as_control(mo
     assert controls["taught_specialised_workloads_shipped"] == 0
     assert controls["taught_random_pair_loss_points_experts"] == pytest.approx(0.2)
     assert controls["taught_mutual_information_experts"] == pytest.approx(0.3)
+    assert controls["block_4_silenced_loss_points_shipped"] == 0.5
+
+
+@pytest.mark.parametrize(("met", "word"), [(2, True), (1, False)])
+def test_kinds_of_equipment_count_only_where_every_one_has_experts_of_its_own(met: int, word: bool):
+    row = {"own_points": 12.0, "others_points": 3.0, "random_own_points": [1.0, 3.0]}
+    found = {"kinds": {"press": row, "oven": row}, "met": met, "experts": 48}
+    results = Results("models")
+    specialisation.knowledge_report(results, found, 100)
+    told = {row.metric: row for row in results.rows}
+    assert told["specialised_kinds_code_kb"].met is word and told["specialised_times_code_kb"].value == 4.0
+    assert {row.metric: row.value for row in results.controls}["random_pair_loss_points_code_kb"] == 2.0
 
 
 def test_without_a_report_specialists_are_not_run(monkeypatch):
     monkeypatch.setattr(specialisation, "specialisation_report", lambda: None)
     results = Results("models")
-    specialisation.rows(results)
+    specialisation.text_rows(results)
     assert [row.met for row in results.rows] == [None] and "not run" in results.rows[0].how
 
 

@@ -50,6 +50,7 @@ def test_loads_tell_as_much_as_their_experts_are_apart():
 
 def test_what_is_taught_parts_workloads_and_moves_nothing_below(ground):
     before = specialised.judge(ground.model, 2, ground.val, ground.val_states, 16, seed=1)
+    assert before["block_silenced_points"].keys() == {"2"} and not ground.model.blocks[2].experts.silent
     model = specialise.trained(ground, "gates", SMALL, seed=1)
     after = specialised.judge(model, 2, ground.val, ground.val_states, 16, seed=1)
     assert after["mutual_information"][0] > before["mutual_information"][0] + 0.04
@@ -69,7 +70,7 @@ def test_an_expert_that_is_switched_off_sees_nobody_and_comes_back(ground):
     counts = served_encoder.upper_all(ground.model, 2, ground.val_states, 16)[1]
     pair = specialised.hottest(specialised.loads_of(counts, ground.val), 0)
     bias = ground.model.blocks[2].experts.gate.selection_bias.clone()
-    with specialised.switched_off(ground.model, tuple((2 + block, expert) for block, expert in pair)):
+    with specialised.switched_off([ground.model.blocks[2].experts.gate], pair):
         without = served_encoder.upper_all(ground.model, 2, ground.val_states, 16)[1]
     gone = [expert for _, expert in pair]
     assert counts[:, 0, gone].sum() > 0 and without[:, 0, gone].sum() == 0
