@@ -212,6 +212,46 @@ def test_a_tools_picture_follows_its_result(gateway: RunningGateway) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ responses
+def test_a_custom_tool_of_a_response_is_asked_for_called_and_answered(gateway: RunningGateway) -> None:
+    """Free text in place of arguments, maybe by a grammar."""
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /a+/"}
+    call = {"id": "call_a", "type": "custom", "custom": {"name": "sql", "input": "select 1"}}
+    for manners in (gateway.external.manners, gateway.private.manners):
+        manners.message, manners.finish = {"content": None, "tool_calls": [call]}, "tool_calls"
+        manners.deltas = [{"tool_calls": [{"index": 0} | call]}]
+    body: dict[str, Any] = {
+        "model": "chatter", "tools": [{"type": "custom", "name": "sql", "format": grammar}],
+        "tool_choice": {"type": "custom", "name": "sql"},
+        "input": [
+            {"role": "user", "content": "Count."},
+            {"type": "custom_tool_call", "call_id": "b", "name": "sql", "input": "select 0"},
+            {"type": "custom_tool_call_output", "call_id": "b", "output": "0"},
+        ],
+    }  # fmt: skip
+    made = gateway.openai().responses.create(**body)
+    sent = (gateway.external.seen + gateway.private.seen)[0].body
+    assert sent["tools"] == [{"type": "custom", "custom": {"name": "sql", "format": {
+        "type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /a+/"}}}}]  # fmt: skip
+    assert sent["tool_choice"] == {"type": "custom", "custom": {"name": "sql"}}
+    assert sent["messages"][1]["tool_calls"] == [
+        {"id": "b", "type": "custom", "custom": {"name": "sql", "input": "select 0"}}
+    ]
+    assert sent["messages"][2] == {"role": "tool", "tool_call_id": "b", "content": "0"}
+    [item] = made.output
+    assert (item.type, item.call_id, item.name, item.input) == (
+        "custom_tool_call",
+        "call_a",
+        "sql",
+        "select 1",
+    )
+    events = list(gateway.openai().responses.create(**body, stream=True))
+    assert [e.type for e in events[2:-1]] == [
+        "response.output_item.added", "response.custom_tool_call_input.delta", "response.custom_tool_call_input.done",
+        "response.output_item.done",
+    ]  # fmt: skip
+    assert events[4].input == "select 1" and events[-1].response.output[0].input == "select 1"
+
+
 def test_a_response_is_asked_for_with_a_form_a_choice_of_tools_and_calls_in_parallel(
     gateway: RunningGateway,
 ) -> None:

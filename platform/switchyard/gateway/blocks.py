@@ -16,13 +16,14 @@ Step = tuple[Literal["open", "more", "close"], "Block", str]
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """`text`: what came so far; of a tool the JSON of its arguments."""
+    """`text`: what came so far; of a tool the JSON of its arguments, or free text where it is a `custom` one."""
 
     kind: Kind
     place: int
     call_id: str = ""
     name: str = ""
     text: str = ""
+    custom: bool = False
 
 
 @dataclass
@@ -85,7 +86,8 @@ class Blocks:
         pieces = part.get("arguments") if "arguments" in part else part.get("input")
         block = self._calls.get(index)
         if block is None:
-            block = Block("tool", 0, str(call.get("id") or ""), str(part.get("name") or ""))
+            custom = not call.get("function") and isinstance(call.get("custom"), dict)
+            block = Block("tool", 0, str(call.get("id") or ""), str(part.get("name") or ""), custom=custom)
             self._calls[index] = block
             if self._open is not None and self._open.kind == "tool":
                 self._waiting.append(block)

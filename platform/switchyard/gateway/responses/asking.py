@@ -88,16 +88,30 @@ def _tools(tools: Any) -> list[dict[str, Any]]:
     told = []
     for i, tool in enumerate(tools):
         where = f"tools[{i}]"
-        if not isinstance(tool, dict) or tool.get("type") != "function":
+        if not isinstance(tool, dict) or tool.get("type") not in ("function", "custom"):
             raise InvalidRequest(
-                f"{where} is a tool that its vendor runs; only functions that you run yourself can be named.",
+                f"{where} is a tool that its vendor runs; only functions and custom tools that you run yourself can be named.",
                 param=f"{where}.type",
             )
         if not isinstance(tool.get("name"), str) or not tool["name"]:
             raise InvalidRequest(f"{where}.name is missing.", param=f"{where}.name")
+        if tool["type"] == "custom":
+            told.append({"type": "custom", "custom": _custom(tool)})
+            continue
         names = ("name", "description", "parameters", "strict")
         function = {name: tool[name] for name in names if tool.get(name) is not None}
         told.append({"type": "function", "function": function})
+    return told
+
+
+def _custom(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool of free text; a chat has its grammar one level deeper."""
+    told = {name: tool[name] for name in ("name", "description", "format") if tool.get(name) is not None}
+    form = told.get("format")
+    if isinstance(form, dict) and form.get("type") == "grammar":
+        told["format"] = {
+            "type": "grammar", "grammar": {name: value for name, value in form.items() if name != "type"},
+        }  # fmt: skip
     return told
 
 
@@ -105,20 +119,21 @@ def _choice(choice: Any) -> Any:
     if choice in ("auto", "none", "required"):
         return choice
     kind = choice.get("type") if isinstance(choice, dict) else None
-    if kind == "function" and isinstance(choice.get("name"), str):
-        return {"type": "function", "function": {"name": choice["name"]}}
+    if kind in ("function", "custom") and isinstance(choice.get("name"), str):
+        return {"type": kind, kind: {"name": choice["name"]}}
     if kind == "allowed_tools" and isinstance(choice.get("tools"), list):
         named = [
-            {"type": "function", "function": {"name": t.get("name")}}
+            {"type": kind, kind: {"name": t.get("name")}}
             for t in choice["tools"]
             if isinstance(t, dict)
+            for kind in ["custom" if t.get("type") == "custom" else "function"]
         ]
         return {
             "type": "allowed_tools",
             "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": named},
         }
     raise InvalidRequest(
-        "`tool_choice` is auto, none, required, {type: function, name} or {type: allowed_tools, mode, tools}.",
+        "`tool_choice` is auto, none, required, {type: function | custom, name} or {type: allowed_tools, mode, tools}.",
         param="tool_choice",
     )
 

@@ -10,7 +10,8 @@ from switchyard.core.ids import new_id
 
 ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 WORDS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
-PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc",
+            "custom_tool_call_output": "ctco", "reasoning": "rs"}  # fmt: skip
 Item = dict[str, Any]
 
 
@@ -46,9 +47,9 @@ def chat_messages(items: Iterable[Item], name: str = "previous_response_id") -> 
         kind = item["type"]
         if kind == "message":
             messages.append(_message(item, where))
-        elif kind == "function_call":
+        elif kind in ("function_call", "custom_tool_call"):
             _add_call(messages, item, where)
-        elif kind == "function_call_output":
+        elif kind in ("function_call_output", "custom_tool_call_output"):
             messages.append(_output(item, where))
     if not messages and name == "input":
         raise InvalidRequest("`input` holds nothing to answer.", param="input")
@@ -93,12 +94,10 @@ def _part(part: Any, where: str) -> dict[str, Any]:
 
 
 def _add_call(messages: list[dict[str, Any]], item: Item, where: str) -> None:
-    if not all(isinstance(item.get(name), str) for name in ("call_id", "name", "arguments")):
-        raise InvalidRequest(f"{where} needs `call_id`, `name` and `arguments` as text.", param=where)
-    call = {
-        "id": item["call_id"], "type": "function",
-        "function": {"name": item["name"], "arguments": item["arguments"]},
-    }  # fmt: skip
+    kind, said = ("custom", "input") if item["type"] == "custom_tool_call" else ("function", "arguments")
+    if not all(isinstance(item.get(name), str) for name in ("call_id", "name", said)):
+        raise InvalidRequest(f"{where} needs `call_id`, `name` and `{said}` as text.", param=where)
+    call = {"id": item["call_id"], "type": kind, kind: {"name": item["name"], said: item[said]}}
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     messages[-1].setdefault("tool_calls", []).append(call)

@@ -58,7 +58,7 @@ def usage_of(usage: Any) -> dict[str, Any]:
 
 
 def item_id(block: Block, mark: str) -> str:
-    prefix = {"tool": "fc", "reasoning": "rs"}.get(block.kind, "msg")
+    prefix = "ctc" if block.custom else {"tool": "fc", "reasoning": "rs"}.get(block.kind, "msg")
     return f"{prefix}_{mark}{block.place:02d}"
 
 
@@ -79,6 +79,10 @@ def item_of(
     told: dict[str, Any] = {"id": item_id(block, mark)}
     if block.kind == "tool":
         arguments = block.text if filled else ""
+        if block.custom:
+            return told | {
+                "type": "custom_tool_call", "call_id": block.call_id, "name": block.name, "input": arguments,
+            }  # fmt: skip
         return told | {
             "type": "function_call", "status": status, "call_id": block.call_id, "name": block.name,
             "arguments": arguments,

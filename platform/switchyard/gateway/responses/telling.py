@@ -105,7 +105,7 @@ class Responses:
                 if block.kind == "text":
                     more["logprobs"] = probabilities or []
                     self._logprobs.setdefault(block, []).extend(probabilities or [])
-                out += self._event(f"response.{WORDS[block.kind]}.delta", **self._place(block), **more)
+                out += self._event(f"response.{_words(block)}.delta", **self._place(block), **more)
             else:
                 out += self._closed(block)
         return out
@@ -124,8 +124,10 @@ class Responses:
 
     def _closed(self, block: Block) -> bytes:
         probabilities = self._logprobs.get(block)
-        name, place = f"response.{WORDS[block.kind]}.done", self._place(block)
-        if block.kind == "tool":
+        name, place = f"response.{_words(block)}.done", self._place(block)
+        if block.custom:
+            out = self._event(name, **place, input=block.text)
+        elif block.kind == "tool":
             out = self._event(name, **place, arguments=block.text, name=block.name)
         elif block.kind == "refusal":
             out = self._event(name, **place, refusal=block.text)
@@ -156,6 +158,10 @@ class Responses:
         """Broken off: what was open isn't ended, and nothing of it is kept."""
         response = shape.failed(self._response, error, self._items()) | {"store": False}
         return self._event("response.failed", response=response)
+
+
+def _words(block: Block) -> str:
+    return "custom_tool_call_input" if block.custom else WORDS[block.kind]
 
 
 def _logprobs_of(choice: dict[str, Any]) -> list[Any] | None:
