@@ -29,6 +29,26 @@ def test_a_failing_first_choice_falls_back_to_the_private_side(
     assert event["attempts"][0]["cost_nusd"] == 0 and event["side"] == "private"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("hop", "lob", "calls"), [("fallback", "customer-service", 0), ("retry", "legal", 1)]
+)
+def test_policy_is_asked_again_for_each_hop_and_its_no_ends_the_plan(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, hop: str, lob: str, calls: int, stream: bool
+) -> None:
+    """Whatever the plan said: between it and the hop something may have been learned."""
+    world = gateway.front.keeper.world.organisations[gateway.company.organisation.pk]
+    monkeypatch.setattr(
+        type(world.policies), "permits", lambda self, facts, target, kind, *, masked=False: kind != hop
+    )
+    for side in (gateway.external, gateway.private):
+        side.always(upstream.status(500))
+    model = "chatter" if lob == "customer-service" else "memo"
+    with gateway.client(lob) as client:
+        reply = client.post("/v1/chat/completions", json=CHAT | {"model": model, "stream": stream})
+    assert reply.status_code in (502, 503) and len(gateway.private.seen) == calls
+
+
 def test_what_the_upstream_rejects_is_the_callers_to_mend_and_nobody_else_is_asked(
     gateway: RunningGateway,
 ) -> None:
