@@ -14,6 +14,7 @@ from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
 from routing.execution.price_class import tiered, used
 from routing.execution.sse import BROKEN, mend, readable
+from routing.execution.usage import read_usage
 from switchyard.core.errors import UpstreamFailure
 
 PLAIN = frozenset({"role", "content"})
@@ -61,7 +62,8 @@ class PassThrough:
             body.pop("max_completion_tokens", None)
             body.pop("max_tokens", None)
             body[(self.chat and target.cap_name) or "max_tokens"] = output_cap(request, target)
-        body = tiered(request, target, body)
+        if request.batch:
+            body = tiered(request, target, body)
         body["stream"] = stream
         if stream:
             body["stream_options"] = dict(body.get("stream_options") or {}) | {"include_usage": True}
@@ -79,7 +81,7 @@ class PassThrough:
             if choice.get("finish_reason") in BROKEN:
                 raise garbage(target, "an answer that it broke off itself")
             mend(choice.get("message"))
-        usage = used(request, target, reply)
+        usage = used(request, target, reply) if request.batch else read_usage(reply.get("usage"))
         payload = dict(reply)
         payload["model"] = shown_model(request)
         if isinstance(told := reply.get("usage"), dict) and "accelerator_ns" in told:
