@@ -9,6 +9,7 @@ nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -66,7 +67,8 @@ def main() -> None:
         )
     int8_ways(results, seeds)
     operator_rows(results, seeds)
-    kept("separation", separation_rows, trunk.WEIGHTS_SHA256[:12])  # no student takes part in these
+    mark = f"{trunk.WEIGHTS_SHA256[:12]}-{separation_mark()}"
+    kept("separation", separation_rows, mark)  # no student takes part in these
     kept("redundancy", redundancy_rows, "two-hundred")
     kept("knowledge", knowledge_rows, artifacts.digest(artifacts.find("code-kb") / artifacts.MANIFEST)[:12])
     if NO_TIMES:
@@ -291,26 +293,41 @@ def int8_ways(results: Results, seeds: list[dict[str, Path]]) -> None:
 # --- structure ------------------------------------------------------------------------------------------------------
 
 
+def separation_mark() -> str:
+    """Names the settings: what was kept under others counts for nothing."""
+    from modelhub.ml.compress.recover import Separation
+
+    return hashlib.sha256(repr(Separation()).encode()).hexdigest()[:8]
+
+
+def _tell_step(told: dict[str, Any]) -> None:
+    if told["step"] % 25 == 0:
+        print(f"  {told}", flush=True)
+
+
 def separation_rows(results: Results) -> None:
     """The pretrained trunk's dense parts in sixteen experts, four of which answer, with both controls; three seeds."""
-    from modelhub.ml.compress.recover import Separation, few, run
+    from modelhub.ml.compress.recover import MOST_STEPS, Reference, Separation, few, run
     from modelhub.ml.text.pretrained import load_corpus
 
     corpus, rows = load_corpus()
     rows = {"train": few(rows["train"], 20 if TRIAL else 1500), "val": few(rows["val"], 10 if TRIAL else 500)}
     told: dict[str, list[float]] = {
-        name: [] for name in ("share", "random_share", "ffn_zero_share", "before", "active")
+        name: [] for name in ("share", "random_share", "ffn_zero_share", "before", "random_before", "active")
     }
+    reference = Reference.of(corpus, rows)
     for seed in SEEDS[: 1 if TRIAL else None]:
-        work = artifacts.home() / SEED_FOLDER / f"separation-{seed}"
+        work = artifacts.home() / SEED_FOLDER / f"separation-{separation_mark()}-{seed}"
+        config = Separation(steps=3 if TRIAL else MOST_STEPS, seed=seed)
         found = run(
-            corpus, rows, Separation(steps=3 if TRIAL else 150, seed=seed), work=None if TRIAL else work
+            corpus, rows, config, reference=reference, work=None if TRIAL else work, progress=_tell_step
         )
         for name in ("share", "random_share", "ffn_zero_share"):
             told[name].append(found[name])
-        told["before"].append(found["learned_router"]["before"]["mean"] / found["dense"]["mean"])
+        for name, who in (("before", "learned_router"), ("random_before", "random_router")):
+            told[name].append(found[who]["before"]["mean"] / found["dense"]["mean"])
         told["active"].append(found["active_share_ffn"])
-    how = "MiniLM, six workloads' mean accuracy by fixed linear heads, over the dense trunk's; 150 recovery steps; three seeds"
+    how = "MiniLM, six workloads' mean accuracy by fixed linear heads, over the dense trunk's; 200 recovery steps; three seeds"
     results.add(
         "separation_share_25",
         told["share"],
@@ -326,10 +343,17 @@ def separation_rows(results: Results) -> None:
     )
     results.add("separation_share_25_before", told["before"], "", "before any recovery step", control=True)
     results.add(
+        "random_router_share_25_before",
+        told["random_before"],
+        "",
+        "by chance, before any recovery step",
+        control=True,
+    )
+    results.add(
         "separation_active_share_ffn",
         told["active"],
         "",
-        "feed-forward parameters a token touches",
+        "feed-forward parameters a token touches, router and shifts among them, over the dense part's",
         control=True,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
 from modelhub.ml.compress.separate import By, active_share
 from modelhub.ml.compress.trunk_experts import (
@@ -26,12 +26,12 @@ from modelhub.ml.compress.trunk_experts import (
     SeparatedTrunk,
     pooled,
 )
-from modelhub.ml.text.packing import TokenRows, pack
+from modelhub.ml.text.packing import Batch, TokenRows, pack
 from modelhub.ml.text.pretrained import Pretrained
 from modelhub.ml.train import checkpoint
 from modelhub.ml.train.schedule import one_cycle
 
-MOST_STEPS = 200
+MOST_STEPS, YARDSTICK_TEXTS = 200, 500
 Told = Callable[[dict[str, Any]], None]
 
 
@@ -41,11 +41,59 @@ class Separation:
 
     experts: int = 16
     k: int = 4
-    by: By = "weights"
-    steps: int = 150
-    batch: int = 24
+    by: By = "coactivation"
+    steps: int = 200
+    batch: int = 48
     rate: float = 1e-3
     seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The dense trunk as it is measured against: its heads, and their accuracy on held-back rows."""
+
+    heads: LinearHeads
+    accuracy: dict[str, float]
+
+    @classmethod
+    def of(cls, trunk: Pretrained, rows: dict[str, TokenRows]) -> Reference:
+        """Heads fitted on `train`, accuracy on `val`; the same for every seed."""
+        dense, train, val = DenseTrunk(trunk), rows["train"], rows["val"]
+        heads = LinearHeads(train.names).fit(train, pooled(dense, trunk, train))
+        return cls(heads, heads.accuracy(val, pooled(dense, trunk, val)))
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """By what each output's squared error is divided, so that all count alike. Shapes: layers (L, D), pooled (D,)."""
+
+    layers: Tensor
+    pooled: Tensor
+
+    @classmethod
+    def of(cls, trunk: Pretrained, rows: TokenRows, rng: np.random.Generator) -> Yardstick:
+        """Variances over some rows' dense states."""
+        batch = _some(rows, YARDSTICK_TEXTS, rng)
+        found, after = DenseTrunk(trunk)(trunk.embeddings()(batch), batch)
+        used = batch.segment >= 0
+        layers = torch.stack([state[used].var(dim=0) for state in after])
+        return cls(_held(layers), _held(found.var(dim=0)))
+
+    def loss(
+        self, found: tuple[Tensor, list[Tensor]], wanted: tuple[Tensor, list[Tensor]], used: Tensor
+    ) -> Tensor:
+        """Mean squared error of the pooled states and of every layer's, each in units of its variance."""
+        apart = [
+            ((a[used] - b[used]).square().mean(dim=0) / variance).mean()
+            for a, b, variance in zip(found[1], wanted[1], self.layers, strict=True)
+        ]
+        whole = ((found[0] - wanted[0]).square().mean(dim=0) / self.pooled).mean()
+        return whole + torch.stack(apart).mean()
+
+
+def _held(variance: Tensor) -> Tensor:
+    """An output that the norm silences has no variance to divide by."""
+    return variance.clamp_min(1e-4)
 
 
 def recover(
@@ -65,8 +113,10 @@ def recover(
     if config.steps > MOST_STEPS:
         raise ValueError(f"steps={config.steps} must be at most {MOST_STEPS}")
     teacher, embed = DenseTrunk(trunk), trunk.embeddings()
-    learned = [p for part in net.parts for p in part.parameters()]
-    optimizer = torch.optim.AdamW(learned, lr=config.rate, weight_decay=0.0)
+    yardstick = Yardstick.of(trunk, rows, np.random.default_rng(config.seed))
+    optimizer = torch.optim.AdamW(
+        [p for p in net.parameters() if p.requires_grad], lr=config.rate, weight_decay=0.0
+    )
     meta = checkpoint.restore(work, net, [optimizer]) if work is not None else None
     losses: list[float] = meta["losses"] if meta else []
     net.train()
@@ -74,15 +124,9 @@ def recover(
         if check is not None:
             check()
         torch.manual_seed(config.seed * 10_000 + step)
-        rng = np.random.default_rng((config.seed, step))
-        batch = pack(rows, rng.choice(len(rows), config.batch, replace=False), MOST_TOKENS)
-        embedded, used = embed(batch), batch.segment >= 0
-        wanted, wanted_after = teacher(embedded, batch)
-        found, after = net(embedded, batch)
-        apart = [
-            F.mse_loss(a[used], b[used]) / b[used].var() for a, b in zip(after, wanted_after, strict=True)
-        ]
-        loss = F.mse_loss(found, wanted) / wanted.var() + torch.stack(apart).mean()
+        batch = _some(rows, config.batch, np.random.default_rng((config.seed, step)))
+        embedded = embed(batch)
+        loss = yardstick.loss(net(embedded, batch), teacher(embedded, batch), batch.segment >= 0)
         for group in optimizer.param_groups:
             group["lr"] = one_cycle(step, config.steps, config.rate)
         optimizer.zero_grad()
@@ -95,6 +139,11 @@ def recover(
             progress({"step": len(losses), "steps": config.steps, "loss": losses[-1]})
     net.eval()
     return losses
+
+
+def _some(rows: TokenRows, count: int, rng: np.random.Generator) -> Batch:
+    """So many rows by chance, or all where there are fewer."""
+    return pack(rows, rng.choice(len(rows), min(count, len(rows)), replace=False), MOST_TOKENS)
 
 
 def few(rows: TokenRows, most: int, seed: int = 0) -> TokenRows:
@@ -111,20 +160,25 @@ def run(
     rows: dict[str, TokenRows],
     config: Separation,
     *,
+    reference: Reference | None = None,
     work: Path | None = None,
     check: Callable[[], None] | None = None,
     progress: Told | None = None,
 ) -> dict[str, Any]:
-    """Accuracy of the dense trunk, of the separated one before and after recovery, and of both controls."""
+    """Accuracy of the dense trunk, of the separated one before and after recovery, and of both controls.
+
+    `reference` saves the dense trunk's own pass where several seeds are run.
+    """
     train, val = rows["train"], rows["val"]
-    dense = DenseTrunk(trunk)
-    heads = LinearHeads(train.names).fit(train, pooled(dense, trunk, train))
-    report: dict[str, Any] = {"dense": heads.accuracy(val, pooled(dense, trunk, val)), "seed": config.seed}
+    reference = reference or Reference.of(trunk, rows)
+    heads = reference.heads
+    report: dict[str, Any] = {"dense": reference.accuracy, "seed": config.seed}
     for name, random_router in (("learned_router", False), ("random_router", True)):
-        net = _taken_apart(trunk, train, config)
-        net.set(random_router=random_router)
+        net = _taken_apart(trunk, train, config, random_router)
         torch.manual_seed(config.seed)
         before = heads.accuracy(val, pooled(net.eval(), trunk, val))
+        if progress is not None:
+            progress({"what": name, "step": 0, "steps": config.steps, "accuracy": before["mean"]})
         losses = recover(
             net, trunk, train, config, work=None if work is None else work / name, check=check,
             progress=_named(progress, name),
@@ -152,7 +206,13 @@ def _tell(progress: Told, name: str, told: dict[str, Any]) -> None:
     progress({"what": name, **told})
 
 
-def _taken_apart(trunk: Pretrained, rows: TokenRows, config: Separation) -> SeparatedTrunk:
+def _taken_apart(
+    trunk: Pretrained, rows: TokenRows, config: Separation, random_router: bool
+) -> SeparatedTrunk:
+    """Both start from the same draw of rows and groups; torch's generator draws the control's choices."""
+    torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    sample = pack(rows, rng.choice(len(rows), min(SAMPLE_TEXTS, len(rows)), replace=False), MOST_TOKENS)
-    return SeparatedTrunk(trunk, sample, experts=config.experts, k=config.k, by=config.by, rng=rng)
+    sample = _some(rows, SAMPLE_TEXTS, rng)
+    return SeparatedTrunk(
+        trunk, sample, experts=config.experts, k=config.k, by=config.by, rng=rng, random_router=random_router
+    )

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from modelhub.ml.compress.separate import By, DensePart, SeparatedPart, separate
+from modelhub.ml.compress.reconstruct import reconstruct
+from modelhub.ml.compress.separate import By, DensePart, Scale, SeparatedPart, separate
 from modelhub.ml.text.encoder import mean_by_text
 from modelhub.ml.text.packing import Batch, TokenRows, pack
-from modelhub.ml.text.pretrained import ATTENTION_HEADS, EPSILON, LAYERS, Pretrained, states
+from modelhub.ml.text.pretrained import ATTENTION_HEADS, EPSILON, LAYERS, Pretrained
 
-WIDTH, MOST_TOKENS, SAMPLE_TEXTS = 384, 64, 256
+WIDTH, MOST_TOKENS, SAMPLE_TEXTS = 384, 64, 2000
+LEAST_SPREAD = 1e-2  # a norm may silence an output altogether
 
 
 class TrunkBlock(nn.Module):
@@ -46,6 +48,20 @@ class TrunkBlock(nn.Module):
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         """Shapes: x (S, T, D), keep (S, 1, T, T) of bool -> (S, T, D)."""
+        return self.after(self.before_norm(x, keep))
+
+    def before_norm(self, x: Tensor, keep: Tensor) -> Tensor:
+        """The same before the last norm."""
+        x = self.attend(x, keep)
+        return x + self.fed(x.reshape(-1, x.size(-1))).view_as(x)
+
+    def scale(self, meant: Tensor) -> Scale:
+        """What an error before the last norm counts after it. Shapes: meant (T, D)."""
+        spread = self.after(meant).std(dim=0).clamp_min(LEAST_SPREAD)
+        return Scale(1 / meant.std(dim=1), self.after.weight.detach().abs() / spread)
+
+    def attend(self, x: Tensor, keep: Tensor) -> Tensor:
+        """The state that the feed-forward part is given. Shapes as in `forward`."""
         s, t, d = x.shape
         split = (
             F.linear(x, self.qkv_weight, self.qkv_bias)
@@ -53,27 +69,48 @@ class TrunkBlock(nn.Module):
             .permute(2, 0, 3, 1, 4)
         )
         mixed = F.scaled_dot_product_attention(split[0], split[1], split[2], attn_mask=keep)
-        x = self.attended(x + F.linear(mixed.transpose(1, 2).reshape(s, t, d), self.out, self.out_bias))
-        return self.after(x + self.fed(x.reshape(-1, d)).view(s, t, d))
+        return self.attended(x + F.linear(mixed.transpose(1, 2).reshape(s, t, d), self.out, self.out_bias))
 
 
 class SeparatedTrunk(nn.Module):
-    """The trunk with every feed-forward part in `experts` experts, of which `k` answer a token."""
+    """The trunk with every feed-forward part in `experts` experts, of which `k` answer a token.
+
+    Layer after layer: dealt out on the states that the separated layers before it leave on `sample`, then reconstructed
+    towards the dense trunk's. `random_router` makes the control, to which everything but the choice is done alike.
+    """
 
     def __init__(
-        self, trunk: Pretrained, sample: Batch, *, experts: int, k: int, by: By, rng: np.random.Generator
+        self,
+        trunk: Pretrained,
+        sample: Batch,
+        *,
+        experts: int,
+        k: int,
+        by: By,
+        rng: np.random.Generator,
+        random_router: bool = False,
     ) -> None:
         super().__init__()
-        w = trunk.weights
-        inputs = states(w, trunk.embeddings()(sample), sample)[1]
+        w, used = trunk.weights, sample.segment >= 0
+        keep = sample.segment[:, None, :, None] == sample.segment[:, None, None, :]
+        x = wanted = trunk.embeddings()(sample)
         self.kept: list[float] = []
-        blocks = []
-        for layer, x in enumerate(inputs):
+        self.blocks = nn.ModuleList()
+        for layer in range(LAYERS):
             name = f"encoder.layer.{layer}."
-            made, share = separate(dense_part(w, name), x, experts=experts, k=k, by=by, rng=rng)
+            dense = TrunkBlock(w, name, _Called(dense_part(w, name)))
+            with torch.no_grad():
+                given, meant = dense.attend(x, keep), dense.before_norm(wanted, keep)
+                scale = dense.scale(meant[used])
+            made, share = separate(
+                dense_part(w, name), given[used], experts=experts, k=k, by=by, rng=rng, scale=scale
+            )
+            made.random_router = random_router
+            reconstruct(made, given[used], (meant - given)[used], scale)
             self.kept.append(share)
-            blocks.append(TrunkBlock(w, name, made))
-        self.blocks = nn.ModuleList(blocks)
+            self.blocks.append(TrunkBlock(w, name, made))
+            with torch.no_grad():
+                x, wanted = self.blocks[-1].eval()(x, keep), dense.after(meant)
 
     @property
     def parts(self) -> list[SeparatedPart]:

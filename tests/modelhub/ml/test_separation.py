@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from modelhub.ml.compress.reconstruct import reconstruct
 from modelhub.ml.compress.recover import Separation, recover
-from modelhub.ml.compress.separate import DensePart, SeparatedPart, active_share, fit_router, group, separate
+from modelhub.ml.compress.separate import (
+    DensePart,
+    Scale,
+    SeparatedPart,
+    active_share,
+    fit_router,
+    group,
+    separate,
+)
 
 D, H, T = 12, 32, 400
 
@@ -90,5 +99,47 @@ def test_the_active_share_counts_router_and_bias():
     part, x = clustered()
     made = SeparatedPart(part, group(part, x, 4, "weights", np.random.default_rng(0)), 1)
     fit_router(made, x)
-    each, always = 8 * (2 * D + 1), 4 * (D + 1) + D
-    assert active_share(made) == pytest.approx((each + always) / (4 * each + always))
+    neurons, always = 8 * (2 * D + 1), 4 * (D + 1) + D
+    assert active_share(made) == pytest.approx((neurons + D + always) / (4 * neurons + D))
+
+
+def error_of(made, x, wanted):
+    return float((made.eval()(x).detach() - wanted).square().mean() / wanted.var())
+
+
+def test_reconstruction_halves_the_error_on_tokens_it_never_saw():
+    part, x = clustered(topics=2)
+    seen, unseen = x[:300], x[300:]
+    made, _ = separate(part, seen, experts=8, k=2, by="coactivation", rng=np.random.default_rng(0))
+    before = error_of(made, unseen, part(unseen))
+    reconstruct(made, seen, part(seen))
+    assert error_of(made, unseen, part(unseen)) < before / 2
+
+
+def test_reconstruction_changes_nothing_where_nothing_was_lost():
+    part, x = clustered()
+    made, _ = separate(part, x, experts=4, k=4, by="weights", rng=np.random.default_rng(0))
+    reconstruct(made, x, part(x))
+    torch.testing.assert_close(made.eval()(x), part(x), rtol=1e-3, atol=1e-3)
+
+
+def test_reconstruction_takes_back_what_the_layers_before_lost():
+    part, x = clustered()
+    drift = torch.randn(D)
+    made, _ = separate(part, x, experts=4, k=2, by="weights", rng=np.random.default_rng(0))
+    reconstruct(made, x, part(x) + drift)
+    assert error_of(made, x, part(x) + drift) < 0.05
+
+
+def test_a_few_loud_tokens_do_not_decide_where_the_norm_will_quieten_them():
+    part, x = clustered()
+    loud = torch.cat([x, 40 * torch.randn(8, D)])
+    quiet = torch.cat([torch.ones(len(x)), torch.full((8,), 1e-3)])
+    scale = Scale(quiet, torch.ones(D))
+    made, _ = separate(
+        part, loud, experts=4, k=1, by="coactivation", rng=np.random.default_rng(0), scale=scale
+    )
+    reconstruct(made, loud, part(loud), scale)
+    even, _ = separate(part, loud, experts=4, k=1, by="coactivation", rng=np.random.default_rng(0))
+    reconstruct(even, loud, part(loud))
+    assert error_of(made, x, part(x)) < error_of(even, x, part(x)) / 2
