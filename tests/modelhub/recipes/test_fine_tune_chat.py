@@ -61,6 +61,9 @@ def test_conversations_become_a_candidate_that_is_served_and_paid_for(chat, serv
     assert candidate.stage == "candidate" and candidate.version.startswith("ft-night-")
     assert candidate.upstream_model == f"lm-tiny/code-assist@{candidate.version}"
     assert job.result["trunk_hash"]["equal"] and job.result["loss"][1] < job.result["loss"][0]
+    assert job.result["trained_tokens"] > 6 * 16 * 4 and job.result["trained_tokens"] % 6 == 0, (
+        "every row, six times"
+    )
     assert check_files(candidate) == ""
     assert LedgerEntry.objects.get(job_id=job.pk).amount_nusd == job.cost_nusd > 0
     told = ask(served.private, candidate.upstream_model)

@@ -98,8 +98,10 @@ def test_rows_are_uploaded_with_the_click_and_train_every_way_that_needs_them(
     refused = emil.post("/experiments/new/", body)
     assert refused.status_code == 400 and "needs rows" in refused.content.decode()
     bad = SimpleUploadedFile("rows.csv", b"text,label\n,missing\n")
-    refused = emil.post("/experiments/new/", {**body, "rows": bad})
-    assert refused.status_code == 400 and "rows are wrong" in refused.content.decode()
+    refused = emil.post("/experiments/new/", {**body, "rows": bad, "name": "by hand"})
+    page = refused.content.decode()
+    assert refused.status_code == 400 and "rows are wrong" in page and "line 2" in page
+    assert 'value="by hand"' in page, "what was typed stays"
     assert not Experiment.objects.exists()
     emil.post("/experiments/new/", {**body, "rows": SimpleUploadedFile("rows.csv", ROWS.encode())})
     experiment = Experiment.objects.get()

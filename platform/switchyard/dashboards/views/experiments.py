@@ -70,12 +70,12 @@ def new_experiment(request: PageRequest) -> HttpResponse:
         return show(request, "modelhub/experiment_new.html", context)
     try:
         experiment = _start(request, chosen, scope)
-    except ValidationFailed as error:
-        told = {"fault": error.message, "errors": error.errors[:20], "picked": request.POST.getlist("arms")}
-        return show(request, "modelhub/experiment_new.html", context | told, status=400)
     except SwitchyardError as error:
-        told = {"fault": error.message, "picked": request.POST.getlist("arms")}
-        return show(request, "modelhub/experiment_new.html", context | told, status=error.status)
+        located = error.errors[:20] if isinstance(error, ValidationFailed) else []
+        typed = {"picked": request.POST.getlist("arms"), "named": request.POST.get("name", "")}
+        told = {"fault": error.message, "errors": located} | typed
+        status = 400 if located else error.status
+        return show(request, "modelhub/experiment_new.html", context | told, status=status)
     return redirect("dashboards:experiment", experiment.pk)
 
 
