@@ -2,10 +2,12 @@
 gives nobody, what the kernel calls resident, and which types grew in number.
 
     python -m bench.tools.gateway_memory [REQUESTS] [STEPS] [trace]
+    python -m bench.tools.gateway_memory [REQUESTS] cycles [KIND …]
 
 The gateway is served from this process, so that it can be looked into; callers, upstream, store and ledger are others. `trace`
 adds the lines that allocated what is there at the end and wasn't after the first step (tracemalloc: it makes everything slower
-and larger). Nothing here is a timing, and nothing is a row of record.
+and larger). `cycles` asks so many of each kind and counts what only the collector could free: it waits, and takes time to find.
+Nothing here is a timing, and nothing is a row of record.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import sys
 import tempfile
 import tracemalloc
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +32,7 @@ import orjson
 import uvicorn
 
 from bench.common import child, free_port, start_store, workplace
-from bench.tools.gateway_soak import Caller, Soak, slope
+from bench.tools.gateway_soak import MIX, Caller, Soak, slope
 from bench.tools.gateway_stage import rss_kib
 
 CONCURRENCY = 16
@@ -47,7 +50,8 @@ class Mallinfo2(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Look:
-    """KiB, except `objects`: those that the collector knows of, without what was frozen at the start."""
+    """KiB, except `objects`: those that the collector knows of, without what was frozen at the start; with those that nobody
+    holds any more and that it hasn't found yet. `collections`: of the young, the middle, all."""
 
     requests: int
     resident: float
@@ -56,14 +60,14 @@ class Look:
     arenas: float  # Python's own, of a mebibyte each
     blocks: int  # that Python's allocator has given out
     objects: int
+    collections: tuple[int, ...]
 
 
 def look(libc: ctypes.CDLL, requests: int) -> Look:
-    gc.collect()
     told: Mallinfo2 = libc.mallinfo2()
     return Look(
         requests, rss_kib(os.getpid()), (told.uordblks + told.hblkhd) / 1024, told.fordblks / 1024, _arenas_kib(),
-        sys.getallocatedblocks(), len(gc.get_objects()),
+        sys.getallocatedblocks(), len(gc.get_objects()), tuple(each["collections"] for each in gc.get_stats()),
     )  # fmt: skip
 
 
@@ -86,8 +90,8 @@ def kinds() -> Counter[str]:
     return Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
 
 
-async def ask(base: str, keys: dict[str, str], requests: int, seed: int) -> None:
-    """The soak's mix, sixteen at a time."""
+async def ask(base: str, keys: dict[str, str], requests: int, seed: int, kind: str) -> None:
+    """The soak's mix, or one kind of it, sixteen at a time."""
     told = Soak()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         caller = Caller(session, base, keys, told)
@@ -95,14 +99,16 @@ async def ask(base: str, keys: dict[str, str], requests: int, seed: int) -> None
 
         async def one_after_the_other() -> None:
             while told.asked < requests:
-                await caller.one()
+                await caller.one(kind)
 
         await asyncio.gather(*(one_after_the_other() for _ in range(CONCURRENCY)))
     print(orjson.dumps(told.statuses).decode(), file=sys.stderr)
 
 
-async def _asked(base: str, keys: dict[str, str], requests: int, seed: int, log: Path) -> None:
-    words = ("ask", base, orjson.dumps(keys).decode(), str(requests), str(seed))
+async def _asked(
+    base: str, keys: dict[str, str], requests: int, seed: int, log: Path, kind: str = ""
+) -> None:
+    words = ("ask", base, orjson.dumps(keys).decode(), str(requests), str(seed), kind)
     with log.open("ab") as heard:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -116,7 +122,34 @@ async def _asked(base: str, keys: dict[str, str], requests: int, seed: int, log:
             raise RuntimeError(f"The callers ended with {process.returncode}; see {log}.")
 
 
-async def watch(port: int, keys: dict[str, str], requests: int, steps: int, log: Path, traced: bool) -> None:
+async def cycles(base: str, keys: dict[str, str], requests: int, log: Path, only: set[str]) -> None:
+    """What only the collector can free, by the kind of request that left it."""
+    await _asked(base, keys, requests, 0, log)
+    gc.disable()
+    for number, kind in enumerate(kind for kind in MIX if not only or kind in only):
+        gc.collect()
+        await _asked(base, keys, requests, number, log, kind)
+        await asyncio.sleep(2.0)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        found = gc.collect()
+        gc.set_debug(0)
+        named = Counter(_name(each) for each in gc.garbage)
+        gc.garbage.clear()
+        most = ", ".join(f"{name} {count / requests:.1f}" for name, count in named.most_common(TYPES))
+        print(f"{kind:12} {found / requests:7.1f} a request: {most}", flush=True)
+
+
+def _name(thing: object) -> str:
+    kind = type(thing)
+    code = (
+        getattr(thing, "__code__", None) or getattr(thing, "cr_code", None) or getattr(thing, "f_code", None)
+    )
+    return f"{kind.__module__}.{kind.__qualname__}" + (f"({code.co_qualname})" if code else "")
+
+
+@asynccontextmanager
+async def served(port: int) -> AsyncIterator[str]:
+    """The gateway in this process, until the block ends; its base URL."""
     from switchyard.asgi import application
 
     config = uvicorn.Config(application, host="127.0.0.1", port=port, http="httptools", access_log=False,
@@ -125,20 +158,40 @@ async def watch(port: int, keys: dict[str, str], requests: int, steps: int, log:
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def work(words: list[str], keys: dict[str, str], log: Path) -> None:
+    numbers = [int(word) for word in words if word.isdigit()]
+    requests, steps = (*numbers, *(40_000, 10)[len(numbers) :])
+    async with served(free_port()) as base:
+        if "cycles" in words:
+            await cycles(base, keys, numbers[0] if numbers else 200, log, set(MIX) & set(words))
+        else:
+            await watch(base, keys, requests, steps, log, "trace" in words)
+
+
+async def watch(base: str, keys: dict[str, str], requests: int, steps: int, log: Path, traced: bool) -> None:
     libc = ctypes.CDLL("libc.so.6")
     libc.mallinfo2.restype = Mallinfo2
-    base, step, looks = f"http://127.0.0.1:{port}", requests // steps, []
+    step, looks = requests // steps, []
     for number in range(steps):
         await _asked(base, keys, step, number, log)
         await asyncio.sleep(2.0)
         looks.append(look(libc, (number + 1) * step))
         tell(looks[-1])
         if not number:
+            gc.collect()
             before = kinds()
             if traced:
                 tracemalloc.start(FRAMES)
                 first = tracemalloc.take_snapshot()
-    gc.collect()
+    print(f"a collection finds {gc.collect()}")
+    tell(look(libc, requests))
     grown = kinds() - before
     print("grew in number: " + ", ".join(f"{name} {more:+d}" for name, more in grown.most_common(TYPES)))
     if traced:
@@ -151,13 +204,12 @@ async def watch(port: int, keys: dict[str, str], requests: int, steps: int, log:
     libc.malloc_trim(0)
     print("after malloc_trim:")
     tell(look(libc, requests))
-    server.should_exit = True
-    await serving
 
 
 def tell(one: Look) -> None:
     print(f"{one.requests:8d}  resident {one.resident:9.0f}  malloc in use {one.in_use:8.0f} idle {one.idle:8.0f}  "
-          f"arenas {one.arenas:8.0f}  blocks {one.blocks:8d}  objects {one.objects:7d}", flush=True)  # fmt: skip
+          f"arenas {one.arenas:8.0f}  blocks {one.blocks:8d}  objects {one.objects:7d}  "
+          f"collections {one.collections}", flush=True)  # fmt: skip
 
 
 def verdict(looks: list[Look]) -> None:
@@ -176,10 +228,8 @@ def main(words: list[str]) -> None:
     import uvloop
 
     if words[:1] == ["ask"]:
-        asyncio.run(ask(words[1], orjson.loads(words[2]), int(words[3]), int(words[4])))
+        asyncio.run(ask(words[1], orjson.loads(words[2]), int(words[3]), int(words[4]), words[5]))
         return
-    numbers = [int(word) for word in words if word.isdigit()]
-    requests, steps = (*numbers, *(40_000, 10)[len(numbers) :])
     with workplace("sy-memory-") as home, ExitStack() as stack:
         _, store_url = start_store(stack, home)
         upstream_port, log = free_port(), home / "children.log"
@@ -194,7 +244,7 @@ def main(words: list[str]) -> None:
         stack.enter_context(child("-m", "bench.tools.moody_upstream", str(upstream_port), env=env, log=log))
         stack.enter_context(child("manage.py", "consume_usage", env=env, log=log))
         os.environ |= env
-        uvloop.run(watch(free_port(), keys, requests, steps, log, "trace" in words))
+        uvloop.run(work(words, keys, log))
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ class Caller:
         self.draw = random.Random(SEED)
         self.last = ""  # a decision that may be asked for
 
-    async def one(self) -> None:
-        kind = self.draw.choices(list(MIX), list(MIX.values()))[0]
+    async def one(self, kind: str = "") -> None:
+        kind = kind or self.draw.choices(list(MIX), list(MIX.values()))[0]
         self.told.asked += 1
         try:
             status = await getattr(self, kind)()

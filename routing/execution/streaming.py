@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +99,7 @@ class Relayed:
                 try:
                     return await anext(self._stream)
                 except AttemptFailed as error:
-                    failure = error.with_traceback(None)  # which holds this frame, which would hold the failure
+                    failure = error.with_traceback(None)  # it holds this frame, which would hold the failure
                     asked = await tries.after(error)
                     if asked is None and error.kind not in AttemptFailed.FALLBACK:
                         raise error.error from None
@@ -130,16 +129,11 @@ async def _one(
     ready: list[bytes] = []
     executor.load.in_flight[target.name] += 1
     try:
-        async with AsyncExitStack() as stack:
-            chunks = await stack.enter_async_context(
-                executor.upstream.stream(
-                    target,
-                    adapter.path,
-                    adapter.body(request, target, stream=True),
-                    request_id=run.request.request_id,
-                    deadline=run.deadline,
-                )  # fmt: skip
-            )
+        # No exit stack: after an exception its closures and the traceback hold each other.
+        async with executor.upstream.stream(
+            target, adapter.path, adapter.body(request, target, stream=True), request_id=run.request.request_id,
+            deadline=run.deadline,
+        ) as chunks:  # fmt: skip
             reader = FrameReader(shown_model(request))
             async for chunk in chunks:
                 for frame in _frames(reader, chunk, target):
