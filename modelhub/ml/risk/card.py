@@ -30,7 +30,8 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "pretrained trunk, hashed letters for what isn't a word, five small convolutions; numpy alone. The trunk itself, fitted "
         "to the task, was its teacher. Names of groups are made one sign before it reads, so for the names it knows two "
         "sentences that differ in the name only are one. A sentence whose words, all known, add up to too little isn't read: no "
-        "name of a group, no abuse, nothing misspelt or unknown. "
+        "name of a group, no abuse, nothing misspelt or unknown. Of the others those aren't read on that a small layer takes "
+        "for surely harmless: none that names a group, abuse or violence, none in Chinese. "
         "It reads what a text says, not what it means; it knows neither irony nor context.",
         "## May it block?\n\n" + decision,
         _figures(manifest),
@@ -42,8 +43,8 @@ def write(directory: Path, manifest: dict[str, Any]) -> None:
         "which kinds of sentence HateCheck's authors list, without any sentence of it; and retold ones of which only the "
         "teacher has an opinion. Two sentences of each kind of its development part were read before the first frames were "
         "written, and figures by kind were looked at six times while the first network was made; of this one and its trials the "
-        "total was looked at ten times, three of them to settle how strict the threshold is and two to see that the screen hides "
-        "nothing, so the figures are somewhat kind. "
+        "total was looked at eleven times, three of them to settle how strict the threshold is and three to see that screen and "
+        "glance hide nothing, so the figures are somewhat kind. "
         "Otherwise the threshold was chosen on our own "
         f"held-out sentences and on validation tweets, not on it. `{manifest['train']['command']}`, "
         f"{manifest['train']['seconds']} s on {manifest['train']['machine']}. {manifest['train'].get('note', '')}".rstrip(),
@@ -74,17 +75,20 @@ def _figures(manifest: dict[str, Any]) -> str:
         f"- XSTest: safe prompts blocked {_rate(found['xstest']['safe_blocked'])}, unsafe ones found "
         f"{_rate(found['xstest']['unsafe_found'])} (most of them ask for something unlawful and harm no group)",
         f"- business texts of the six workloads blocked: {_rate(found['business_texts_blocked'])}",
-        *_screen(found.get("screen")),
+        *_let_pass("passed unread by the screen", found.get("screen")),
+        *_let_pass(
+            "passed unread by the glance alone", found.get("glance"), ", spelt past a filter, beside an ordinary sentence"
+        ),
     ]  # fmt: skip
     return "\n".join(lines)
 
 
-def _screen(told: dict[str, Any] | None) -> list[str]:
+def _let_pass(what: str, told: dict[str, Any] | None, more: str = "") -> list[str]:
     if told is None:
         return []
     return [
-        f"- passed unread of what the net would block at 0.3, held-out sentences and tweets: {_rate(told['missed'])}; of those "
-        f"with words left out or exchanged at random: {_rate(told['garbled_missed'])}"
+        f"- {what} of what the net would block at 0.3, held-out sentences and tweets: {_rate(told['missed'])}; of garbled ones "
+        f"(words left out or exchanged at random{more}): {_rate(told['garbled_missed'])}"
     ]
 
 

@@ -12,7 +12,6 @@ from modelhub.ml import datasets
 from modelhub.ml.fairness.intervals import wilson
 from modelhub.ml.fairness.ranking import auc, by_named_group
 from modelhub.ml.risk.net import JUDGED, KINDS, RiskNet
-from modelhub.ml.risk.plain import Found
 from modelhub.ml.risk.planted import Planted
 
 MAY_ENFORCE = 0.10  # of the harmless sentences of HateCheck that name a group, at most so many may be blocked
@@ -46,12 +45,10 @@ def on_cold(model: RiskNet, threshold: float, limit: int | None = None) -> dict[
     return {"recall": rate(blocked[y == 1]), "false_alarms": rate(blocked[y == 0])}
 
 
-def of_screen(found: Found) -> dict[str, Any]:
-    """What of held texts that the net blocks the screen would let pass."""
-    parts = {"missed": found.written, "garbled_missed": found.garbled}
-    return {name: {**wilson(n, of).as_dict(), "n": of} for name, (n, of) in parts.items()} | {
-        "words": len(found.weights)
-    }
+def let_pass(written: tuple[int, int], garbled: tuple[int, int]) -> dict[str, Any]:
+    """What of held texts that the net blocks a look before it lets pass, each (missed, of)."""
+    parts = {"missed": written, "garbled_missed": garbled}
+    return {name: {**wilson(n, of).as_dict(), "n": of} for name, (n, of) in parts.items()}
 
 
 def business_texts(limit: int | None = None) -> list[str]:

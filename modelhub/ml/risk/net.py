@@ -4,19 +4,20 @@ A word's vector is a frozen one (the trunk's own meaning of it, narrowed), so th
 mean the same; a misspelt or unknown word, and a Chinese character, has a mean over its hashed letters that was fitted to lie
 where the word itself would. What is learnt besides is what stands beside what: "no … is …" is another sentence than
 "every … is …". Between the third convolution and the fourth every place is told what the whole text holds, so that "they" may be
-far from those who are meant.
+far from those who are meant. Before it stand a screen and a glance, which let pass what needs no reading.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from modelhub.ml.risk import reading
+from modelhub.ml.risk import glance, reading
+from modelhub.ml.risk.glance import Glance
 from modelhub.ml.risk.screen import Screen
+from modelhub.ml.risk.windows import Windows, laid_out, pooled, side_by_side
 
 KINDS = ("stereotype", "disparate_treatment", "harm", "abuse")
 JUDGED = 3  # kinds that a verdict hangs on; abuse (swearing, insults to one person) is told beside them
@@ -27,6 +28,7 @@ TOGETHER = 2_048  # tokens computed at a time
 STEPS = (1, 2, 4, 1, 2)  # how far each convolution looks to either side
 SPREAD_AFTER = 3
 REACH = max(STEPS)
+ROWS_AT_ONCE = 4
 _PRIME = (1 << 31) - 1
 CONVS = tuple(f"conv{i + 1}" for i in range(len(STEPS)))
 TENSORS = (
@@ -37,7 +39,7 @@ TENSORS = (
 
 def buckets_of(key: str) -> list[int]:
     """Hashed parts of a key: the whole, and its three to five letters in a row; for Chinese the character and its pairs."""
-    if key.startswith("\x02"):
+    if key.startswith(reading.CHINESE_KEY):
         before, here, after = key[1:]
         parts = [here, before + here + "<", ">" + here + after, before + here + after]
     elif not key[0].isalnum():  # a mark, or the name of a group
@@ -68,31 +70,21 @@ class RiskNet:
         self.words, self.vectors, self.tensors, self.shift_chinese = words, vectors, tensors, shift_chinese
         self.letters = tensors["letters"]
         self.screen: Screen | None = None
+        self.glance: Glance | None = None
         self._rows = {word: i for i, word in enumerate(words)}
         self._convs = [
-            (_side_by_side(tensors[name]), tensors[f"bias{i + 1}"], STEPS[i]) for i, name in enumerate(CONVS)
+            (side_by_side(tensors[name]), tensors[f"bias{i + 1}"], STEPS[i]) for i, name in enumerate(CONVS)
         ]
-        self._known: dict[str, int] = {}
-        self._taps = self._convs[0][0]
-        self._firsts = np.zeros(
-            (KEPT_KEYS, self._taps.shape[1]), np.float32
-        )  # its pages come as they are written
-        self._lock = threading.Lock()
+        self._windows = Windows(self._convs[0][0], tensors["bias1"], self.vector, KEPT_KEYS)
+
+    def known_words(self) -> frozenset[str]:
+        """Those with a vector, and those that ordinary texts hold."""
+        return frozenset(self.words) | frozenset(self.screen.weights if self.screen is not None else ())
 
     def vector(self, key: str) -> np.ndarray:
         """(D,) of one key."""
         row = self._rows.get(key, -1)
         return self.vectors[row] if row >= 0 else self.letters[buckets_of(key)].mean(axis=0)
-
-    def _place(self, key: str) -> int:
-        """Where in the table of first parts a key's row is: what it adds to the place before, at and after it. Kept, it is all
-        that a token costs."""
-        place = self._known.get(key)
-        if place is None:
-            place = len(self._known)
-            self._firsts[place] = self.vector(key) @ self._taps
-            self._known[key] = place
-        return place
 
     def logits(self, text: str) -> np.ndarray:
         """(4,) log-odds of one text by kind."""
@@ -101,9 +93,11 @@ class RiskNet:
     def logits_of(self, texts: list[str]) -> np.ndarray:
         """(N, 4) log-odds by kind. Texts are computed together, rows of nothing between them: a sentence of sixteen words
         costs a third of what it costs alone."""
-        keys = [reading.keys(text)[:MOST_TOKENS] or ["."] for text in texts]
-        found = np.empty((len(texts), len(KINDS)), np.float32)
-        start, most = 0, min(TOGETHER, KEPT_KEYS)
+        return self._of_keys([_keys(text) for text in texts])
+
+    def _of_keys(self, keys: list[list[str]]) -> np.ndarray:
+        found = np.empty((len(keys), len(KINDS)), np.float32)
+        start, most = 0, min(TOGETHER, self._windows.most)
         while start < len(keys):
             stop, rows = start, 0
             while stop < len(keys) and (stop == start or rows + len(keys[stop]) <= most):
@@ -113,63 +107,41 @@ class RiskNet:
             start = stop
         if self.shift_chinese:
             for i, told in enumerate(keys):
-                if any(key.startswith("\x02") for key in told):
+                if any(key.startswith(reading.CHINESE_KEY) for key in told):
                     found[i, :JUDGED] += self.shift_chinese
         return found
 
-    def _firsts_of(self, keys: list[list[str]], real: np.ndarray, width: int) -> np.ndarray:
-        """What each token and its neighbours add up to before the first bias; zeros around each text."""
-        parts = np.zeros((len(real), 3 * width), np.float32)
-        count = sum(map(len, keys))
-        with self._lock:  # a table that begins anew must not move under another thread's row numbers
-            if len(self._known) + count > KEPT_KEYS:
-                self._known.clear()
-            known = self._known
-            places = [
-                place if (place := known.get(key)) is not None else self._place(key)
-                for told in keys
-                for key in told
-            ]
-            parts[real] = self._firsts[places]
-        first = np.empty((len(real), width), np.float32)
-        first[0] = first[-1] = 0
-        np.add(parts[:-2, :width], parts[1:-1, width : 2 * width], out=first[1:-1])
-        first[1:-1] += parts[2:, 2 * width :]
-        return first
-
     def _logits(self, keys: list[list[str]]) -> np.ndarray:
-        """(N, 4) of texts that have at least one key each."""
-        sizes = np.array([len(told) for told in keys])
-        starts = np.cumsum(sizes) - sizes  # among the tokens of all
-        real = np.zeros(int(sizes.sum()) + REACH * (len(keys) + 1), bool)
-        rows = np.arange(sizes.sum()) + REACH * (1 + np.repeat(np.arange(len(keys)), sizes))
-        real[rows] = True
-        nothing = ~real
+        """(N, 4) of texts that have at least one key each. Between two of them are rows of nothing, and at the end such as fill
+        up what the product's kernels do at once: 20 rows cost less than 19."""
+        texts = laid_out(keys, apart=REACH)
+        nothing = [slice(where.stop, where.stop + REACH) for where in texts]
         t = self.tensors
-        x = self._firsts_of(keys, real, len(t["bias1"]))
-        x += t["bias1"]
-        np.maximum(x, 0, out=x)
+        x = self._windows.of(keys, texts, -(-texts[-1].stop // ROWS_AT_ONCE) * ROWS_AT_ONCE)
+        _clear(x, nothing)
         for i, (weight, bias, step) in enumerate(self._convs[1:], start=1):
-            x[nothing] = 0  # beyond a text's ends there is nothing, whatever stands beside it
             if i == SPREAD_AFTER:
-                told = np.maximum(_pooled(x[rows], starts, sizes) @ t["spread"] + t["bias_spread"], 0)
-                x[rows] += np.repeat(told, sizes, axis=0)
+                for where, whole in zip(texts, _dense(pooled(x, texts), t, "spread"), strict=True):
+                    x[where] += whole
             x = _wider(x, weight, bias, step)
-        pooled = _pooled(x[rows], starts, sizes)
-        return np.maximum(pooled @ t["hidden"] + t["bias_hidden"], 0) @ t["out"] + t["bias_out"]
+            _clear(x, nothing)
+        return _dense(pooled(x, texts), t, "hidden") @ t["out"] + t["bias_out"]
 
     def kinds(self, texts: list[str]) -> np.ndarray:
         """Probabilities (N, 4) float32 in the order of KINDS."""
-        logits = self.logits_of(texts).astype(np.float64)
-        return (1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
+        return _chances(self.logits_of(texts))
 
     def score(self, texts: list[str]) -> np.ndarray:
-        """The gravest judged kind of each text, (N,) float32 in [0, 1]; 0 for one that the screen lets pass unread."""
+        """The gravest judged kind of each text, (N,) float32 in [0, 1]; 0 for one that screen or glance lets pass unread."""
         found = np.zeros(len(texts), np.float32)
-        passes = (lambda text: False) if self.screen is None else self.screen.passes
-        read = [i for i, text in enumerate(texts) if not passes(text)]
-        if read:
-            found[read] = self.kinds([texts[i] for i in read])[:, :JUDGED].max(axis=1)
+        screen = self.screen
+        left = [i for i, text in enumerate(texts) if screen is None or not screen.passes(text)]
+        keys = [_keys(texts[i]) for i in left]
+        if self.glance is not None:
+            heavy = self.glance.heavy(keys)
+            left, keys = [left[i] for i in heavy], [keys[i] for i in heavy]
+        if keys:
+            found[left] = _chances(self._of_keys(keys))[:, :JUDGED].max(axis=1)
         return found
 
     def save(self, path: Path) -> None:
@@ -185,28 +157,38 @@ class RiskNet:
         words = np.frombuffer("\n".join(self.words).encode(), np.uint8)
         shift = np.float16(self.shift_chinese)
         if self.screen is not None:
-            weights = self.screen.weights
+            weights = dict(sorted(self.screen.weights.items()))  # a fifth shorter than in the order of a fit
             others["screen_words"] = np.frombuffer("\n".join(weights).encode(), np.uint8)
             others["screen_weights"] = np.array(list(weights.values()), np.uint8)
+        if self.glance is not None:
+            others |= self.glance.stored()
         np.savez_compressed(path, words=words, shift_chinese=shift, **tables, **others)
 
 
-def _side_by_side(weight: np.ndarray) -> np.ndarray:
-    """(3, I, C) -> (I, 3C): what a place adds to the place after it, to itself, and to the place before."""
-    return np.ascontiguousarray(weight.transpose(1, 0, 2).reshape(weight.shape[1], -1))
+def _keys(text: str) -> list[str]:
+    return reading.keys(text)[:MOST_TOKENS] or ["."]
 
 
-def _pooled(x: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Each text's peaks and means. Shapes: x (tokens, C) -> (N, 2C)."""
-    means = np.add.reduceat(x, starts, axis=0) / sizes[:, None].astype(np.float32)
-    return np.concatenate([np.maximum.reduceat(x, starts, axis=0), means], axis=1)
+def _chances(logits: np.ndarray) -> np.ndarray:
+    return (1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))).astype(np.float32)
+
+
+def _dense(x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    return np.maximum(x @ tensors[name] + tensors[f"bias_{name}"], 0)
+
+
+def _clear(x: np.ndarray, nothing: list[slice]) -> None:
+    """Beyond a text's ends there is nothing, whatever stands beside it."""
+    for gap in nothing:
+        x[gap] = 0
 
 
 def _wider(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, step: int) -> np.ndarray:
     """x and what its places `step` before and after add to it. Shapes: x (T, C), weight (C, 3C) -> (T, C)."""
     n, width = x.shape
     parts = x @ weight
-    out = parts[:, width : 2 * width] + bias
+    out = parts[:, width : 2 * width]
+    out += bias
     if n > step:
         out[step:] += parts[:-step, :width]
         out[:-step] += parts[step:, 2 * width :]
@@ -227,6 +209,7 @@ def load(path: Path) -> RiskNet:
         vectors = stored["vectors"].astype(np.float32) * stored["vectors_scale"]
         shift = float(stored["shift_chinese"]) if "shift_chinese" in stored else 0.0
         screen = _screen_of(stored) if "screen_words" in stored else None
+        glanced = {name: stored[name] for name in stored if name.startswith("glance_")}
     shapes = (
         len(words) == len(vectors),
         len(read["letters"]) == BUCKETS,
@@ -238,6 +221,7 @@ def load(path: Path) -> RiskNet:
         raise ValueError(f"{path.name} holds values that are no numbers")
     model = RiskNet(words, vectors, read, shift)
     model.screen = screen
+    model.glance = glance.of(glanced, model.known_words(), model.vector)
     return model
 
 

@@ -15,6 +15,7 @@ from modelhub.ml.risk.groups import ADJECTIVES, CHINESE, CHINESE_LONGEST, PEOPLE
 
 MAX_CHARS = 2000
 GROUP = "\x01group"
+CHINESE_KEY = "\x02"  # begins what a Chinese character is looked up by
 _NOTHING = "\x03"
 BEFORE_MAN = frozenset(
     ("a", "the", "this", "that", "every", "no", "any", "some", "each", "another", "single", "one")
@@ -95,6 +96,6 @@ def keys(text: str) -> list[str]:
         return found
     padded = [_NOTHING, *found, _NOTHING]
     return [
-        f"\x02{padded[i][:1]}{token}{padded[i + 2][:1]}" if "\u3400" <= token <= "\u9fff" else token
+        f"{CHINESE_KEY}{padded[i][:1]}{token}{padded[i + 2][:1]}" if "\u3400" <= token <= "\u9fff" else token
         for i, token in enumerate(found)
     ]

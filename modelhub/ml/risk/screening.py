@@ -91,20 +91,29 @@ def judged(told: Told, blocked: Blocked) -> Judged:
     return Judged(texts, blocked(texts), kind == ORDINARY, kind == GARBLED)
 
 
+def to_fit(vocabulary: Vocabulary, limit: int | None, seed: int) -> tuple[Told, list[str]]:
+    """Texts that the screen is fitted on, and the words that it may weigh."""
+    every = gathered(vocabulary, "fit", FITTED if limit is None else 1000, limit, seed)
+    seen = Counter(word for text, kind in every if kind == ORDINARY for word in plain.words_in(text))
+    words = plain.weighable(seen)
+    own = [text for text, kind in every if kind == WRITTEN]
+    return every + [(text, GARBLED) for text in put_ill(words, own, seed)], words
+
+
+def to_hold(vocabulary: Vocabulary, limit: int | None, seed: int) -> Told:
+    """Texts that the fit never sees, which choose how strict it is."""
+    return gathered(vocabulary, "held", HELD if limit is None else 500, limit, seed + 1)
+
+
 def screened(
     vocabulary: Vocabulary, blocked: Blocked, limit: int | None = None, seed: int = 5, told: Callable[[str], None] = print
 ) -> plain.Found:  # fmt: skip
     """The screen of a net. `blocked`: which of some texts it would, at the lowest threshold that anybody may set."""
-    n, held = (FITTED, HELD) if limit is None else (1000, 500)
-    every = gathered(vocabulary, "fit", n, limit, seed)
-    seen = Counter(word for text, kind in every if kind == ORDINARY for word in plain.words_in(text))
-    words = plain.weighable(seen)
-    own = [text for text, kind in every if kind == WRITTEN]
-    every += [(text, GARBLED) for text in put_ill(words, own, seed)]
+    every, words = to_fit(vocabulary, limit, seed)
     readable = plain.bags([text for text, _ in every], {word: i for i, word in enumerate(words)}).rows
     return plain.found(
         words,
         judged([every[i] for i in readable], blocked),
-        judged(gathered(vocabulary, "held", held, limit, seed + 1), blocked),
+        judged(to_hold(vocabulary, limit, seed), blocked),
         told=told,
     )

@@ -29,6 +29,7 @@ from modelhub.ml.risk import (
     card,
     distil,
     fit,
+    glancing,
     measure,
     net,
     plain,
@@ -127,6 +128,28 @@ def screened(model: RiskNet, threshold: float, limit: int | None = None) -> plai
     return screening.screened(screening.Vocabulary(model.words, model.vectors), blocked, limit)
 
 
+def glanced(model: RiskNet, threshold: float, limit: int | None = None) -> dict[str, Any]:
+    """Give a net with a screen its glance; says what that lets pass."""
+    found = glancing.glanced(model, min(threshold, LOWEST_THRESHOLD), limit)
+    model.glance = found.glance
+    return measure.let_pass(found.written, found.garbled)
+
+
+def glance_anew(folder: Path, limit: int | None = None) -> dict[str, Any]:
+    """Fit the glance of a finished guard, whose net, screen and threshold stay; measure and write all anew but for what a twin
+    tells. Gives the manifest."""
+    manifest = artifacts.load_manifest(folder)
+    model, threshold = net.load(folder / "weights.npz"), manifest["thresholds"]["default"]
+    told = glanced(model, threshold, limit)
+    model.save(folder / "weights.npz")
+    model = net.load(folder / "weights.npz")
+    kept = {name: manifest["metrics"][name] for name in ("held_out", "screen") if name in manifest["metrics"]}
+    manifest["metrics"] = figures(model, threshold, limit) | kept | {"glance": told}
+    manifest = artifacts.rewrite_manifest(folder, manifest)
+    card.write(folder, manifest)
+    return manifest
+
+
 def fit_both(out: Path, *, device: str, seconds: float) -> None:
     """Fit guard and twin with a teacher and write them to a folder, for `--fitted`."""
     from modelhub.ml.trunk import ensure_trunk
@@ -174,11 +197,15 @@ def make_guard(
     calibrate_chinese(model, threshold, limit)
     screen = screened(model, threshold, limit)
     model.screen = Screen(screen.weights)
+    glance = glanced(model, threshold, limit)
     model.save(out / "weights.npz")
     model = net.load(out / "weights.npz")
     found = figures(model, threshold, limit)
     found["held_out"] = _held_out(twin, threshold, limit)
-    found["screen"] = measure.of_screen(screen)
+    found |= {
+        "screen": measure.let_pass(screen.written, screen.garbled) | {"words": len(screen.weights)},
+        "glance": glance,
+    }
     blocked = found["hatecheck"]["harmless_naming_a_group_blocked"]["value"]
     numbers = sum(int(value.size) for value in (*model.tensors.values(), model.vectors))
     manifest = {
@@ -219,8 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--seconds", type=float, default=float("inf"), help="of fitting; finished as it is when they are over"
     )
+    parser.add_argument("--glance", action="store_true", help="only fit the finished guard's glance anew")
     parser.add_argument("--machine", default="", help="what it was fitted on, for the manifest")
     chosen = parser.parse_args(arguments)
+    if chosen.glance:
+        print("glance:", glance_anew(chosen.out / "risk-guard")["metrics"]["glance"])
+        return
     device = chosen.device or ("cuda" if torch.cuda.is_available() else "")
     if not device and chosen.fitted is None and not chosen.smoke:
         print(NO_DEVICE)

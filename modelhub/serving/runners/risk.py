@@ -10,6 +10,7 @@ import numpy as np
 from modelhub import artifacts
 from modelhub.ml.risk import identities, net
 
+WHOLE = 300  # characters from which on hardly a text passes as a whole: of business texts, one in twenty
 KEPT_SCORES = 4096  # of texts that came lately: greetings, refusals and the like come again and again
 
 
@@ -48,7 +49,7 @@ class RiskModel:
     def score(self, texts: list[str]) -> np.ndarray:
         """Risk of each text, (N,) float32 in [0, 1]: its gravest judged kind. English and Chinese.
 
-        0 for a text of plain words alone, which is not read further (modelhub.ml.risk.screen).
+        0 for a text of plain words alone or surely harmless, which is not read further (modelhub.ml.risk.screen, glance).
         """
         kept = self._scores
         keys = [hash(text) for text in texts]
@@ -62,8 +63,8 @@ class RiskModel:
         return np.array(found, np.float32)
 
     def passes(self, text: str) -> bool:
-        """Whether a text of any length is of plain words alone, so that each of its sentences would score 0."""
-        return self._net.screen is not None and self._net.screen.passes(text)
+        """Whether all of a text, if it isn't long, is of plain words alone, so that each of its sentences would score 0."""
+        return len(text) < WHOLE and self._net.screen is not None and self._net.screen.passes(text)
 
     def score_kinds(self, texts: list[str]) -> np.ndarray:
         """(N, 4) float32 in [0, 1], in the order of `kinds`."""

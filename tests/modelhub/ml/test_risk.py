@@ -149,7 +149,7 @@ def test_a_full_table_begins_anew_and_scores_stay_the_same(monkeypatch):
     small = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
     texts = [one.text for one in planted.Maker(9).sentences(400)]
     assert np.abs(small.kinds(texts) - SHIPPED.kinds(texts)).max() < 1e-4
-    assert len(small._known) <= 500
+    assert len(small._windows) <= 500
 
 
 def test_a_file_of_another_shape_or_with_no_numbers_is_refused(tmp_path):

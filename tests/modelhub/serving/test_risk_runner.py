@@ -42,3 +42,9 @@ def test_the_manifest_tells_hatechecks_figures_as_they_are():
 
 def test_the_probe_swaps_groups():
     assert "A Christian nurse helped." in GUARD.identity_swaps("A Muslim nurse helped.")
+
+
+def test_a_long_text_is_not_looked_at_as_a_whole_and_its_plain_sentences_score_nothing():
+    sentence = "We have sent out your new card this week. "
+    assert GUARD.passes(sentence) and not GUARD.passes(sentence * 20)
+    assert GUARD.score([sentence, sentence * 20]).tolist() == [0.0, 0.0]
