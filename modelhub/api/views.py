@@ -35,10 +35,10 @@ from modelhub.models import BiasAudit, Dataset, Deployment, Evaluation, ModelVer
 from modelhub.selectors.placements import placement_of
 from modelhub.services import datasets, jobs, promotion
 from modelhub.services.access import owns
-from modelhub.services.datasets import upload
 from modelhub.services.launching import Hardware, launch_spec
 from modelhub.services.migration import start_migration
 from modelhub.services.probing import start_probe
+from modelhub.services.records import take_rows
 from modelhub.services.retirement import retire_version
 from switchyard.jobs.models import Job
 from switchyard.jobs.serializers import JobSerializer, JobStartedSerializer
@@ -200,10 +200,10 @@ class DatasetViewSet(ReadViewSet):
         form.is_valid(raise_exception=True)
         values = form.validated_data
         file = values["file"]
-        dataset = upload(
+        dataset = take_rows(
             workload=values["workload"],
             name=values.get("name") or file.name,
-            content=file.chunks(),
+            pieces=file.chunks(),
             user=request.user,
         )
         return Response(self.get_serializer(dataset).data, status=201)

@@ -20,6 +20,7 @@ from modelhub.ml.active import cohens_kappa, krippendorffs_alpha
 from modelhub.models import Dataset, LabelBatch, LabelItem, LabelVote, ModelVersion
 from modelhub.services.datasets import known_labels, label_event, upload
 from modelhub.services.job_costs import estimate
+from modelhub.services.row_formats import refuse_other_files
 from switchyard.audit.services import record
 from switchyard.core.clock import now
 from switchyard.core.crypto import open_for_lob, seal_for_lob
@@ -48,7 +49,7 @@ def start_batch(
     if not 1 <= count <= min(MOST_CHOSEN, len(texts)):
         raise InvalidRequest(
             _("From 1 to %(most)d rows can be chosen of these %(n)d.")
-            % {"most": MOST_CHOSEN, "n": len(texts)},
+            % {"most": min(MOST_CHOSEN, len(texts)), "n": len(texts)},
             param="count",
         )
     chosen = sorted({label.strip() for label in labels or known_labels(workload) if label.strip()})
@@ -101,6 +102,7 @@ def read_texts(content: bytes, name: str) -> list[str]:
     """Different texts in their order. Raises ValidationFailed with the line that is wrong."""
     if len(content) > MOST_BYTES:
         raise InvalidRequest(_("The file has more than 20 MiB: send fewer rows."))
+    refuse_other_files(content)
     try:
         told = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,7 +137,10 @@ def _texts(told: str, name: str) -> Any:
     for number, line in enumerate(told.split("\n"), start=1):
         if name.endswith((".jsonl", ".json")) and line.strip():
             try:
-                yield number, str(json.loads(line)["text"])
+                text = json.loads(line)["text"]
+                if not isinstance(text, str):
+                    raise TypeError
+                yield number, text
             except (ValueError, KeyError, TypeError):
                 raise ValidationFailed(
                     f"Line {number} is wrong.", [_fault(number, "not an object with `text`")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -14,13 +14,27 @@ from modelhub.ml.tabular import data as tabular_sets
 from modelhub.ml.tabular.retrain import FITS, typed
 from modelhub.ml.tabular.schema import COLUMNS, Column, RecordError, check_row
 from modelhub.models import Dataset
-from modelhub.services.datasets import keep, read_rows
+from modelhub.services.datasets import keep, read_rows, upload
 from modelhub.services.row_checks import RowCheck, digest_of
+from modelhub.services.row_formats import refuse_other_files
 from switchyard.core.errors import InvalidRequest, ValidationFailed
 from switchyard.tenancy.models import User, Workload
 
 MOST_BYTES = 50 * 1024 * 1024
 SHOWN = 50
+
+
+def take_rows(*, workload: Workload, name: str, pieces: Iterable[bytes], user: User | None) -> Dataset:
+    """Rows to learn from as the workload's models read them: texts, or records of a table. Raises as `upload` and
+    `upload_records`."""
+    if not takes_records(workload):
+        return upload(workload=workload, name=name, content=pieces, user=user)
+    content = bytearray()
+    for piece in pieces:
+        content += piece
+        if len(content) > MOST_BYTES:  # the rest isn't read: what is here is refused by its size
+            break
+    return upload_records(workload=workload, name=name, content=bytes(content), user=user)
 
 
 def takes_records(workload: Workload) -> bool:
@@ -37,6 +51,7 @@ def upload_records(*, workload: Workload, name: str, content: bytes, user: User 
         )
     if len(content) > MOST_BYTES:
         raise InvalidRequest(_("The file has more than 50 MiB: send fewer rows."))
+    refuse_other_files(content)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -76,7 +76,7 @@ class Chat:
 
 
 Row = Labelled | Chat
-__all__ = ["Chat", "Labelled", "Row", "fault", "parse", "read", "text_lines"]
+__all__ = ["Chat", "Labelled", "Row", "fault", "parse", "read", "refuse_other_files", "text_lines"]
 
 
 def read(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, Row | str]]:
@@ -128,7 +128,7 @@ def text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
                     "Line 1 is not UTF-8: the file looks like UTF-16. Save it as UTF-8.",
                     [fault(1, "not UTF-8")],
                 )
-            _refuse_other_files(raw)
+            refuse_other_files(raw)
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         try:
             yield number, raw.decode()
@@ -139,7 +139,7 @@ def text_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, str]]:
             ) from None
 
 
-def _refuse_other_files(first: bytes) -> None:
+def refuse_other_files(first: bytes) -> None:
     """Raises ValidationFailed for a file of another kind, which says more than its first byte that is no UTF-8."""
     for mark, what in NOT_TEXT.items():
         if first.startswith(mark):

@@ -12,11 +12,10 @@ from modelhub.management.named import content_of, dataset_named, deployment_name
 from modelhub.models import Dataset
 from modelhub.selectors.tuning_bases import target_of
 from modelhub.services import jobs
-from modelhub.services.datasets import upload
 from modelhub.services.experiments import options_for, start_experiment
 from modelhub.services.fine_tuning import METHODS
 from modelhub.services.labelling import start_batch
-from modelhub.services.records import takes_records, upload_records
+from modelhub.services.records import take_rows
 from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.tenancy.models import Workload
 
@@ -86,9 +85,8 @@ def _rows(parser: ArgumentParser) -> None:
 
 def _dataset(workload: Workload, options: dict[str, Any]) -> Dataset | None:
     if options["rows"]:
-        taker = upload_records if takes_records(workload) else upload
-        name, content = Path(options["rows"]).name, content_of(options["rows"])
-        return taker(workload=workload, name=name, content=content, user=None)
+        pieces = [content_of(options["rows"])]
+        return take_rows(workload=workload, name=Path(options["rows"]).name, pieces=pieces, user=None)
     return dataset_named(options["dataset"], workload) if options["dataset"] else None
 
 

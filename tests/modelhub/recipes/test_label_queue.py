@@ -133,12 +133,21 @@ def test_a_labelling_budget_refuses_and_nothing_is_kept(desk: SimpleNamespace):
         (b"one\ntwo", 3, "a.txt"),
         (b"a,b\n1,2\n", 1, "a.csv"),
         (b"{}\n", 1, "a.jsonl"),
+        (b'{"text": 1}\n', 1, "a.jsonl"),
+        (b"PK\x03\x04" + bytes(99), 1, "a.xlsx"),
     ],
 )
 def test_texts_that_are_wrong_are_refused(company: SimpleNamespace, content: bytes, count: int, name: str):
     with pytest.raises((ValidationFailed, InvalidRequest)):
         labelling.start_batch(workload=company.sentiment, user=None, name=name, content=content, count=count)
     assert not LabelBatch.objects.exists()
+
+
+def test_how_many_can_be_chosen_is_told_by_how_many_there_are(company: SimpleNamespace):
+    with pytest.raises(InvalidRequest, match="From 1 to 2 rows can be chosen of these 2"):
+        labelling.start_batch(
+            workload=company.sentiment, user=None, name="a.txt", content=b"one\ntwo", count=3
+        )
 
 
 def test_the_page_is_for_those_who_label_there(desk: SimpleNamespace):

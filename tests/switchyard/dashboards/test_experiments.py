@@ -17,6 +17,7 @@ from switchyard.core.errors import Conflict
 from switchyard.jobs.models import Job
 from switchyard.tenancy.services import create_token
 from tests import factories
+from tests.modelhub.recipes.test_experiment import table
 from tests.switchyard.dashboards.company import Company, make_company
 from tests.switchyard.dashboards.test_versions import client_of
 
@@ -217,3 +218,23 @@ def test_the_same_over_rest(company: Company) -> None:
     for wrong in ({"workload": "support-intent"}, {"workload": "contract-clauses", "arms": BOTH},
                   {"workload": "support-intent", "arms": ["as_is:private-sparse", "as_is:mars"]}):  # fmt: skip
         assert client.post("/api/v1/experiments", wrong, "json").status_code == 400
+
+
+def test_records_of_a_table_come_in_by_rest_as_by_the_page(company: Company) -> None:
+    lob = factories.make_lob(company.organisation, "plant")
+    factories.make_workload(lob, "equipment-fault", task="prediction", metric="pr_auc")
+    client = APIClient()
+    emil = factories.make_user("emil", company.organisation, "model_engineer", (lob,))
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {create_token(user=emil, name='t')[1]}")
+
+    def send(content: bytes, name: str = "plant.csv") -> Any:
+        body = {"workload": "equipment-fault", "file": SimpleUploadedFile(name, content)}
+        return client.post("/api/v1/datasets", body, "multipart")
+
+    made = send(table(60))
+    assert made.status_code == 201, made.content
+    assert Dataset.objects.get(pk=made.json()["id"]).workload.name == "equipment-fault"
+    wrong = send(table(60) + b"M,hot,310,1500,40,5,0\n").json()
+    assert "expected a number" in wrong["errors"][0]["message"]
+    assert "workbook" in send(b"PK\x03\x04" + bytes(99), "plant.xlsx").json()["title"]
+    assert Dataset.objects.count() == 1

@@ -12,11 +12,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from modelhub.models import Dataset, Experiment
-from modelhub.services.datasets import upload
 from modelhub.services.experiment_actions import AGAIN, cancel_experiment, retry_experiment
 from modelhub.services.experiments import advance, options_for, start_experiment, winner_of
 from modelhub.services.gates import latest_report, unmet
-from modelhub.services.records import takes_records, target_of, upload_records
+from modelhub.services.records import take_rows, takes_records, target_of
 from switchyard.core.errors import SwitchyardError, ValidationFailed
 from switchyard.dashboards.pages import PageRequest, page, require_role, show
 from switchyard.dashboards.selectors import workloads
@@ -97,9 +96,8 @@ def _form(chosen: Workload | None, found: list[Workload], scope: Any) -> dict[st
 def _start(request: Any, workload: Workload, scope: Any) -> Experiment:
     file, dataset = request.FILES.get("rows"), None
     if file is not None:
-        taker = upload_records if takes_records(workload) else upload
-        dataset = taker(
-            workload=workload, name=file.name or "rows.csv", content=file.read(), user=request.user
+        dataset = take_rows(
+            workload=workload, name=file.name or "rows.csv", pieces=file.chunks(), user=request.user
         )
     elif wanted := request.POST.get("dataset"):
         dataset = get_object_or_404(Dataset.objects.for_tenant(scope), pk=wanted)
