@@ -44,7 +44,7 @@ class Separation:
     by: By = "coactivation"
     steps: int = 200
     batch: int = 48
-    rate: float = 1e-3
+    rate: float = 5e-4
     seed: int = 1
 
 
