@@ -174,7 +174,8 @@ def bench_rows(results: Results) -> None:
             found = [rows_to_canary(ROWS, seed=seed, running=running) for seed in range(REPEATS)]
         finally:
             running.stop()
-    steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in found[0]["steps"].items())
+    told = found[0]["steps"]  # the first step has nothing before it
+    steps = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in told.items() if seconds is not None)
     gates = ", ".join(f"{gate} {verdict}" for gate, verdict in sorted(found[0]["gates"].items()))
     how = (
         f"minutes from the upload of {ROWS:,} rows of {WORKLOAD} to a version that takes a share of the traffic, "
