@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -25,7 +24,7 @@ from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, RateLimited, SwitchyardError
 from switchyard.core.ids import new_id
-from switchyard.gateway import idempotency, metrics, spoken, uploads, versions
+from switchyard.gateway import collecting, idempotency, metrics, spoken, uploads, versions
 from switchyard.gateway.bodies import ClientGone, end_overdue, read_json
 from switchyard.gateway.desk import Office
 from switchyard.gateway.entrance import Entrance, declared
@@ -57,6 +56,7 @@ class GatewayFront:
         self.draining = False
         self._drained: asyncio.Future[None]  # done when streams must end
         self._impatience: asyncio.Task[None] | None = None
+        self._collecting: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -100,11 +100,9 @@ class GatewayFront:
         self._impatience = asyncio.get_running_loop().create_task(_keep_ending_overdue())
         self._watch_for_sigterm()
         if threading.current_thread() is threading.main_thread():
-            # What lives until the end needn't be looked at by every collection. A front in a thread (a test's) isn't the
-            # process: what it froze would never be let go.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 20)
+            # A front in a thread (a test's) isn't the process: what it froze would never be let go.
+            collecting.freeze()
+            self._collecting = asyncio.get_running_loop().create_task(collecting.keep_collecting())
             # A thread that reads a new snapshot, or rows for a look-up, would keep the loop waiting for 5 ms at a time.
             sys.setswitchinterval(0.0005)
 
@@ -139,8 +137,9 @@ class GatewayFront:
 
     async def stop(self) -> None:
         self.draining = True
-        if self._impatience is not None:
-            self._impatience.cancel()
+        for task in (self._impatience, self._collecting):
+            if task is not None:
+                task.cancel()
         self.keeper.stop()
         if self.office is not None:
             await self.office.close()

@@ -63,7 +63,8 @@ async def test_an_attempt_that_failed_is_not_held_by_its_own_traceback(
 
     hops = [(PlannedHop("a", "first", 1), SimpleNamespace(name="a"), True)]
     monkeypatch.setattr(Executor, "hops", lambda self, run: iter(hops))
-    monkeypatch.setattr(Executor, "_with_retry", fails)
+    for name in ("_attempt", "_again"):
+        monkeypatch.setattr(Executor, name, fails)
     before = left(AttemptFailed, UpstreamFailure)
     for _ in range(3):
         with suppress(UpstreamFailure):
