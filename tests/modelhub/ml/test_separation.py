@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modelhub.ml.compress.reconstruct import reconstruct
-from modelhub.ml.compress.recover import Separation, recover
+from modelhub.ml.compress.recover import Separation, Yardstick, recover
 from modelhub.ml.compress.separate import (
     DensePart,
     Scale,
@@ -143,3 +143,13 @@ def test_a_few_loud_tokens_do_not_decide_where_the_norm_will_quieten_them():
     even, _ = separate(part, loud, experts=4, k=1, by="coactivation", rng=np.random.default_rng(0))
     reconstruct(even, loud, part(loud))
     assert error_of(made, x, part(x)) < error_of(even, x, part(x)) / 2
+
+
+def test_an_error_counts_by_its_own_outputs_spread_and_filling_counts_nothing():
+    spread = torch.tensor([0.01, 1.0, 100.0])
+    yardstick = Yardstick(layers=spread.square()[None], pooled=spread.square())
+    wanted = (torch.zeros(2, 3), [torch.zeros(2, 4, 3)])
+    used = torch.tensor([[True, True, False, False], [True, True, True, False]])
+    layer = torch.where(used[..., None], spread, torch.full((3,), 1e6))
+    loss = yardstick.loss((2 * spread.expand(2, 3), [layer]), wanted, used)
+    assert loss == pytest.approx(4 + 1)
