@@ -13,7 +13,7 @@ import orjson
 from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.base import Adapter, AttemptFailed, Completion, shown_model, upstream_model
 from routing.execution.price_class import tiered, used
-from routing.execution.sse import BROKEN, mend, readable
+from routing.execution.sse import BROKEN, mend, readable, words
 from routing.execution.usage import read_usage
 from switchyard.core.errors import UpstreamFailure
 
@@ -27,6 +27,12 @@ def garbage(target: DeploymentInfo, what: str) -> AttemptFailed:
 def public_usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Usage without our own meter."""
     return {name: value for name, value in usage.items() if name != "accelerator_ns"}
+
+
+def told_usage(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says that it used, as its caller may see it; nothing where it says nonsense."""
+    usage = reply.get("usage")
+    return public_usage(usage) if isinstance(usage, dict) else {}
 
 
 def output_cap(request: GatewayRequest, target: DeploymentInfo) -> int:
@@ -78,9 +84,16 @@ class PassThrough:
         for choice in choices:
             if not isinstance(choice, dict):
                 raise garbage(target, "no choices")
-            if choice.get("finish_reason") in BROKEN:
+            reason = choice.get("finish_reason")
+            if type(reason) is str and reason in BROKEN:
                 raise garbage(target, "an answer that it broke off itself")
-            mend(choice.get("message"))
+            said = choice.get("message") if self.chat else choice.get("text")
+            if said is not None and not isinstance(said, dict if self.chat else str):
+                raise garbage(target, "a choice that says nothing")
+            try:
+                mend(said)
+            except ValueError as error:
+                raise garbage(target, str(error)) from None
         usage = used(request, target, reply) if request.batch else read_usage(reply.get("usage"))
         payload = dict(reply)
         payload["model"] = shown_model(request)
@@ -93,8 +106,7 @@ class PassThrough:
             return choice.get("text") or ""
         message = choice.get("message") or {}
         if message.keys() <= PLAIN and "text" not in choice:
-            content = message.get("content")  # the one thing in it that a person could read
-            return content if isinstance(content, str) else ""
+            return words(message.get("content"))  # the one thing in it that a person could read
         return "\n".join([text for _, text in readable(choice, message)])
 
 
@@ -121,7 +133,7 @@ class Embeddings:
             raise garbage(target, "rows without an embedding") from None
         counted = used(request, target, reply)
         counts = {"prompt_tokens": counted.tokens_in, "total_tokens": counted.tokens_in}
-        usage = counts | public_usage(reply.get("usage") or {})
+        usage = counts | told_usage(reply)
         payload = {"object": "list", "data": data, "model": shown_model(request), "usage": usage}
         return Completion(payload, counted)
 
@@ -166,12 +178,11 @@ class Classify:
             ]
         except (AttributeError, KeyError, TypeError, ValueError):
             raise garbage(target, "rows without label or scores") from None
-        usage = reply.get("usage") or {}
         payload = {
             "object": "list",
             "model": shown_model(request),
             "data": told,
-            "usage": public_usage(usage),
+            "usage": told_usage(reply),
         }
         return Completion(
             payload,
@@ -197,12 +208,11 @@ class Predict:
             raise garbage(target, "another number of predictions than records")
         if not all(isinstance(row, dict) and "prediction" in row for row in rows):
             raise garbage(target, "rows without prediction")
-        usage = reply.get("usage") or {}
         payload = {
             "object": "list",
             "model": shown_model(request),
             "data": rows,
-            "usage": public_usage(usage),
+            "usage": told_usage(reply),
         }
         probabilities = [row["probability"] for row in rows if isinstance(row.get("probability"), float)]
         confidence = min((max(p, 1 - p) for p in probabilities), default=None)

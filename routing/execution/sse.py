@@ -38,13 +38,17 @@ class Frame:
             self.usage = usage
         if isinstance(found, list) and found:
             self._choices = [choice for choice in found if isinstance(choice, dict)]
+            if len(self._choices) != len(found):
+                raise ValueError("a choice that is no object")
             for choice in self._choices:
                 if reason := choice.get("finish_reason"):
                     self.finished = True
-                    self.failed = self.failed or reason in BROKEN
+                    self.failed = self.failed or (type(reason) is str and reason in BROKEN)
                 self._read(choice)
         elif data.get("error") or data.get("object") == "error":
             self.failed = True  # the server's own words for having broken off
+        elif found:
+            raise ValueError("choices that are no list")
 
     @property
     def data(self) -> dict[str, Any] | None:
@@ -67,13 +71,15 @@ class Frame:
     def _read(self, choice: dict[str, Any]) -> None:
         index, delta = choice.get("index"), choice.get("delta")
         if not isinstance(delta, dict):
+            if delta is not None:
+                raise ValueError("a delta that is no object")
             delta = {}
         place = index if isinstance(index, int) else 0
         if "text" not in choice and delta.keys() <= _PLAIN:
             content = delta.get("content")
-            if isinstance(content, str) and content:
+            if text := content if isinstance(content, str) else words(content):
                 key: Hashable = (place, "content")
-                self.texts[key] = self.texts.get(key, "") + content
+                self.texts[key] = self.texts.get(key, "") + text
             return
         if mend(delta):
             self.raw = b"data: " + orjson.dumps(self._data) + b"\n\n"
@@ -84,11 +90,12 @@ class Frame:
 
 def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str, str]]:
     """(channel, text) of one choice; `message` is its delta or its whole message."""
-    found = [(name, message.get(name)) for name in READABLE]
+    found: list[tuple[str, Any]] = [(name, words(message.get(name))) for name in READABLE]
     found.append(("text", choice.get("text")))
     if isinstance(sound := message.get("audio"), dict):
         found.append(("audio", sound.get("transcript")))
-    calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    calls = message.get("tool_calls")
+    calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     legacy = message.get("function_call")
     if isinstance(legacy, dict):
         found += [("function_call", legacy.get("name")), ("function_call", legacy.get("arguments"))]
@@ -104,12 +111,28 @@ def readable(choice: dict[str, Any], message: dict[str, Any]) -> list[tuple[str,
     return [(channel, text) for channel, text in found if isinstance(text, str) and text]
 
 
+def words(value: Any) -> str:
+    """A text, or those of the parts that a server gave in its place (Mistral's thoughts are parts of parts)."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(words, value))
+    if isinstance(value, dict):
+        return "".join(words(value.get(name)) for name in ("text", "thinking", "content"))
+    return ""
+
+
 def mend(message: Any) -> bool:
     """Arguments that a server gave as an object (older TGI and Ollama) become the text that the shape has; True where any
-    were."""
+    were. ValueError for calls that are none."""
+    calls = message.get("tool_calls") if isinstance(message, dict) else None
+    if not calls:
+        return False
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise ValueError("calls of tools that are none")
     mended = False
-    for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
-        part = call.get("function") if isinstance(call, dict) else None
+    for call in calls:
+        part = call.get("function")
         if isinstance(part, dict) and isinstance(part.get("arguments"), dict | list):
             part["arguments"] = orjson.dumps(part["arguments"]).decode()
             mended = True

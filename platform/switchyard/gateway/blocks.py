@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from routing.execution.sse import words
+
 Kind = Literal["text", "refusal", "reasoning", "tool"]
 # Where a message keeps each kind of text; the first name that is there counts.
 TEXTS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
@@ -45,15 +47,18 @@ class Blocks:
         """`choice`: of a chunk (`delta`) or of a whole answer (`message`)."""
         said = choice.get("delta") or choice.get("message") or {}
         for kind, names in TEXTS:
-            text = next((said[name] for name in names if isinstance(said.get(name), str) and said[name]), "")
+            text = next((text for name in names if (text := words(said.get(name)))), "")
             if text:
                 yield from self._text(kind, text)
-        calls = [call for call in said.get("tool_calls") or () if isinstance(call, dict)]
+        calls = [
+            call for call in said.get("tool_calls") or () if isinstance(call, dict)
+        ]  # a list, as was looked at
         if isinstance(said.get("function_call"), dict):
             calls.append({"index": "function_call", "function": said["function_call"]})
         for place, call in enumerate(calls):
             yield from self._call(call.get("index", place), call)
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        ended = choice.get("finish_reason")
+        self.finish_reason = ended if isinstance(ended, str) and ended else self.finish_reason
         told = choice.get("stop_reason")  # as vLLM tells which of the stop strings it met
         self.stop_sequence = told if isinstance(told, str) else self.stop_sequence
 
@@ -83,6 +88,8 @@ class Blocks:
 
     def _call(self, index: Any, call: dict[str, Any]) -> Iterator[Step]:
         part = call.get("function") or call.get("custom") or {}
+        part = part if isinstance(part, dict) else {}
+        index = index if isinstance(index, int | str) else repr(index)
         pieces = part.get("arguments") if "arguments" in part else part.get("input")
         block = self._calls.get(index)
         if block is None:
