@@ -40,12 +40,15 @@ local function begin(args)
   turn.p, turn.args, turn.first = p, args, turn.n + 1
 end
 
+local function small(x) return x < EXACT and x > -EXACT end
+
 -- Counters: s spent, r reserved, and the text of both until they move. Sums that a double can't hold are left to HINCRBY.
 local function counter(key)
   local c = counters[key]
   if c == nil then
     local v = call('HMGET', key, 'spent', 'reserved')
     c = v[1] and {s = tonumber(v[1]), r = tonumber(v[2] or 0), ts = v[1], tr = v[2] or '0'} or false
+    if c then c.fits = small(c.s) and small(c.r) end
     counters[key] = c
   end
   return c
@@ -70,14 +73,14 @@ local function write_counter(key, c)
   end
 end
 
-local function small(x) return x < EXACT and x > -EXACT end
-
 -- By ds and dr; their texts are what HINCRBY is told where doubles don't do.
 local function move(key, ds, dr, spent, reserved)
-  local c = counter(key)
+  local c = counters[key]
+  if c == nil then c = counter(key) end
   if not c then return end -- a counter that is gone is rebuilt from the ledger, never begun at zero
   local s, r = c.s + ds, c.r + dr
-  if small(s) and small(r) and small(ds) and small(dr) and small(c.s) and small(c.r) then
+  if c.fits and s < EXACT and s > -EXACT and r < EXACT and r > -EXACT -- written out: eight times a request
+    and ds < EXACT and ds > -EXACT and dr < EXACT and dr > -EXACT then
     if ds ~= 0 then c.s, c.ts = s, nil end
     if dr ~= 0 then c.r, c.tr = r, nil end
     if not c.moved then c.moved = true; moved[#moved + 1] = key end
