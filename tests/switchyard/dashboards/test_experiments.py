@@ -123,7 +123,10 @@ def test_a_way_that_fails_is_said_and_the_others_go_on(company: Company, emil: C
     failing = experiment.arms.get(method="head")
     Job.objects.filter(pk=failing.job_id).update(state="failed", error="the loss is no number")
     assert advance(experiment).state == "measuring"
-    assert "the loss is no number" in emil.get(f"/experiments/{experiment.pk}/").content.decode()
+    page = emil.get(f"/experiments/{experiment.pk}/").content.decode()
+    assert "the loss is no number" in page and f"/jobs/{failing.job_id}/" in page, (
+        "what it found is one click away"
+    )
 
 
 def test_what_failed_is_tried_again_and_what_was_trained_is_kept(company: Company, emil: Client) -> None:
