@@ -107,7 +107,8 @@ class Connection(asyncio.Protocol):
         self.lost = True
         self._ended()
         self.pool.forget(self)
-        self.parser = self.exchange = None  # the parser holds this connection: only the collector would free the two
+        # The parser holds this connection: only the collector would free the two.
+        self.parser = self.exchange = None
 
     def _ended(self) -> None:
         self.reusable = False
