@@ -136,7 +136,7 @@ def test_frames_that_came_together_leave_together(gateway: RunningGateway) -> No
     "raw",
     [b"", b"\xef\xbb\xbf{}", b"[]", b"null", b'"a"', b"{", BODY[:-1] + b',"temperature": NaN}', BODY[:-1] + b',"a": Infinity}',
      BODY[:-1] + b',"a": "\\ud800"}', BODY[:-1] + b',"a": "\xed\xa0\x80"}', BODY[:-1] + b',"a": 01}', BODY + b"{}",
-     BODY[:-1] + b',}', BODY.replace(b'"', b"'"), gzip.compress(BODY), BODY.decode().encode("utf-16")],
+     BODY[:-1] + b',}', BODY.replace(b'"', b"'"), gzip.compress(BODY, mtime=0), BODY.decode().encode("utf-16")],
 )  # fmt: skip
 def test_what_is_no_object_of_json_is_400_in_every_shape(gateway: RunningGateway, raw: bytes) -> None:
     with gateway.client() as client:
