@@ -107,7 +107,7 @@ def decide(run: Run) -> None:
         lob=request.key.lob,
         worst_case=worst,
         sticky=request.sticky,
-        scores=_chances(run) if world.learned is not None else None,
+        scores=_chances(run),
     )
     if request.max_cost_nusd is not None or run.decision.max_cost_nusd is not None:
         caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
@@ -131,7 +131,9 @@ def without_books(run: Run, books: Books) -> None:
 
 def _chances(run: Run) -> Mapping[str, float] | None:
     """Each deployment's chance at this prompt, where a policy in force asks; what fails leaves evaluated quality to speak."""
-    assert run.world.learned is not None and run.facts is not None
+    if run.world.learned is None:
+        return None
+    assert run.facts is not None
     keeps = run.world.lobs[run.request.key.lob].keep_text and run.world.policies.keeps(run.facts, "training")
     run.told = run.world.learned.ask(run.request, run.facts, run.candidates, keeps_text=keeps)
     return run.told.chances if run.told is not None else None

@@ -239,7 +239,7 @@ def test_a_call_that_nobody_waited_for_is_booked_by_estimate():
 
     async def cancelled() -> None:
         target = SimpleNamespace(name="ext", side="external", model="m", tasks=["chat"], max_output_tokens=9, upstream_models={},
-                                 heads=False)  # fmt: skip
+                                 heads=False, cap_name="")  # fmt: skip
         executor = Executor(Never(), SimpleNamespace(in_flight={"ext": 0}), None)  # type: ignore[arg-type]
         task = asyncio.create_task(executor._attempt(run, target))  # type: ignore[arg-type]
         await asyncio.sleep(0.01)

@@ -622,10 +622,10 @@ def test_who_gets_no_connection_in_time_is_told_so(make, monkeypatch):
     monkeypatch.setattr("routing.execution.lean.pool.CONNECTIONS", 1)
 
     async def run() -> Any:
-        client = make(first_byte_s=0.3)
+        client = make(first_byte_s=1.0)
         await client.open()
         async with served(silent) as raw:
-            given = await asyncio.gather(one(client, raw.url), one(client, raw.url))
+            given = await asyncio.gather(one(client, raw.url), one(client, raw.url, 0.1))
             await client.close()
             return given, raw.connections
 
