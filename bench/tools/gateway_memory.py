@@ -22,18 +22,17 @@ import sys
 import tempfile
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import orjson
-import uvicorn
 
-from bench.common import child, free_port, start_store, workplace
-from bench.tools.gateway_soak import MIX, Caller, Soak, slope
+from bench.common import child, free_port, workplace
+from bench.tools.gateway_soak import MIX, Caller, Ground, Soak, slope
 from bench.tools.gateway_stage import rss_kib
+from bench.tools.inside import served
 
 CONCURRENCY = 16
 FRAMES, LINES, TYPES = 6, 12, 12
@@ -147,24 +146,6 @@ def _name(thing: object) -> str:
     return f"{kind.__module__}.{kind.__qualname__}" + (f"({code.co_qualname})" if code else "")
 
 
-@asynccontextmanager
-async def served(port: int) -> AsyncIterator[str]:
-    """The gateway in this process, until the block ends; its base URL."""
-    from switchyard.asgi import application
-
-    config = uvicorn.Config(application, host="127.0.0.1", port=port, http="httptools", access_log=False,
-                            log_level="warning", ws="none", server_header=False, lifespan="on")  # fmt: skip
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await serving
-
-
 async def work(words: list[str], keys: dict[str, str], log: Path) -> None:
     numbers = [int(word) for word in words if word.isdigit()]
     requests, steps = (*numbers, *(40_000, 10)[len(numbers) :])
@@ -231,20 +212,10 @@ def main(words: list[str]) -> None:
         asyncio.run(ask(words[1], orjson.loads(words[2]), int(words[3]), int(words[4]), words[5]))
         return
     with workplace("sy-memory-") as home, ExitStack() as stack:
-        _, store_url = start_store(stack, home)
-        upstream_port, log = free_port(), home / "children.log"
-        env = {
-            "SWITCHYARD_HOME": str(home), "REDIS_URL": store_url, "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
-            "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "OMP_NUM_THREADS": "1",
-            "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream_port}/v1",
-        }  # fmt: skip
-        with child("-m", "bench.tools.company", env=env, log=home / "company.json") as made:
-            made.wait(600)
-        keys = orjson.loads((home / "company.json").read_bytes().splitlines()[-1])
-        stack.enter_context(child("-m", "bench.tools.moody_upstream", str(upstream_port), env=env, log=log))
-        stack.enter_context(child("manage.py", "consume_usage", env=env, log=log))
-        os.environ |= env
-        uvloop.run(work(words, keys, log))
+        ground = Ground.under(stack, home)
+        stack.enter_context(child("manage.py", "consume_usage", env=ground.env, log=ground.log))
+        os.environ |= ground.env
+        uvloop.run(work(words, ground.keys, ground.log))
 
 
 if __name__ == "__main__":

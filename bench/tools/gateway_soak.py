@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -137,12 +138,20 @@ class Caller:
         return await self._ask("/v1/chat/completions", b'{"a":' * 1_000 + b"1" + b"}" * 1_000)
 
 
-@contextmanager
-def stage(home: Path) -> Iterator[tuple[str, dict[str, str], dict[str, int]]]:
-    """(base URL, keys, process ids) of a gateway with its store, ledger and moody upstream."""
-    with ExitStack() as stack:
+@dataclass(frozen=True)
+class Ground:
+    """What a gateway stands on: a store, a company with keys, a moody upstream. `env` is for whatever else is started."""
+
+    env: dict[str, str]
+    keys: dict[str, str]
+    store: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def under(cls, stack: ExitStack, home: Path) -> Ground:
+        """Started; it ends with `stack`."""
         store, store_url = start_store(stack, home)
-        port, upstream_port, log = free_port(), free_port(), home / "children.log"
+        upstream_port, log = free_port(), home / "children.log"
         env = {
             "SWITCHYARD_HOME": str(home), "REDIS_URL": store_url, "SWITCHYARD_UPSTREAM_CIDRS": "127.0.0.0/8",
             "DJANGO_SETTINGS_MODULE": "switchyard.settings.dev", "OMP_NUM_THREADS": "1",
@@ -153,10 +162,19 @@ def stage(home: Path) -> Iterator[tuple[str, dict[str, str], dict[str, int]]]:
         keys: dict[str, str] = orjson.loads((home / "company.json").read_bytes().splitlines()[-1])
         words = ("-m", "bench.tools.moody_upstream", str(upstream_port))
         stack.enter_context(child(*words, env=env, log=log))
-        web = stack.enter_context(web_process("switchyard.asgi", port, env, log))
-        consumer = stack.enter_context(child("manage.py", "consume_usage", env=env, log=log))
+        return cls(env, keys, store, log)
+
+
+@contextmanager
+def stage(home: Path) -> Iterator[tuple[str, dict[str, str], dict[str, int]]]:
+    """(base URL, keys, process ids) of a gateway with its store, ledger and moody upstream."""
+    with ExitStack() as stack:
+        ground, port = Ground.under(stack, home), free_port()
+        web = stack.enter_context(web_process("switchyard.asgi", port, ground.env, ground.log))
+        consumer = stack.enter_context(child("manage.py", "consume_usage", env=ground.env, log=ground.log))
         wait_for(f"http://127.0.0.1:{port}/readyz", web, 300)
-        yield f"http://127.0.0.1:{port}", keys, {"web": web.pid, "valkey": store.pid, "ledger": consumer.pid}
+        pids = {"web": web.pid, "valkey": ground.store.pid, "ledger": consumer.pid}
+        yield f"http://127.0.0.1:{port}", ground.keys, pids
 
 
 async def drive(base: str, keys: dict[str, str], pids: dict[str, int], seconds: float, rps: float) -> Soak:

@@ -26,11 +26,11 @@ from types import FrameType
 from typing import Any
 
 import orjson
-import uvicorn
 
 from bench.common import child
 from bench.tools.gateway_stage import percentile
 from bench.tools.hot import Hot
+from bench.tools.inside import served
 
 EVERY_S, LATE_S = 0.002, 0.003
 SATURATION, SHARE, CONNECTIONS = 4_000, 0.7, "256"
@@ -158,26 +158,15 @@ async def round_of(hot: Hot, rate: float, seconds: float) -> dict[str, Any]:
 
 
 async def serve(hot: Hot, rate: float, seconds: float, rounds: int) -> None:
-    from switchyard.asgi import application
-
-    config = uvicorn.Config(
-        application, host="127.0.0.1", port=hot.port, http="httptools", access_log=False, log_level="warning",
-        ws="none", server_header=False, lifespan="on",
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    await load(hot.urls["gateway"], hot.keys["plain"], "64", 1_000)
-    if not rate:
-        began = time.perf_counter()
-        await load(hot.urls["gateway"], hot.keys["plain"], "64", SATURATION)
-        rate = SHARE * SATURATION / (time.perf_counter() - began)
-    print(f"{rate:.0f} requests a second")
-    for _ in range(rounds):
-        await round_of(hot, rate, seconds)
-    server.should_exit = True
-    await serving
+    async with served(hot.port):
+        await load(hot.urls["gateway"], hot.keys["plain"], "64", 1_000)
+        if not rate:
+            began = time.perf_counter()
+            await load(hot.urls["gateway"], hot.keys["plain"], "64", SATURATION)
+            rate = SHARE * SATURATION / (time.perf_counter() - began)
+        print(f"{rate:.0f} requests a second")
+        for _ in range(rounds):
+            await round_of(hot, rate, seconds)
 
 
 def main(words: list[str]) -> None:

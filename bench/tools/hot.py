@@ -27,9 +27,9 @@ from typing import Any
 
 import orjson
 import psutil
-import uvicorn
 
 from bench.common import child, free_port, start_store, wait_for
+from bench.tools.inside import served
 
 CONCURRENCY = "16"
 MODES = ("off", "observe")
@@ -202,31 +202,20 @@ async def sample(hot: Hot, requests: int, *mode: str) -> None:
 
 
 async def serve(hot: Hot, words: list[str]) -> None:
-    from switchyard.asgi import application
-
     what, requests, rounds = words[0], int(words[1]), int(words[2])
-    config = uvicorn.Config(
-        application, host="127.0.0.1", port=hot.port, http="httptools", access_log=False, log_level="warning",
-        ws="none", server_header=False, lifespan="on",
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    mode = ("stream",) if "stream" in words[3:] else ()
-    await hot.gateway_us("plain", 300, *mode)
-    await hot.gateway_us("guarded", 300, *mode)
-    await hot.reference_us(300, *mode)
-    if what == "profile":
-        await profile(hot, requests, *mode)
-    elif what == "sample":
-        await sample(hot, requests, *mode)
-    elif what == "calls":
-        await calls(hot, requests, *mode)
-    else:
-        await cost(hot, requests, rounds, *mode)
-    server.should_exit = True
-    await serving
+    async with served(hot.port):
+        mode = ("stream",) if "stream" in words[3:] else ()
+        await hot.gateway_us("plain", 300, *mode)
+        await hot.gateway_us("guarded", 300, *mode)
+        await hot.reference_us(300, *mode)
+        if what == "profile":
+            await profile(hot, requests, *mode)
+        elif what == "sample":
+            await sample(hot, requests, *mode)
+        elif what == "calls":
+            await calls(hot, requests, *mode)
+        else:
+            await cost(hot, requests, rounds, *mode)
 
 
 def main() -> None:
