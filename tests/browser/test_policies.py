@@ -125,7 +125,9 @@ def test_the_text_outlives_a_reload_and_can_be_discarded(alice: Any) -> None:
 
 def test_somebody_elses_version_is_told_and_mine_follows_it(alice: Any, company: Any) -> None:
     alice.goto(EDITOR)
-    alice.wait_for_load_state("networkidle")  # SQLite in memory refuses to write a table that a page is reading
+    alice.wait_for_load_state(
+        "networkidle"
+    )  # SQLite in memory refuses to write a table that a page is reading
     theirs = draft(company)
     write(alice, LOB_POLICY + "# mine\n")
     alice.click("#policy-form button.primary")
