@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,12 +147,14 @@ def start(where: Path, name: str, upstream: str, work: Path) -> Iterator[Peer]:
         how = "without keys, budgets or records"
     headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": upstream} if name == "portkey" else {}
     with (work / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(words, cwd=work, env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(words, cwd=work, env=env, stdout=log, stderr=log, process_group=0)
     try:
         wait_for(peer["ready"], process, WAITED_S)
         yield Peer(name, peer["url"], peer["key"], process.pid, "m", headers, how)
     finally:
         end(process)
+        with suppress(ProcessLookupError):  # what it started and left behind, as MLflow's server does
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def main() -> None:
