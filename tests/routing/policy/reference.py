@@ -10,6 +10,11 @@ MIN_ROWS, TRACED = 30, 32
 _LAST = 2**63
 
 
+def shown(source):
+    """A condition in a trace: 240 characters, the last of a longer one says that it is cut."""
+    return source if len(source) <= 240 else source[:239] + "…"
+
+
 class Reference:
     """One request at a time."""
 
@@ -30,7 +35,8 @@ class Reference:
             trace.append(RuleTrace("default", True, "no rule matched"))
         hops = self.hops()
         facts = self.facts
-        keeps = facts.sensitivity != "restricted" and not broken_invariant(
+        sensitivity = facts.values["data"].get("sensitivity", "restricted")  # unknown: nobody keeps it
+        keeps = sensitivity != "restricted" and not broken_invariant(
             self.policies.invariants, facts, None, "cache"
         ) if self.route.cache and hops else False  # fmt: skip
         return Decision(
@@ -62,14 +68,14 @@ class Reference:
                 if matched:
                     found = rule
                     break
-                lines.append(RuleTrace(rule.name, False, rule.source[:240]))
+                lines.append(RuleTrace(rule.name, False, shown(rule.source)))
             start = max(0, len(lines) - TRACED)
             if start:
                 whole.append(RuleTrace(f"({start} earlier rules)", False, "none of them matched"))
                 whole += [line for place, line in failures if place < start][:TRACED]
             whole += lines[start:]
             if found is not None:
-                whole.append(RuleTrace(found.name, True, found.source[:240]))
+                whole.append(RuleTrace(found.name, True, shown(found.source)))
                 return found.route, found.name, whole
         return None, "default", whole
 
