@@ -8,7 +8,7 @@ from dataclasses import replace
 from costs import pricing
 from costs.contracts import Charge, PriceSheet, Usage
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
-from routing.execution.adapters import answers_of, written_for
+from routing.execution.adapters import answers_of, asked_cap, written_for
 from routing.kept import Kept
 from routing.policy.engine import can_do
 from switchyard.core.money import leg_nusd
@@ -48,11 +48,11 @@ def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -
     workload = request.workload.name if request.workload else ""
     asked = 64 * answers  # tokens that may come back; of texts the request's own cap, else each deployment's
     if request.task in ("chat", "completion"):
-        asked = int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
+        asked = asked_cap(body)
     costs: dict[str, int] = {}
     for target in candidates:
-        if (target.prices if target.side == "external" else target.rate) is None:
-            continue  # not billable
+        if not target.billable:
+            continue
         cap = asked or target.max_output_tokens
         if target.prices is not None:
             costs[target.name] = WORST.of(target.prices)(size, cap * choices)
@@ -171,10 +171,9 @@ def other_side(
 ) -> tuple[str, int] | None:
     """(deployment, nano-dollars) of the cheapest on the other side that residency would have allowed, or None."""
     workload = request.workload.name if request.workload else ""
-    others = []
-    for d in candidates:
-        if d.side == side or (d.prices if d.side == "external" else d.rate) is None:
-            continue
-        if policies.permits(facts, d, "first"):
-            others.append(pricing.OtherSide(d.name, d.prices, d.rate, d.usual_accelerator_ns.get(workload)))
+    others = [
+        pricing.OtherSide(d.name, d.prices, d.rate, d.usual_accelerator_ns.get(workload))
+        for d in candidates
+        if d.side != side and d.billable and policies.permits(facts, d, "first")
+    ]
     return pricing.other_side_cost(usage, answers, others) if others else None

@@ -36,9 +36,12 @@ def told_usage(reply: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def output_cap(request: GatewayRequest, target: DeploymentInfo) -> int:
-    body = request.body
-    asked = body.get("max_completion_tokens") or body.get("max_tokens")
-    return int(asked) if asked else target.max_output_tokens
+    return asked_cap(request.body) or target.max_output_tokens
+
+
+def asked_cap(body: Mapping[str, Any]) -> int:
+    """Tokens an answer may have by the request's own word; 0: it leaves that to the deployment."""
+    return int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
 
 
 def answers_of(body: Mapping[str, Any]) -> int:

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from modelhub import artifacts
 from modelhub.ml.activation import specialised
@@ -93,12 +92,6 @@ def _entropy(p: Tensor) -> Tensor:
     return -(p * p.clamp_min(1e-9).log()).sum(dim=-1)
 
 
-def probabilities_of(gate: DynamicGate, x: Tensor) -> Tensor:
-    """What a gate thinks of every expert, before it chooses. Shapes: (T, D) -> (T, E)."""
-    cosine = F.normalize(x.float(), dim=-1) @ F.normalize(gate.keys.float(), dim=-1).T
-    return (gate.scale * cosine).softmax(dim=-1)
-
-
 def trained(ground: Ground, arm: str, config: Config, seed: int) -> SparseEncoder:
     """A copy of the model whose last blocks learnt on; `shipped` is the model itself. Raises ValueError for another arm."""
     if arm not in ARMS:
@@ -130,7 +123,8 @@ def trained(ground: Ground, arm: str, config: Config, seed: int) -> SparseEncode
         if weight:
             owner = owners(batch, workload)
             told = [
-                informed(probabilities_of(*at), owner, len(own), config.spread, config.focus) for at in seen
+                informed(gate.logits(given).softmax(dim=-1), owner, len(own), config.spread, config.focus)
+                for gate, given in seen
             ]
             loss = loss - weight * torch.stack(told).sum()
         optimizer.zero_grad(set_to_none=True)

@@ -56,11 +56,15 @@ class DynamicGate(nn.Module):
 
     def forward(self, x: Tensor) -> Routing:
         """Shapes: x (T, D) -> Routing of T tokens. Raises RoutingNotFinite."""
-        logits = self.scale * F.normalize(x.float(), dim=-1) @ F.normalize(self.keys.float(), dim=-1).T
+        logits = self.logits(x)
         if self.random_router:
             logits = 4.0 * torch.randn_like(logits)
         check_finite(logits)
         return route(logits, self.selection_bias, k_min=self.k_min, k_max=self.k_max, mass=self.mass)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """What it thinks of every expert, before it chooses. Shapes: (T, D) -> (T, E), float32."""
+        return self.scale * F.normalize(x.float(), dim=-1) @ F.normalize(self.keys.float(), dim=-1).T
 
 
 class SigmoidGate(nn.Module):

@@ -12,6 +12,7 @@ NEVER = tuple(
 )
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class AddressRefused(ValueError):
@@ -33,18 +34,29 @@ def checked_addresses(url: str, cidrs: Sequence[str], *, resolve: bool = True) -
         raise AddressRefused(f"{url!r} is not a URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
         raise AddressRefused(f"{url!r} is not an http(s) URL of a host without user and password.")
-    allowed = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+    allowed = _networks(cidrs)
     addresses = list(_addresses(host, resolve))
     for address in addresses:
         _check(address, allowed, host)
-    private = bool(addresses) and all(
-        any(a.version == n.version and a in n for n in allowed) for a in addresses
-    )
-    if parts.scheme == "http" and not private:
+    if parts.scheme == "http" and not all_within(addresses, cidrs):
         raise AddressRefused(
             f"{host} must be called by https: http is for networks in SWITCHYARD_UPSTREAM_CIDRS."
         )
     return addresses
+
+
+def all_within(addresses: Sequence[Address], cidrs: Sequence[str]) -> bool:
+    """Whether all of them lie in the named networks; a name that has no address doesn't."""
+    named = _networks(cidrs)
+    return bool(addresses) and all(_in_one(address, named) for address in addresses)
+
+
+def _networks(cidrs: Sequence[str]) -> list[Network]:
+    return [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+
+
+def _in_one(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def _addresses(host: str, resolve: bool) -> Iterable[Address]:
@@ -67,17 +79,14 @@ def _addresses(host: str, resolve: bool) -> Iterable[Address]:
 
 def check_address(raw: str, cidrs: Sequence[str], host: str) -> None:
     """Raise AddressRefused unless this one address may be called: asked again when a name was resolved to connect."""
-    allowed = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
-    _check(ipaddress.ip_address(raw.partition("%")[0]), allowed, host)
+    _check(ipaddress.ip_address(raw.partition("%")[0]), _networks(cidrs), host)
 
 
-def _check(
-    address: Address, allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network], host: str
-) -> None:
+def _check(address: Address, allowed: Sequence[Network], host: str) -> None:
     for inner in (address, *_embedded(address)):
-        if any(inner.version == net.version and inner in net for net in NEVER):
+        if _in_one(inner, NEVER):
             raise AddressRefused(f"{host} is a link-local or metadata address: never an upstream.")
-        if any(inner.version == net.version and inner in net for net in allowed):
+        if _in_one(inner, allowed):
             continue
         if not inner.is_global and not (inner is address and address.version == 6 and address.ipv4_mapped):
             raise AddressRefused(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from switchyard.core.addresses import Address, check_address, checked_addresses
+from switchyard.core.addresses import Address, all_within, check_address, checked_addresses
 from switchyard.core.conf import conf
 
 Connect = Callable[..., socket.socket]
@@ -46,8 +45,7 @@ def proxy() -> Proxy | None:
 
 def at_home(addresses: Sequence[Address]) -> bool:
     """Whether all of them lie in networks that SWITCHYARD_UPSTREAM_CIDRS names; a name without any isn't known at home."""
-    named = [ipaddress.ip_network(cidr, strict=False) for cidr in conf("UPSTREAM_CIDRS")]
-    return bool(addresses) and all(any(a.version == n.version and a in n for n in named) for a in addresses)
+    return all_within(addresses, conf("UPSTREAM_CIDRS"))
 
 
 def reach(
