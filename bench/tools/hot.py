@@ -1,9 +1,10 @@
 """The gateway's hot path in one process, for looking into: CPU time a request, beside the front reference, and a profile.
 
-python -m bench.tools.hot [cost | sample | profile | calls] [REQUESTS] [ROUNDS] [stream] — `cost` prints CPU microseconds a
-request of gateway and reference with their ratio, in turns; `sample` and `profile` the functions that took most of it; `calls`
-how many functions a request calls, one caller at a time: a figure that no neighbour moves. CPU time is the process's own, so
-that neighbours on the machine move it less than a clock would.
+python -m bench.tools.hot [cost | sample | profile | calls] [REQUESTS] [ROUNDS] [stream] [guarded] — `cost` prints CPU
+microseconds a request of gateway and reference with their ratio, and what the guard adds, in turns; `sample` and `profile` the
+functions that took most of it; `calls` how many functions a request calls, one caller at a time: a figure that no neighbour
+moves; `guarded`: these with the guard on. CPU time is the process's own, so that neighbours on the machine move it less than a
+clock would.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Hot:
         self.reference = psutil.Process(reference.pid)
         self.urls = {"gateway": self._chat(ports[2]), "reference": self._chat(ports[1])}
         self.port = ports[2]
+        self.looked_at = "plain"  # whose requests are sampled, profiled and counted
 
     @staticmethod
     def _chat(port: int) -> str:
@@ -123,6 +125,8 @@ async def cost(hot: Hot, requests: int, rounds: int, *mode: str) -> None:
                 rows["valkey"].append((hot.store_s() - before) * 1e6 / requests)
     for name, values in rows.items():
         print(f"  {name:10} {statistics.median(values):8.1f} µs [{min(values):.1f} … {max(values):.1f}]")
+    added = [g - p for g, p in zip(rows["guarded"], rows["gateway"], strict=True)]
+    print(f"  {'guard adds':10} {statistics.median(added):8.1f} µs [{min(added):.1f} … {max(added):.1f}]")
     ratios = [g / r for g, r in zip(rows["gateway"], rows["reference"], strict=True)]
     print(f"  {'ratio':10} {statistics.median(ratios):8.2f} x  [{min(ratios):.2f} … {max(ratios):.2f}]")
 
@@ -130,7 +134,7 @@ async def cost(hot: Hot, requests: int, rounds: int, *mode: str) -> None:
 async def profile(hot: Hot, requests: int, *mode: str) -> None:
     watch = cProfile.Profile(time.process_time)
     watch.enable()
-    await hot.load(hot.urls["gateway"], hot.keys["plain"], requests, *mode)
+    await hot.load(hot.urls["gateway"], hot.keys[hot.looked_at], requests, *mode)
     watch.disable()
     told = pstats.Stats(watch)
     for order in ("tottime", "cumulative"):
@@ -141,7 +145,7 @@ async def calls(hot: Hot, requests: int, *mode: str) -> None:
     """Calls a request: of Python functions (each time a coroutine goes on counts as one) and of built-in ones."""
     watch = cProfile.Profile()
     watch.enable()
-    await hot.load(hot.urls["gateway"], hot.keys["plain"], requests, *mode, callers="1")
+    await hot.load(hot.urls["gateway"], hot.keys[hot.looked_at], requests, *mode, callers="1")
     watch.disable()
     python: Counter[str] = Counter()
     built_in: Counter[str] = Counter()
@@ -193,7 +197,7 @@ class Sampler:
 async def sample(hot: Hot, requests: int, *mode: str) -> None:
     began = time.process_time()
     with Sampler() as sampler:
-        await hot.load(hot.urls["gateway"], hot.keys["plain"], requests, *mode)
+        await hot.load(hot.urls["gateway"], hot.keys[hot.looked_at], requests, *mode)
     each = (time.process_time() - began) * 1e6 / requests / max(1, sampler.count)
     for title, counts in (("of its own", sampler.own), ("with what it calls", sampler.within)):
         print(f"µs a request, {title}")
@@ -208,6 +212,8 @@ async def serve(hot: Hot, words: list[str]) -> None:
         await hot.gateway_us("plain", 300, *mode)
         await hot.gateway_us("guarded", 300, *mode)
         await hot.reference_us(300, *mode)
+        if "guarded" in words[3:]:
+            hot.looked_at = "guarded"
         if what == "profile":
             await profile(hot, requests, *mode)
         elif what == "sample":
