@@ -24,6 +24,9 @@ class Usage:
     duration_ns: int = 0  # of the call, for vendors that charge by the second
     batch: bool = False  # asked for at the batch price
     source: UsageSource = "reported"
+    audio_tokens_in: int = 0  # part of tokens_in
+    audio_tokens_out: int = 0  # part of tokens_out
+    searches: int | None = 0  # that the vendor ran itself; None: it doesn't say
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class PriceSheet:
     tiers: tuple[PriceTier, ...] = ()  # ascending
     source: str = ""
     training_nusd_per_munit: int | None = None  # of trained tokens; None: nothing may be trained there
+    # Nothing that these pay for is asked of a vendor whose sheet has no price for it.
+    audio_input_nusd_per_munit: int | None = None
+    audio_output_nusd_per_munit: int | None = None
+    search_nusd_per_munit: int | None = None  # per million searches
 
 
 @quick

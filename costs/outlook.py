@@ -25,11 +25,11 @@ NAMES = ("lob", "workload", "deployment")
 ANSWERS = "answer"  # the purpose whose spending is judged
 # kind of unit → (what counts it, the legs that pay for it)
 UNITS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "input": (("tokens_in",), ("input", "cached_input", "cache_write")),
-    "output": (("tokens_out",), ("output", "reasoning")),
+    "input": (("tokens_in",), ("input", "cached_input", "cache_write", "audio_input")),
+    "output": (("tokens_out",), ("output", "reasoning", "audio_output")),
     "compute": (("accelerator_ns",), ("compute",)),
     "seconds": (("duration_ms",), ("seconds",)),
-    "calls": (("requests",), ("calls", "minimum")),
+    "calls": (("requests",), ("calls", "minimum", "searches")),
 }
 SUMS = (
     "requests",

@@ -59,29 +59,30 @@ def prices_at(sheet: PriceSheet, tokens_in: int) -> TokenPrices:
 def external_charge(usage: Usage, sheet: PriceSheet) -> Charge:
     """An attempt's cost by a price sheet, in nano-dollars, by leg, and what cache and batch prices saved.
 
-    Cached, written and reasoning tokens are parts of the input and output counts; where the sheet has no price of their
-    own they stay in the leg they are part of. Batch work pays its share of everything but the minimum charge. Each leg is
-    rounded once, half-even; legs of nothing are left out.
+    Cached, written, audio and reasoning tokens are parts of the input and output counts; where the sheet has no price of
+    their own they stay in the leg they are part of. Batch work pays its share of everything but searches and the minimum
+    charge. Each leg is rounded once, half-even; legs of nothing are left out.
     """
-    if not (
-        usage.cached_tokens_in
-        or usage.cache_write_tokens
-        or usage.reasoning_tokens
-        or usage.batch
-        or sheet.tiers
-    ):
+    if not (counted_apart(usage) or sheet.tiers):
         return _plain_charge(usage, sheet)  # as most are
     price, cached_price, write_price, out_price, reasoning_price = prices_at(sheet, usage.tokens_in)
     cached = min(usage.cached_tokens_in, usage.tokens_in) if cached_price is not None else 0
     write = min(usage.cache_write_tokens, usage.tokens_in - cached) if write_price is not None else 0
     reasoning = min(usage.reasoning_tokens, usage.tokens_out) if reasoning_price is not None else 0
+    heard_price, spoken_price = sheet.audio_input_nusd_per_munit, sheet.audio_output_nusd_per_munit
+    heard = min(usage.audio_tokens_in, usage.tokens_in - cached - write) if heard_price is not None else 0
+    spoken = min(usage.audio_tokens_out, usage.tokens_out - reasoning) if spoken_price is not None else 0
     parts = (
-        ("input", usage.tokens_in - cached - write, price), ("cached_input", cached, cached_price or 0),
-        ("cache_write", write, write_price or 0), ("output", usage.tokens_out - reasoning, out_price),
+        ("input", usage.tokens_in - cached - write - heard, price), ("cached_input", cached, cached_price or 0),
+        ("cache_write", write, write_price or 0), ("output", usage.tokens_out - reasoning - spoken, out_price),
         ("reasoning", reasoning, reasoning_price or 0), ("calls", usage.calls, sheet.call_nusd_per_munit),
+        ("audio_input", heard, heard_price or 0), ("audio_output", spoken, spoken_price or 0),
     )  # fmt: skip
     share = sheet.batch_ppm if usage.batch and sheet.batch_ppm is not None else PPM
     legs = _legs(parts, usage.duration_ns, sheet.second_nusd_per_munit, share)
+    searched = leg_nusd(usage.searches or 0, sheet.search_nusd_per_munit or 0)
+    if searched:
+        legs["searches"] = searched
     whole = sum(legs.values())
     cost = max(whole, sheet.minimum_nusd)
     if cost > whole:
@@ -92,18 +93,31 @@ def external_charge(usage: Usage, sheet: PriceSheet) -> Charge:
     at_full = cost
     if share != PPM:
         at_full = max(
-            sum(_legs(parts, usage.duration_ns, sheet.second_nusd_per_munit, PPM).values()),
+            sum(_legs(parts, usage.duration_ns, sheet.second_nusd_per_munit, PPM).values()) + searched,
             sheet.minimum_nusd,
         )
     plain = at_full
     if cached or write:
-        uncached = (("input", usage.tokens_in, price), *parts[3:])
+        uncached = (("input", usage.tokens_in - heard, price), *parts[3:])
         plain = max(
-            sum(_legs(uncached, usage.duration_ns, sheet.second_nusd_per_munit, PPM).values()),
+            sum(_legs(uncached, usage.duration_ns, sheet.second_nusd_per_munit, PPM).values()) + searched,
             sheet.minimum_nusd,
         )
     saved = {"cache": plain - at_full, "batch": at_full - cost}
     return Charge(cost, legs, {what: amount for what, amount in saved.items() if amount})
+
+
+def counted_apart(usage: Usage) -> bool:
+    """Whether it holds more than tokens in and out, a call and its seconds at the plain price."""
+    return bool(
+        usage.cached_tokens_in
+        or usage.cache_write_tokens
+        or usage.reasoning_tokens
+        or usage.batch
+        or usage.searches
+        or usage.audio_tokens_in
+        or usage.audio_tokens_out
+    )
 
 
 def _plain_charge(usage: Usage, sheet: PriceSheet) -> Charge:
@@ -187,19 +201,27 @@ def worst_case(
     answers: int = 1,
     usual_accelerator_ns: int | None = None,
     duration_ns: int = 0,
+    searches: int = 0,
+    heard: bool = False,
+    spoken: bool = False,
 ) -> int:
     """What one attempt may cost at most, in nano-dollars: what admission reserves.
 
     External: every byte of text one input token, cap × n output tokens, each at its dearest price in the dearest tier that
-    so many bytes can reach, `duration_ns` of the vendor's time, no batch discount. Private: what an answer usually takes ×
-    answers × a margin. Raises Unpriced.
+    so many bytes can reach (that of sound among them where sound is `heard` or `spoken`), `duration_ns` of the vendor's
+    time, so many searches, no batch discount. Private: what an answer usually takes × answers × a margin. Raises Unpriced.
     """
     if prices is not None:
+        aloud = (
+            prices.audio_input_nusd_per_munit if heard else None,
+            prices.audio_output_nusd_per_munit if spoken else None,
+        )
         tokens = max(
-            _dearest(prices_at(prices, bound), text_bytes, max_tokens * n)
+            _dearest(prices_at(prices, bound), text_bytes, max_tokens * n, aloud)
             for bound in (0, *(t.above_tokens_in + 1 for t in prices.tiers if t.above_tokens_in < text_bytes))
         )
         seconds = half_even(duration_ns * prices.second_nusd_per_munit, MILLION_SECONDS_NS)
+        seconds += leg_nusd(searches, prices.search_nusd_per_munit or 0)
         return max(tokens + seconds + leg_nusd(1, prices.call_nusd_per_munit), prices.minimum_nusd)
     if rate is not None:
         usual = usual_accelerator_ns or UNKNOWN_ACCELERATOR_NS
@@ -207,14 +229,17 @@ def worst_case(
     raise Unpriced("The deployment has neither a price sheet nor a node rate.")
 
 
-def _dearest(prices: TokenPrices, tokens_in: int, tokens_out: int) -> int:
+def _dearest(
+    prices: TokenPrices, tokens_in: int, tokens_out: int, aloud: tuple[int | None, int | None]
+) -> int:
     """Every token at its dearest price. A count that is split over more legs is rounded once more for each: half-even
     moves each by half a nano-dollar at most, so one more for every further leg is enough."""
     price, cached, write, out, reasoning = prices
-    legs = leg_nusd(tokens_in, max(price, cached or 0, write or 0)) + leg_nusd(
-        tokens_out, max(out, reasoning or 0)
+    heard, spoken = aloud
+    legs = leg_nusd(tokens_in, max(price, cached or 0, write or 0, heard or 0)) + leg_nusd(
+        tokens_out, max(out, reasoning or 0, spoken or 0)
     )
-    return legs + (cached is not None) + (write is not None) + (reasoning is not None)
+    return legs + sum(own is not None for own in (cached, write, reasoning, heard, spoken))
 
 
 @quick

@@ -63,7 +63,8 @@ class TierForm(StrictForm):
 
 TERM_FIELDS = (
     "currency", "input_usd_per_mtok", "cached_input_usd_per_mtok", "cache_write_usd_per_mtok", "output_usd_per_mtok",
-    "reasoning_usd_per_mtok", "usd_per_mcall", "usd_per_second", "training_usd_per_mtok", "minimum_usd", "batch_pct", "tiers",
+    "reasoning_usd_per_mtok", "audio_input_usd_per_mtok", "audio_output_usd_per_mtok", "usd_per_msearch", "usd_per_mcall",
+    "usd_per_second", "training_usd_per_mtok", "minimum_usd", "batch_pct", "tiers",
 )  # fmt: skip
 
 
@@ -78,6 +79,14 @@ class TermsForm(StrictForm):
     cache_write_usd_per_mtok = UsdField(source="cache_write_nusd_per_munit", required=False, allow_null=True)
     output_usd_per_mtok = UsdField(source="output_nusd_per_munit", required=False)
     reasoning_usd_per_mtok = UsdField(source="reasoning_nusd_per_munit", required=False, allow_null=True)
+    audio_input_usd_per_mtok = UsdField(source="audio_input_nusd_per_munit", required=False, allow_null=True)
+    audio_output_usd_per_mtok = UsdField(
+        source="audio_output_nusd_per_munit", required=False, allow_null=True
+    )
+    usd_per_msearch = UsdField(
+        source="search_nusd_per_munit", required=False, allow_null=True,
+        help_text="Per million searches that the vendor runs; null = none are asked for there.",
+    )  # fmt: skip
     usd_per_mcall = UsdField(source="call_nusd_per_munit", required=False)
     usd_per_second = PerSecondField(source="second_nusd_per_munit", required=False)
     training_usd_per_mtok = UsdField(source="training_nusd_per_munit", required=False, allow_null=True)

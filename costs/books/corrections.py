@@ -141,6 +141,8 @@ def _revised(attempt: Attempt, cost_nusd: int, tokens_in: int, tokens_out: int) 
     fresh.cached_tokens_in = min(attempt.cached_tokens_in, tokens_in)
     fresh.cache_write_tokens = min(attempt.cache_write_tokens, tokens_in)
     fresh.reasoning_tokens = min(attempt.reasoning_tokens, tokens_out)
+    fresh.audio_tokens_in = min(attempt.audio_tokens_in, tokens_in)
+    fresh.audio_tokens_out = min(attempt.audio_tokens_out, tokens_out)
     fresh.usage_source = CORRECTED
     weights = [getattr(attempt, f"{leg}_nusd") for leg in LEGS]
     if not any(weights):

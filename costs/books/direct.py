@@ -28,7 +28,7 @@ HOUR_NS = 3_600_000_000_000
 KNOWN_NAMES = 10_000
 _FIGURES = (
     "attempt", "revision", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens",
-    "accelerator_ns", "duration_ms", "cost_nusd",
+    "audio_tokens_in", "audio_tokens_out", "searches", "accelerator_ns", "duration_ms", "cost_nusd",
 )  # fmt: skip
 ATTEMPTS = binary.Layout(
     Attempt,

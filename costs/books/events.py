@@ -52,6 +52,9 @@ class Call(Struct, gc=False):
     cached_tokens_in: Tokens = 0
     cache_write_tokens: Tokens = 0
     reasoning_tokens: Tokens = 0
+    audio_tokens_in: Tokens = 0
+    audio_tokens_out: Tokens = 0
+    searches: Tokens = 0
     accelerator_ns: Annotated[int, Meta(ge=0, le=MAX_ACCELERATOR_NS)] = 0
     duration_ms: Annotated[float, Meta(ge=0, le=MAX_ACCELERATOR_NS / 1e6)] = 0.0
     batch: bool = False

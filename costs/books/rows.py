@@ -23,7 +23,8 @@ from switchyard.core.bulk import Row
 Event = Mapping[str, Any]
 _LEGS = frozenset(LEGS)
 _NO_LEGS = {f"{leg}_nusd": 0 for leg in (*LEGS, "saved_cache", "saved_batch")}
-_QUANTITIES = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens")
+_QUANTITIES = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
+               "audio_tokens_out", "searches")  # fmt: skip
 _quantities = itemgetter(*_QUANTITIES)
 _SMALL, _MANY = 32_767, 2_000_000_000
 _MONEY = (0, MAX_COST_NUSD)
@@ -86,6 +87,9 @@ def attempt_values(event: Event, item: Event, answered: bool) -> dict[str, Any]:
         "cached_tokens_in": get("cached_tokens_in", 0),
         "cache_write_tokens": get("cache_write_tokens", 0),
         "reasoning_tokens": get("reasoning_tokens", 0),
+        "audio_tokens_in": get("audio_tokens_in", 0),
+        "audio_tokens_out": get("audio_tokens_out", 0),
+        "searches": get("searches", 0),
         "accelerator_ns": get("accelerator_ns", 0),
         "duration_ms": get("duration_ms", 0.0),
         "batch": bool(get("batch")),

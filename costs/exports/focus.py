@@ -40,6 +40,9 @@ COUNTS = (
     "cached_tokens_in",
     "cache_write_tokens",
     "reasoning_tokens",
+    "audio_tokens_in",
+    "audio_tokens_out",
+    "searches",
     "accelerator_ns",
     "duration_ms",
 )

@@ -10,7 +10,8 @@ EXACT = Context(prec=200)
 FIELDS = {
     "input": "input_nusd_per_munit", "cached_input": "cached_input_nusd_per_munit", "cache_write": "cache_write_nusd_per_munit",
     "output": "output_nusd_per_munit", "reasoning": "reasoning_nusd_per_munit", "calls": "call_nusd_per_munit",
-    "seconds": "second_nusd_per_munit",
+    "seconds": "second_nusd_per_munit", "audio_input": "audio_input_nusd_per_munit",
+    "audio_output": "audio_output_nusd_per_munit", "searches": "search_nusd_per_munit",
 }  # fmt: skip
 PPM = 1_000_000
 

@@ -45,11 +45,16 @@ METERS: Mapping[str, tuple[str, str, str, int]] = {
     "seconds": ("seconds of calls", "second", "seconds", 1),
     "compute": ("accelerator time", "hour", "accelerator_ns", HOUR_NS),
     "minimum": ("minimum charges", "request", "requests", 1),
+    "audio_input": ("audio input tokens", "1M tokens", "audio_tokens_in", MILLION),
+    "audio_output": ("audio output tokens", "1M tokens", "audio_tokens_out", MILLION),
+    "searches": ("searches", "search", "searches", 1),
 }
-INSIDE = {"input": ("cached_input", "cache_write"), "output": ("reasoning",)}  # counted in, priced apart
+# Counted in, priced apart.
+INSIDE = {"input": ("cached_input", "cache_write", "audio_input"), "output": ("reasoning", "audio_output")}
 WORK = ("application", "workload", "deployment", "model", "side", "node", "purpose")
 SUMS = ("cost_nusd", "requests", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens",
-        "accelerator_ns", "duration_ms", "variance_nusd", *(f"{leg}_nusd" for leg in METERS))  # fmt: skip
+        "audio_tokens_in", "audio_tokens_out", "searches", "accelerator_ns", "duration_ms", "variance_nusd",
+        *(f"{leg}_nusd" for leg in METERS))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ PURPOSES = (
     "answer", "shadow", "judge", "fine_tune", "compress", "evaluation", "bias_audit", "label", "review", "feedback",
 )  # fmt: skip
 # The parts a cost is made of; an attempt's legs sum to its cost exactly. `compute` is measured accelerator time, `seconds`
-# a vendor's price by duration, `minimum` what a minimum charge added.
+# a vendor's price by duration, `minimum` what a minimum charge added, `searches` those that a vendor ran itself.
 LEGS = (
-    "input", "cached_input", "cache_write", "output", "reasoning", "calls", "seconds", "compute", "minimum",
+    "input", "cached_input", "cache_write", "output", "reasoning", "calls", "seconds", "compute", "minimum", "audio_input",
+    "audio_output", "searches",
 )  # fmt: skip
 
 
@@ -29,6 +30,9 @@ class CostLegs(models.Model):
     seconds_nusd = models.BigIntegerField(default=0)
     compute_nusd = models.BigIntegerField(default=0)
     minimum_nusd = models.BigIntegerField(default=0)
+    audio_input_nusd = models.BigIntegerField(default=0)
+    audio_output_nusd = models.BigIntegerField(default=0)
+    searches_nusd = models.BigIntegerField(default=0)
     saved_cache_nusd = models.BigIntegerField(default=0)
     saved_batch_nusd = models.BigIntegerField(default=0)
 
@@ -64,6 +68,9 @@ class Attempt(CostLegs):
     cached_tokens_in = models.BigIntegerField(default=0, help_text="Part of tokens_in.")
     cache_write_tokens = models.BigIntegerField(default=0, help_text="Part of tokens_in.")
     reasoning_tokens = models.BigIntegerField(default=0, help_text="Part of tokens_out.")
+    audio_tokens_in = models.BigIntegerField(default=0, help_text="Part of tokens_in.")
+    audio_tokens_out = models.BigIntegerField(default=0, help_text="Part of tokens_out.")
+    searches = models.BigIntegerField(default=0, help_text="That the vendor ran itself.")
     accelerator_ns = models.BigIntegerField(default=0)
     duration_ms = models.FloatField(default=0)
     batch = models.BooleanField(default=False, help_text="Paid at the batch price.")

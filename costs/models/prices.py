@@ -29,6 +29,15 @@ class Price(models.Model):
     training_nusd_per_munit = models.BigIntegerField(
         null=True, blank=True, help_text="Of trained tokens; empty = the vendor is not asked to fine-tune."
     )
+    audio_input_nusd_per_munit = models.BigIntegerField(
+        null=True, blank=True, help_text="Of audio tokens; empty = no sound is sent there."
+    )
+    audio_output_nusd_per_munit = models.BigIntegerField(
+        null=True, blank=True, help_text="Of audio tokens; empty = no sound is asked for there."
+    )
+    search_nusd_per_munit = models.BigIntegerField(
+        null=True, blank=True, help_text="Of searches that the vendor runs; empty = none are asked for there."
+    )
     minimum_nusd = models.BigIntegerField(default=0)
     batch_ppm = models.PositiveIntegerField(
         null=True,

@@ -28,6 +28,9 @@ class Spend(CostLegs):
     cached_tokens_in = models.BigIntegerField(default=0)
     cache_write_tokens = models.BigIntegerField(default=0)
     reasoning_tokens = models.BigIntegerField(default=0)
+    audio_tokens_in = models.BigIntegerField(default=0)
+    audio_tokens_out = models.BigIntegerField(default=0)
+    searches = models.BigIntegerField(default=0)
     accelerator_ns = models.BigIntegerField(default=0)
     cost_nusd = models.BigIntegerField(
         default=0, help_text="At the metered price: what budgets and headers say."

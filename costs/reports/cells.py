@@ -23,9 +23,9 @@ NAMES = ("lob", "application", "workload", "deployment", "model", "side", "node"
 LEG_SUMS = tuple(f"{leg}_nusd" for leg in LEGS)
 SUMS = (
     "requests", "answers", "errors", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens",
-    "reasoning_tokens", "accelerator_ns", "cost_nusd", "variance_nusd", "answered_cost_nusd", "other_side_cost_nusd",
-    "other_side_known", "other_side_own_cost_nusd", "judged", "correct", "saved_cache_nusd", "saved_batch_nusd",
-    *LEG_SUMS,
+    "reasoning_tokens", "audio_tokens_in", "audio_tokens_out", "searches", "accelerator_ns", "cost_nusd", "variance_nusd",
+    "answered_cost_nusd", "other_side_cost_nusd", "other_side_known", "other_side_own_cost_nusd", "judged", "correct",
+    "saved_cache_nusd", "saved_batch_nusd", *LEG_SUMS,
 )  # fmt: skip
 DAY = timedelta(days=1)
 Cell = tuple[tuple[Any, ...], tuple[int, ...]]  # values of NAMES → of SUMS

@@ -38,8 +38,8 @@ def spend(
     (None from nothing); keys that cost something then and nothing now are listed too. Rows by time have neither: the totals
     do. `loaded_nusd` is the metered cost with the variance that closed node hours brought. Grouped by `token_class`, alone
     or with one more, rows are {"key", "cost_nusd", "prev_cost_nusd", "change", "units", "labels_nusd"}: input, cached_input,
-    cache_write, output and reasoning tokens, calls, seconds, compute (accelerator nanoseconds), and what a minimum charge
-    added.
+    cache_write, output, reasoning and audio tokens, calls, searches, seconds, compute (accelerator nanoseconds), and what a
+    minimum charge added.
     `only`: application, workload, deployment, model, side, node or purpose = the one to look at.
     """
     groups, zone = groups_of(group, (TOKEN_CLASS,)), zone_of(tz)
@@ -123,10 +123,12 @@ def _units(sums: dict[str, int] | None, leg: str) -> int | None:
     if sums is None:
         return 0
     cached, written = sums["cached_tokens_in"], sums["cache_write_tokens"]
+    heard, spoken = sums["audio_tokens_in"], sums["audio_tokens_out"]
     found = {
-        "input": sums["tokens_in"] - cached - written, "cached_input": cached, "cache_write": written,
-        "output": sums["tokens_out"] - sums["reasoning_tokens"], "reasoning": sums["reasoning_tokens"],
-        "calls": sums["requests"], "compute": sums["accelerator_ns"],
+        "input": sums["tokens_in"] - cached - written - heard, "cached_input": cached, "cache_write": written,
+        "output": sums["tokens_out"] - sums["reasoning_tokens"] - spoken, "reasoning": sums["reasoning_tokens"],
+        "calls": sums["requests"], "compute": sums["accelerator_ns"], "audio_input": heard, "audio_output": spoken,
+        "searches": sums["searches"],
     }  # fmt: skip
     return found.get(leg)
 

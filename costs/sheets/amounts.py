@@ -15,6 +15,9 @@ OPTIONAL_CLASSES = ("cached_input", "cache_write", "reasoning")  # unpriced, the
 TIER_AMOUNTS = tuple(f"{name}_nusd_per_munit" for name in TOKEN_CLASSES)
 # Columns of Price → their names outside. Amounts of a sheet in another currency stand under the same names.
 OUTSIDE = {f"{name}_nusd_per_munit": f"{name}_usd_per_mtok" for name in TOKEN_CLASSES} | {
+    "audio_input_nusd_per_munit": "audio_input_usd_per_mtok",
+    "audio_output_nusd_per_munit": "audio_output_usd_per_mtok",
+    "search_nusd_per_munit": "usd_per_msearch",
     "call_nusd_per_munit": "usd_per_mcall",
     "second_nusd_per_munit": "usd_per_second",
     "training_nusd_per_munit": "training_usd_per_mtok",
@@ -79,7 +82,7 @@ def _limit(name: str) -> int:
         return ABSURD_EACH_NUSD
     return (
         ABSURD_EACH_NUSD * PPM
-        if name in ("call_nusd_per_munit", "second_nusd_per_munit")
+        if name in ("call_nusd_per_munit", "second_nusd_per_munit", "search_nusd_per_munit")
         else ABSURD_MTOK_NUSD
     )
 

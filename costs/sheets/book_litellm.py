@@ -20,6 +20,10 @@ _PER_TOKEN = {
     "cache_creation_input_token_cost": "cache_write_nusd_per_munit",
     "output_cost_per_reasoning_token": "reasoning_nusd_per_munit",
 }  # fmt: skip
+_AUDIO = {
+    "input_cost_per_audio_token": "audio_input_nusd_per_munit",
+    "output_cost_per_audio_token": "audio_output_nusd_per_munit",
+}
 _BATCH = {
     "input_cost_per_token_batches": "input_cost_per_token",
     "output_cost_per_token_batches": "output_cost_per_token",
@@ -102,13 +106,14 @@ def _litellm_row(line: int, model: str, value: Any) -> Row:
         for name in ("input_cost_per_token", "output_cost_per_token"):
             if name not in value:
                 raise Bad(f"it has no {name}")
-    terms: dict[str, Any] = {column: _per_million(value, name) for name, column in _PER_TOKEN.items()}
+    told = _PER_TOKEN | {name: column for name, column in _AUDIO.items() if name in value}
+    terms: dict[str, Any] = {column: _per_million(value, name) for name, column in told.items()}
     terms |= {n: terms[n] or 0 for n in ("input_nusd_per_munit", "output_nusd_per_munit")}
     terms["second_nusd_per_munit"] = sum(_per_million(value, name) or 0 for name in per_second)
     terms |= {"currency": "USD", "batch_ppm": _batch_share(value), "tiers": _tiers(value)}
     if not any(terms[name] for name in (*TIER_AMOUNTS, "second_nusd_per_munit")):
         raise Bad("all its prices are zero: a model that is free is entered by hand")
-    known = {*_PER_TOKEN, *_BATCH, *per_second}
+    known = {*told, *_BATCH, *per_second}
     others = [n for n, raw in value.items() if "cost" in n and n not in known and not _ABOVE.fullmatch(n)]
     return Row(line, model, terms=terms, ignored=tuple(sorted(n for n in others if value[n] not in _ZERO)))
 

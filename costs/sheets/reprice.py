@@ -24,7 +24,8 @@ from switchyard.tenancy.querysets import Scope
 MOST_CALLS = 1_000_000  # priced one by one; some seconds
 CHUNK = 5_000
 ROLLUPS, CALLS = "roll-ups", "calls"
-_TOKENS = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens")
+_TOKENS = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
+           "audio_tokens_out", "searches")  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -278,3 +278,43 @@ def test_a_sheet_that_could_save_nothing_is_charged_as_any_other():
         usage = Usage(draw.randrange(2000), draw.randrange(2000), duration_ns=draw.randrange(10**10))
         tiered = replace(sheet, tiers=(PriceTier(10**12, 1),))
         assert external_charge(usage, sheet) == external_charge(usage, tiered)
+
+
+# --- what vendors bill beside tokens of text ----------------------------------------------------------------------
+
+# gpt-4o-audio-preview: text 2.50 / 10, sound 40 / 80 a million tokens; a web search $25 a thousand; batch 50 %.
+AUDIO = PriceSheet(
+    "a", input_nusd_per_munit=2_500_000_000, output_nusd_per_munit=10_000_000_000,
+    audio_input_nusd_per_munit=40_000_000_000, audio_output_nusd_per_munit=80_000_000_000,
+    search_nusd_per_munit=25_000 * 10**9, batch_ppm=500_000,
+)  # fmt: skip
+
+
+def test_sound_is_a_part_of_input_and_output_with_a_price_of_its_own():
+    used = Usage(1_000, 500, audio_tokens_in=800, audio_tokens_out=450)
+    # 200 × 2.50 = $0.0005; 800 × 40 = $0.032; 50 × 10 = $0.0005; 450 × 80 = $0.036.
+    assert external_legs(used, AUDIO) == {
+        "input": 500_000, "output": 500_000, "audio_input": 32_000_000, "audio_output": 36_000_000,
+    }  # fmt: skip
+    unpriced = replace(AUDIO, audio_input_nusd_per_munit=None, audio_output_nusd_per_munit=None)
+    assert external_legs(used, unpriced) == {"input": 2_500_000, "output": 5_000_000}
+
+
+def test_searches_cost_by_the_piece_and_batch_work_pays_the_whole_of_them():
+    charge = external_charge(Usage(1_000, 0, searches=3, batch=True), AUDIO)
+    # 1,000 × 2.50 × 50 % = $0.00125; 3 × $0.025 = $0.075.
+    assert charge.legs == {"input": 1_250_000, "searches": 75_000_000}
+    assert charge.saved == {"batch": 1_250_000}
+
+
+def test_the_worst_case_holds_searches_and_sound_where_they_are_asked_for():
+    plain = worst_case(prices=AUDIO, rate=None, text_bytes=1_000, max_tokens=100)
+    assert plain == 2_500_000 + 1_000_000
+    asked = worst_case(
+        prices=AUDIO, rate=None, text_bytes=1_000, max_tokens=100, searches=2, heard=True, spoken=True
+    )
+    # 1,000 × 40 = $0.04; 100 × 80 = $0.008; 2 × $0.025; one nano-dollar more for each class that is rounded apart.
+    assert asked == 40_000_000 + 8_000_000 + 50_000_000 + 2
+    for heard, spoken in ((0, 0), (400, 30), (1_000, 100)):
+        used = Usage(1_000, 100, audio_tokens_in=heard, audio_tokens_out=spoken, searches=2)
+        assert external_cost(used, AUDIO) <= asked

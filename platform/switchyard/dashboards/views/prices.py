@@ -149,7 +149,10 @@ def _first(detail: Any, path: str = "") -> str:
 
 
 def _amounts(row: Price) -> list[str]:
-    names = (*TIER_AMOUNTS, "call_nusd_per_munit")
+    names = (
+        *TIER_AMOUNTS, "audio_input_nusd_per_munit", "audio_output_nusd_per_munit", "search_nusd_per_munit",
+        "call_nusd_per_munit",
+    )  # fmt: skip
     plain = ["–" if (v := getattr(row, n)) is None else format_usd(v) for n in names]
     batch = "–" if row.batch_ppm is None else f"{row.batch_ppm / PPM_PER_PERCENT:g} %"
     second = str(shown("usd_per_second", row.second_nusd_per_munit))
@@ -171,7 +174,8 @@ def _tiers(tiers: list[dict[str, int]]) -> str:
 def _columns() -> list[Column]:
     return [
         Column(_("Deployment")), Column(_("Currency")), Column(_("Input per million")), Column(_("Cached input")),
-        Column(_("Cache write")), Column(_("Output per million")), Column(_("Reasoning")), Column(_("Million calls")),
+        Column(_("Cache write")), Column(_("Output per million")), Column(_("Reasoning")),
+        Column(_("Audio input")), Column(_("Audio output")), Column(_("Million searches")), Column(_("Million calls")),
         Column(_("A second")), Column(_("At least")), Column(_("Batch pays")), Column(_("Long inputs")),
         Column(_("From"), "time"), Column(_("Until"), "time"), Column(_("Source")), Column(_("Version"), detail=True),
     ]  # fmt: skip
