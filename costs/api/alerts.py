@@ -10,6 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from costs.alerts import resolve
+from costs.api.base import KnownQuery
 from costs.models import Alert, AlertDelivery, AlertTarget
 from costs.notify import targets
 from switchyard.tenancy.api.base import (
@@ -28,7 +29,7 @@ class AlertSerializer(serializers.ModelSerializer):
         fields = ["id", "at", "kind", "lob", "subject", "message", "cause", "resolved_at"]
 
 
-class AlertViewSet(ReadViewSet):
+class AlertViewSet(KnownQuery, ReadViewSet):
     """What money or routing wants a person to see, newest first; `{id}/resolve` says that somebody has seen to it."""
 
     queryset = Alert.objects.all()
@@ -80,7 +81,7 @@ class DeliverySerializer(serializers.ModelSerializer):
         fields = ["id", "alert", "kind", "state", "attempts", "next_at", "sent_at", "error"]
 
 
-class AlertTargetViewSet(CrudViewSet):
+class AlertTargetViewSet(KnownQuery, CrudViewSet):
     """Webhooks and e-mail addresses that alerts go to; `{id}/test` sends one, `{id}/deliveries` says what became of the
     last hundred."""
 

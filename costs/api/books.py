@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from costs.api.base import OrganisationRows
+from costs.api.base import EARLIEST, LATEST, KnownQuery, OrganisationRows, parse_time
 from costs.api.fields import UsdField
 from costs.books.checking import checks_of, start_check
 from costs.books.closing import close_period, ensure_periods, reopen_period
@@ -37,32 +37,45 @@ class LedgerSerializer(serializers.ModelSerializer):
     class Meta:
         model = LedgerEntry
         fields = [
-            "id", "event_id", "at", "recorded_at", "debit", "credit", "amount_usd", "lob", "purpose", "request_id", "attempt",
+            "id", "event_id", "at", "recorded_at", "debit", "credit", "amount_usd", "lob", "application", "workload",
+            "purpose", "request_id", "attempt",
             "job_id", "memo", "price_version", "reverses", "origin",
         ]  # fmt: skip
 
 
-class LedgerViewSet(ReadViewSet):
-    """Append-only transfers, newest first; `?lob=`, `?purpose=`, `?request_id=` and `?account=` (either side) narrow."""
+class LedgerViewSet(KnownQuery, ReadViewSet):
+    """Append-only transfers, booked last first; `?from=&to=` (dates or ISO times, the end not in it), `?account=` (either side),
+    `?lob=`, `?application=`, `?workload=`, `?purpose=`, `?request_id=` narrow."""
 
     queryset = LedgerEntry.objects.all()
     serializer_class = LedgerSerializer
     read_roles = ("finance", "viewer", "operator")
     page_order = ("-id",)
+    narrow = ("lob", "application", "workload", "purpose", "request_id")
+    takes = {"list": ("from", "to", "account", *narrow)}
 
     def filter_queryset(self, queryset: Any) -> Any:
         if self.action != "list":
             return queryset
-        account = self.request.query_params.get("account")
+        query = self.request.query_params
+        start, end = (
+            parse_time("from", query.get("from"), EARLIEST),
+            parse_time("to", query.get("to"), LATEST),
+        )
+        if start > end:
+            raise serializers.ValidationError({"from": "The period ends before it begins."})
+        if start > EARLIEST or end < LATEST:
+            queryset = queryset.filter(at__gte=start, at__lt=end)
+        account = query.get("account")
         if account:
             queryset = (
                 queryset.none()
                 if "\x00" in account
                 else queryset.filter(Q(debit=account) | Q(credit=account))
             )
-        return narrowed_by(queryset, self.request, ("lob", "purpose", "request_id"))
+        return narrowed_by(queryset, self.request, self.narrow)
 
-    @extend_schema(parameters=filters("lob", "purpose", "request_id", "account"))
+    @extend_schema(parameters=filters(*takes["list"]))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 
@@ -99,7 +112,7 @@ class ReopenSerializer(StrictForm):
     reason = serializers.CharField(max_length=300)
 
 
-class FiscalPeriodViewSet(OrganisationRows, ReadViewSet):
+class FiscalPeriodViewSet(KnownQuery, OrganisationRows, ReadViewSet):
     """Months of the books (UTC), newest first; `{id}` may be the month, such as 2026-10. Closing and reopening take the
     role of finance in the whole organisation."""
 
@@ -169,7 +182,7 @@ class BookCheckSerializer(serializers.Serializer):
         return job.result.get("findings")
 
 
-class BookCheckViewSet(ReadViewSet):
+class BookCheckViewSet(KnownQuery, ReadViewSet):
     """Checks of the organisation's books, newest first: the ledger against attempts, balances, closed months and counters.
     POST starts one (202 with its job); one runs every night."""
 

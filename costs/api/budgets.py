@@ -12,6 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from costs import budgets
+from costs.api.base import KnownQuery
 from costs.api.fields import UsdField
 from costs.budgets.rules import budget_faults, lob_of_scope
 from costs.models import Budget, BudgetExtra
@@ -92,7 +93,7 @@ class TopUpForm(StrictForm):
     period = serializers.ChoiceField(["current", "next"], default="current")
 
 
-class BudgetViewSet(ConfigViewSet):
+class BudgetViewSet(KnownQuery, ConfigViewSet):
     """Budgets, by the scope they bind: a line of business, an application, a key, the organisation; `{id}/top-ups` are
     what was asked for in single periods."""
 
@@ -136,7 +137,7 @@ class BudgetViewSet(ConfigViewSet):
         return Response(TopUpSerializer(extra).data, status=201)
 
 
-class TopUpViewSet(ReadViewSet):
+class TopUpViewSet(KnownQuery, ReadViewSet):
     """Top-ups of every budget the asker sees; `{id}/approve` and `{id}/refuse` take another person than who asked."""
 
     queryset = BudgetExtra.objects.filter(kind="top_up").select_related(

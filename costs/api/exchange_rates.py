@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from costs.api.base import OrganisationRows
+from costs.api.base import KnownQuery, OrganisationRows
 from costs.api.fields import UsdField
 from costs.models import ExchangeRate
 from costs.sheets.currencies import create_rate, delete_rate
@@ -30,18 +30,19 @@ class ExchangeRateSerializer(StrictSerializer):
         return fields
 
 
-class ExchangeRateViewSet(OrganisationRows, ReadViewSet):
+class ExchangeRateViewSet(KnownQuery, OrganisationRows, ReadViewSet):
     """What a unit of a currency is worth in dollars, from a date on until the next rate. One that was in force is kept."""
 
     queryset = ExchangeRate.objects.all()
     serializer_class = ExchangeRateSerializer
     write_roles = ("finance",)
+    takes = {"list": ("currency",)}
     page_order = ("currency", "-valid_from")
 
     def filter_queryset(self, queryset: Any) -> Any:
-        return narrowed_by(queryset, self.request, ("currency",)) if self.action == "list" else queryset
+        return narrowed_by(queryset, self.request, self.takes["list"]) if self.action == "list" else queryset
 
-    @extend_schema(parameters=filters("currency"))
+    @extend_schema(parameters=filters(*takes["list"]))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from costs.api.base import parse_time
+from costs.api.base import KnownQuery, parse_time
 from costs.books.fiscal import month_end, month_start, parse_month
 from costs.exports.charges import Line
 from costs.exports.focus import Export, focus_csv
@@ -55,12 +55,13 @@ class StatementSerializer(serializers.Serializer):
     closing_usd = serializers.CharField()
 
 
-class ExportViewSet(TenantViewSet):
+class ExportViewSet(KnownQuery, TenantViewSet):
     """`exports/focus` and `exports/statement`: of what the asker may see, and nothing else."""
 
     queryset = LedgerEntry.objects.none()
     serializer_class = StatementSerializer
     pagination_class = None  # type: ignore[assignment]
+    takes = {"focus": ("from", "to", "lob", "version"), "statement": ("lob", "month", "basis", "as")}
 
     @extend_schema(responses={200: OpenApiTypes.OBJECT})
     def list(self, request: Any) -> Response:

@@ -6,13 +6,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from costs.api.base import OrganisationRows, parse_time
+from costs.api.base import KnownQuery, OrganisationRows, parse_time
 from costs.api.fields import UsdField
 from costs.models import Node, NodeCost, NodeInterval, Restatement
 from costs.nodes.changes import CARRYING_FIELDS, change_carrying, change_cost, create_node
@@ -21,7 +20,7 @@ from costs.nodes.versions import COST_FIELDS
 from switchyard.core.clock import now
 from switchyard.core.errors import Conflict
 from switchyard.core.money import format_usd
-from switchyard.tenancy.api.base import StrictForm, StrictSerializer, request_scope
+from switchyard.tenancy.api.base import StrictForm, StrictSerializer, filters, request_scope
 from switchyard.tenancy.api.views import ConfigViewSet
 from switchyard.tenancy.models import slug_validator
 
@@ -160,7 +159,7 @@ class RestateForm(StrictForm):
         return fields
 
 
-class NodeViewSet(OrganisationRows, ConfigViewSet):
+class NodeViewSet(KnownQuery, OrganisationRows, ConfigViewSet):
     """Machines of the private side and what they cost. Changing one takes a role in the whole organisation; a change of
     cost is a new dated version (`valid_from`, `reason`), and one that begins in the past bills its hours again."""
 
@@ -168,6 +167,7 @@ class NodeViewSet(OrganisationRows, ConfigViewSet):
     serializer_class = NodeSerializer
     lookup_names = ("name",)
     write_roles = ("finance", "operator")
+    takes = {"intervals": ("from", "to", "revisions")}
     page_order = ("name", "pk")
     kind = "node"
 
@@ -221,7 +221,7 @@ class NodeViewSet(OrganisationRows, ConfigViewSet):
         return Response(ChangeSerializer(done).data, status=200 if preview else 201)
 
     @extend_schema(
-        parameters=[OpenApiParameter(n, OpenApiTypes.STR) for n in ("from", "to", "revisions")],
+        parameters=filters(*takes["intervals"]),
         responses={200: IntervalSerializer(many=True)},
     )
     @action(detail=True, methods=["get"], pagination_class=ConfigViewSet.pagination_class)

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.response import Response
 
 from costs import plans
+from costs.api.base import KnownQuery
 from costs.api.fields import UsdField
 from costs.models import BusinessEvent, WorkloadPlan
 from switchyard.tenancy.api.base import (
@@ -41,7 +42,7 @@ class NewPlanSerializer(PlanSerializer):
     workload = ScopedSlugField(slug_field="name", queryset=Workload.objects.select_related("lob"))
 
 
-class WorkloadPlanViewSet(CrudViewSet):
+class WorkloadPlanViewSet(KnownQuery, CrudViewSet):
     """What no meter sees of a workload's lifetime cost: the model's life, bought data, people, an event's worth."""
 
     queryset = WorkloadPlan.objects.select_related("lob")
@@ -86,7 +87,7 @@ class ReportedSerializer(StrictForm):
     at = serializers.DateTimeField(required=False, help_text="Now, when left out.")
 
 
-class BusinessEventViewSet(ReadViewSet):
+class BusinessEventViewSet(KnownQuery, ReadViewSet):
     """What happened in the business because of answers, as apps report it: one event or a list of up to 1,000, all taken
     or none. The same event again changes nothing; the same id with other content is 409. DELETE takes one back."""
 
@@ -95,12 +96,12 @@ class BusinessEventViewSet(ReadViewSet):
     lookup_names = ("event_id",)
     write_roles = ("operator", "finance")
     page_order = ("-at", "-pk")
-    FILTERS = ("lob", "workload", "name")
+    takes = {"list": ("lob", "workload", "name")}
 
     def filter_queryset(self, queryset: Any) -> Any:
-        return narrowed_by(queryset, self.request, self.FILTERS) if self.action == "list" else queryset
+        return narrowed_by(queryset, self.request, self.takes["list"]) if self.action == "list" else queryset
 
-    @extend_schema(parameters=filters(*FILTERS))
+    @extend_schema(parameters=filters(*takes["list"]))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from costs.api.base import OrganisationRows
+from costs.api.base import KnownQuery, OrganisationRows
 from costs.api.price_fields import TERM_FIELDS, TermsForm
 from costs.api.price_tools import (
     PriceDiff,
@@ -59,12 +59,13 @@ class PriceChange(StrictForm):
     to = serializers.DateTimeField()
 
 
-class PriceViewSet(OrganisationRows, ConfigViewSet):
+class PriceViewSet(KnownQuery, OrganisationRows, ConfigViewSet):
     """Dated sheets. A new one closes the open one before it; what was in force is never edited."""
 
     queryset = Price.objects.all()
     serializer_class = PriceSerializer
     write_roles = ("finance",)
+    takes = {"list": ("deployment",)}
     page_order = ("deployment", "-valid_from")
     kind = "price"
 
@@ -75,9 +76,9 @@ class PriceViewSet(OrganisationRows, ConfigViewSet):
         return rows if names is None else rows.filter(deployment__in=names)
 
     def filter_queryset(self, queryset: Any) -> Any:
-        return narrowed_by(queryset, self.request, ("deployment",)) if self.action == "list" else queryset
+        return narrowed_by(queryset, self.request, self.takes["list"]) if self.action == "list" else queryset
 
-    @extend_schema(parameters=filters("deployment"))
+    @extend_schema(parameters=filters(*takes["list"]))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 

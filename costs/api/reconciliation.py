@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
+from costs.api.base import KnownQuery
 from costs.api.fields import UsdField
 from costs.models import BillCheck
 from costs.reconciliation import bills
@@ -110,22 +111,23 @@ def _latest(start: datetime) -> datetime:
         raise serializers.ValidationError({"from": "The period lies outside of the calendar."}) from None
 
 
-class ReconciliationViewSet(ReadViewSet):
+class ReconciliationViewSet(KnownQuery, ReadViewSet):
     """Bills of vendors and machines against the books. They concern the whole organisation: its finance alone sees them."""
 
     queryset = BillCheck.objects.all()
     serializer_class = BillCheckSerializer
     read_roles = ("finance",)
     write_roles = ("finance",)
+    takes = {"list": ("kind", "name")}
     page_order = ("-made_at", "-id")
 
     def get_queryset(self) -> Any:
         return checks_of(self.scope)
 
     def filter_queryset(self, queryset: Any) -> Any:
-        return narrowed_by(queryset, self.request, ("kind", "name")) if self.action == "list" else queryset
+        return narrowed_by(queryset, self.request, self.takes["list"]) if self.action == "list" else queryset
 
-    @extend_schema(parameters=filters("kind", "name"))
+    @extend_schema(parameters=filters(*takes["list"]))
     def list(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from costs.api.base import parse_time
+from costs.api.base import KnownQuery, parse_time, refuse_unknown
 from costs.models import LedgerEntry
 from costs.reports import Report
 from costs.reports.base import zone_of
@@ -42,11 +41,12 @@ class ReportNameSerializer(serializers.Serializer):
     name = serializers.CharField()
 
 
-class ReportViewSet(TenantViewSet):
+class ReportViewSet(KnownQuery, TenantViewSet):
     """`reports/<name>?from&to&group&lob&tz`: rows with a key each, totals beside."""
 
     queryset = LedgerEntry.objects.none()
     serializer_class = ReportNameSerializer
+    takes = {"retrieve": {*SHARED, *(name for entry in CATALOGUE.values() for name in entry.parameters)}}
 
     def list(self, request: Any) -> Response:
         return Response({"results": [{"name": name} for name in CATALOGUE], "next": None})
@@ -62,7 +62,7 @@ class ReportViewSet(TenantViewSet):
         if pk not in CATALOGUE:
             raise Http404
         query, entry = request.query_params, CATALOGUE[pk]
-        _known_only(query, entry.parameters)
+        refuse_unknown(query, {*SHARED, *entry.parameters}, "report")
         end = parse_time("to", query.get("to"), now())
         start = parse_time("from", query.get("from"), end - timedelta(days=30))
         if start > end:
@@ -92,14 +92,6 @@ class ReportViewSet(TenantViewSet):
         except ValueError as error:
             raise serializers.ValidationError({"group": str(error)}) from None
         return Response(as_json(report))
-
-
-def _known_only(query: Mapping[str, Any], own: Iterable[str]) -> None:
-    """A parameter that this report doesn't take would silently change nothing: it is refused by name."""
-    known = {*SHARED, *own}
-    if unknown := sorted(set(query) - known - {"format"}):
-        said = f"This report takes {', '.join(sorted(known))}."
-        raise serializers.ValidationError(dict.fromkeys(unknown, said))
 
 
 def as_json(report: Report) -> dict[str, Any]:

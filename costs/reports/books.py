@@ -6,7 +6,7 @@ from datetime import datetime
 
 from costs.books.fiscal import balances_of
 from costs.models import AccountHour
-from costs.reports.base import Report
+from costs.reports.base import Report, groups_of, zone_of
 from costs.rollups import as_of, hour_of
 from switchyard.tenancy.querysets import Scope
 
@@ -21,6 +21,7 @@ def trial_balance(
     tz: str = "UTC",
 ) -> Report:
     """Rows {"key": account, "debit_nusd", "credit_nusd"}; the totals are equal, always."""
+    groups_of(group), zone_of(tz)  # the rows are always accounts; what is wrong is refused all the same
     hours = AccountHour.objects.for_tenant(scope).filter(start__gte=hour_of(start), start__lt=end)
     if lob:
         hours = hours.filter(lob=lob)

@@ -7,7 +7,7 @@ from typing import Any
 
 from costs.budgets.burn import Burn, burns
 from costs.models import Budget
-from costs.reports.base import Report
+from costs.reports.base import Report, groups_of, zone_of
 from costs.rollups import as_of
 from switchyard.tenancy.querysets import Scope
 
@@ -28,6 +28,7 @@ def budget_burn(
     `exhausts_at` with its 90 % interval is null where the budget lasts to its period's end; `pace` says what the forecast
     rests on (week, even, none), or that all is spent.
     """
+    groups_of(group), zone_of(tz)  # the rows are always budgets; what is wrong is refused all the same
     rows = Budget.objects.for_tenant(scope).select_related("lob").order_by("lob__slug", "scope", "pk")
     if lob:
         rows = rows.filter(lob__slug=lob)

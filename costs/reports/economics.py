@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from costs.reports.base import Report
+from costs.reports.base import Report, groups_of, zone_of
 from costs.rollups import as_of
 from switchyard.core.money import NUSD_PER_USD
 from switchyard.supervisor.home import ROOT
@@ -40,6 +40,7 @@ def economics(
     """Rows {"key": plan, "cost_nusd", "machines_nusd", "right", "late_share", "lawful", "floors", "share"}: six days of the
     trace; totals hold the ratios with their intervals. Period, group and LOB change nothing: it is a simulation, not
     anybody's spending. ValueError for an assumption that isn't one or can't be."""
+    groups_of(group, ("plan",)), zone_of(tz)
     rows, totals = _replayed(tuple(sorted(changes.items())))
     return Report("economics", as_of(), deepcopy(rows), deepcopy(totals))
 

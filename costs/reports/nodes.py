@@ -38,6 +38,7 @@ def node_bill(
 ) -> Report:
     """Rows {"key": node, "bill_nusd", "used_nusd", "idle_nusd", "carried_nusd" (idle that lines of business carry),
     "utilisation", "hours", "pool", "idle_rule"} of the hours that are closed; the last two as they are now."""
+    groups_of(group), zone_of(tz)  # the rows are always nodes; what is wrong is refused all the same
     names = ("bill_nusd", "used_nusd", "idle_nusd", "accelerator_ns", "seconds")
     rows = intervals_of(scope, start, end)
     found = rows.order_by("node").values("node").annotate(**{f"{n}_": Sum(n) for n in names})
@@ -80,6 +81,7 @@ def node_costs(
     """Rows {"key": node, "pool", "hourly_nusd", a column a part ("purchase_nusd" …), "standard_nusd" (an hour of measured
     work at the planned utilisation), "planned_utilisation", "version"}: as they stand now, whatever the period.
     totals["faults"]: machine → what is wrong, where what is stored of its costs can't be read."""
+    groups_of(group), zone_of(tz)  # the rows are always nodes; what is wrong is refused all the same
     out: list[dict[str, Any]] = []
     faults: dict[str, str] = {}
     whole = scope.organisation_id is not None and scope.lob_ids is None

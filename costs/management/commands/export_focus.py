@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import ValidationError
 
 from costs.api.base import parse_time
+from costs.api.exports import LONGEST
 from costs.books.fiscal import month_start
 from costs.exports.focus import Export, focus_csv
 from costs.exports.focus_columns import VERSIONS, validate_csv
@@ -45,6 +46,10 @@ class Command(BaseCommand):
             start = parse_time("from", options["start"], month_start(end))
         except ValidationError as error:
             raise CommandError(str(error.detail)) from None
+        if start > end or end - start > LONGEST:
+            raise CommandError("The period ends after it begins, within 400 days.")
+        if options["lob"] and not organisation.lobs.filter(slug=options["lob"]).exists():
+            raise CommandError(f"There is no line of business {options['lob']!r}.")
         scope = Scope(organisation.pk, None, None, frozenset({"finance"}))
         lines = focus_csv(Export(scope, start, end, options["lob"], options["focus_version"]))
         if options["check"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
@@ -13,10 +14,13 @@ from rest_framework.exceptions import ValidationError
 
 from costs.api.base import parse_time
 from costs.api.reports import as_json
+from costs.exports.focus import safe_text
 from costs.management.organisation import add_organisation, organisation_named
 from costs.reports.catalogue import CATALOGUE
 from switchyard.core.clock import now
 from switchyard.tenancy.querysets import Scope
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")  # a negative amount is no formula
 
 
 class Command(BaseCommand):
@@ -42,9 +46,15 @@ class Command(BaseCommand):
         try:
             end = parse_time("to", options["end"], now())
             start = parse_time("from", options["start"], end - timedelta(days=30))
+            if start > end:
+                raise ValueError("The period ends before it begins.")
+            organisation = organisation_named(options["organisation"])
+            if options["lob"] and not organisation.lobs.filter(slug=options["lob"]).exists():
+                raise ValueError(f"There is no line of business {options['lob']!r}.")
+            scope = Scope(organisation.pk, None, None, frozenset({"finance"}))
             report = entry.function(
-                scope=self._scope(options["organisation"]), start=start, end=end, group=options["group"] or entry.group,
-                lob=options["lob"], tz=options["tz"], **self._own(entry.parameters, options["set"]),
+                scope=scope, start=start, end=end, group=options["group"] or entry.group, lob=options["lob"],
+                tz=options["tz"], **self._own(entry.parameters, options["set"]),
             )  # fmt: skip
         except (ValueError, ValidationError) as error:
             raise CommandError(str(getattr(error, "detail", error))) from None
@@ -53,10 +63,6 @@ class Command(BaseCommand):
             self._csv(body["rows"])
         else:
             self.stdout.write(json.dumps(body, default=str, ensure_ascii=False, indent=1))
-
-    @staticmethod
-    def _scope(slug: str | None) -> Scope:
-        return Scope(organisation_named(slug).pk, None, None, frozenset({"finance"}))
 
     @staticmethod
     def _own(known: Any, pairs: list[str]) -> dict[str, Any]:
@@ -74,4 +80,11 @@ class Command(BaseCommand):
         names = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(self.stdout, names)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would run is kept as text; what has parts is JSON."""
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return safe_text(value) if isinstance(value, str) and not _NUMBER.fullmatch(value) else value
