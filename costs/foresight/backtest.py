@@ -142,7 +142,7 @@ def month_end(
     month = today.replace(day=1)
     days_in_month = calendar.monthrange(month.year, month.month)[1]
     gone = today.day - 1
-    whole = [int(v) for v in (series[len(series) - gone :] if gone else [])]
+    whole = [int(v) for v in (series[max(0, len(series) - gone) :] if gone else [])]
     whole = [0] * (gone - len(whole)) + whole  # the books began in the middle of the month
     foreseen = foresee(series, days_in_month - gone, confidence)
     ahead = foreseen.days.copy()

@@ -54,6 +54,16 @@ def test_the_interval_is_of_what_is_not_spent_yet() -> None:
     assert (late.high - late.estimate) == pytest.approx((early.high - early.estimate) * rest, abs=2)
 
 
+@pytest.mark.parametrize("began", [8, 13, 16])
+def test_books_that_began_within_the_month_count_from_their_first_day(began: int) -> None:
+    """More days of the month may be gone than the books have: each stands on its own day, and none is lost."""
+    spends = [1_000 + day for day in range(began, 31)]
+    end = backtest.month_end(spends, date(2026, 7, began), spent_today=7)
+    assert end.spent == sum(spends) + 7
+    assert [p["actual"] for p in end.points[began - 2 : began + 1]] == [0, 1_000 + began, 2_001 + 2 * began]
+    assert end.estimate >= end.spent
+
+
 def test_on_the_first_of_a_month_nothing_of_it_is_known_yet() -> None:
     end = backtest.month_end([500] * 59, date(2026, 1, 1))
     assert (end.month, end.spent, end.estimate) == (date(2026, 3, 1), 0, 31 * 500)
