@@ -38,7 +38,11 @@ def rate(
 
 def found(body: dict[str, Any]) -> set[str]:
     read = gather(body)
-    return set(look_into(read.texts, documents=read.documents, media=read.media, names=False).counts)
+    return set(
+        look_into(
+            read.texts, documents=read.documents, asides=read.asides, media=read.media, names=False
+        ).counts
+    )
 
 
 def asked(text: str) -> dict[str, Any]:

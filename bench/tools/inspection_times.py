@@ -11,6 +11,7 @@ from bench.common import Results
 from modelhub.ml.inspect import splits
 from modelhub.ml.inspect.look import Look
 from routing.inspection import scan
+from routing.inspection.disguises import plain
 from routing.inspection.learned import classifier
 
 REPEATS, ROUNDS = 7, 60
@@ -24,8 +25,8 @@ def rows(results: Results) -> None:
     )
     model = classifier()
     pairs = [(text, Look(text)) for text in texts]
-    large = [_best(lambda: [scan.find(scan.plain(t)) for t in texts]) for _ in range(REPEATS)]
-    less = [_best(lambda: [scan.find(scan.plain(t)) for t in small]) for _ in range(REPEATS)]
+    large = [_best(lambda: [scan.find(plain(t)) for t in texts]) for _ in range(REPEATS)]
+    less = [_best(lambda: [scan.find(plain(t)) for t in small]) for _ in range(REPEATS)]
     results.add(
         "inspection_ms_2kb", large, "ms", f"patterns on 2 kB without the learned step; {load}", at_most=0.1
     )

@@ -13,6 +13,7 @@ IBAN_LENGTHS = {
     "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }  # fmt: skip
 _LETTERS = {ord("A") + i: str(10 + i) for i in range(26)}
+_BETWEEN = " \t\n.-_/·"  # what may part the groups of an IBAN
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 
@@ -31,13 +32,18 @@ def iban_length(text: str) -> int:
     wanted = IBAN_LENGTHS.get(text[:2].upper())
     if wanted is None:
         return 0
-    spaces = 0
-    while spaces < text.count(" ", 0, wanted + spaces):
-        spaces = text.count(" ", 0, wanted + spaces)
-    used = wanted + spaces
-    whole = text[:used].replace(" ", "").upper()
-    if len(whole) != wanted or not (whole.isascii() and whole.isalnum()) or text[used : used + 1].isalnum():
+    whole, gap, used = "", 0, 0
+    for char in text:
+        used += 1
+        if char.isascii() and char.isalnum():
+            whole, gap = whole + char, 0
+        elif (gap := gap + 1) > 2 or char not in _BETWEEN:
+            return 0
+        if len(whole) == wanted:
+            break
+    if len(whole) != wanted or text[used : used + 1].isalnum():
         return 0
+    whole = whole.upper()
     return used if int((whole[4:] + whole[:4]).translate(_LETTERS)) % 97 == 1 else 0
 
 

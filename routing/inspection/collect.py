@@ -16,6 +16,7 @@ from routing.contracts import RANK, Facts, GatewayRequest, Snapshot, strictest
 from routing.inspection import scan
 from routing.inspection.dictionaries import Dictionaries
 from routing.inspection.difficulty import difficulty, language
+from routing.inspection.disguises import plain, uncovered
 from routing.inspection.gather import gather, texts_of
 from routing.inspection.learned import classifier
 from routing.inspection.sensitivity import classify, declared
@@ -45,6 +46,12 @@ class Findings:
     def add(self, kind: str, count: int = 1) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + count
 
+    def also(self, other: Findings) -> None:
+        """What another look at the same text found: the greater count of each kind."""
+        for kind, count in other.counts.items():
+            self.counts[kind] = max(count, self.counts.get(kind, 0))
+        self.floor = strictest(self.floor or other.floor, other.floor) if other.floor else self.floor
+
     @property
     def kinds(self) -> list[str]:
         return sorted(self.counts)
@@ -54,17 +61,23 @@ def look_into(
     texts: Sequence[str],
     *,
     documents: Sequence[str] = (),
+    asides: Sequence[str] = (),
     media: bool = False,
     dictionaries: Dictionaries = NOTHING,
     names: bool = True,
 ) -> Findings:
-    """What is found in some texts. `documents`: those of them that are only to be read; `names`: whether the learned finder of
-    names is asked as well. Never raises."""
-    return _look_into("\n".join(texts), documents, media, dictionaries, names)
+    """What is found in some texts. `documents`: those of them that are only to be read; `asides`: parts of them put together in
+    another way (gather.py); `names`: whether the learned finder of names is asked as well. Never raises."""
+    return _look_into("\n".join(texts), documents, asides, media, dictionaries, names)
 
 
 def _look_into(
-    text: str, documents: Sequence[str], media: bool, dictionaries: Dictionaries, names: bool
+    text: str,
+    documents: Sequence[str],
+    asides: Sequence[str],
+    media: bool,
+    dictionaries: Dictionaries,
+    names: bool,
 ) -> Findings:
     findings = Findings()
     if media:
@@ -73,14 +86,22 @@ def _look_into(
         findings.add("uninspected")
         return findings
     try:
-        plain = scan.plain(text)
-        look = Look(plain)
-        _patterns(look, dictionaries, findings)
-        _learned(look, documents, findings, names)
+        look, read = Look(plain(text)), plain("\n".join(documents)) if documents else ""
+        _look(look, read, dictionaries, findings, names)
+        hidden = "\n".join(filter(None, (*map(plain, asides), uncovered(look))))
+        if hidden:
+            beside = Findings()
+            _look(Look(hidden), uncovered(Look(read)) if read else "", dictionaries, beside, names)
+            findings.also(beside)
     except Exception:
         log.exception("inspection failed: the request counts as restricted")
         findings.add("uninspected")
     return findings
+
+
+def _look(look: Look, documents: str, dictionaries: Dictionaries, findings: Findings, names: bool) -> None:
+    _patterns(look, dictionaries, findings)
+    _learned(look, documents, findings, names)
 
 
 def _patterns(look: Look, dictionaries: Dictionaries, findings: Findings) -> None:
@@ -92,11 +113,9 @@ def _patterns(look: Look, dictionaries: Dictionaries, findings: Findings) -> Non
             findings.floor = strictest(findings.floor or sensitivity, sensitivity)
 
 
-def _learned(look: Look, documents: Sequence[str], findings: Findings, names: bool) -> None:
+def _learned(look: Look, documents: str, findings: Findings, names: bool) -> None:
     model = classifier()
-    if model.is_injection(look) or (
-        documents and model.is_injection(scan.plain("\n".join(documents)), document=True)
-    ):
+    if model.is_injection(look) or (documents and model.is_injection(documents, document=True)):
         findings.add("injection")
     if names:
         count = sum(1 for _ in model.names_in(look))
@@ -120,7 +139,7 @@ def inspect(request: GatewayRequest, world: Snapshot, live: LiveFacts) -> Facts:
     read = gather(request.body)
     dictionaries = world.dictionaries.get(lob.slug, NOTHING)
     text = "\n".join(read.texts)
-    findings = _look_into(text, read.documents, read.media, dictionaries, world.wants_names)
+    findings = _look_into(text, read.documents, read.asides, read.media, dictionaries, world.wants_names)
     base = workload.sensitivity if workload else lob.highest_sensitivity
     body = request.body
     hours = (request.received_ns or time.time_ns()) // HOUR_NS

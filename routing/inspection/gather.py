@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from routing.inspection.disguises import decoded_text, spoken
+
 LONG_NUMBER = 10**6  # a number as long as this may be a phone's, a card's or an ID's
 READ_ROLES = frozenset(
     {"tool", "function"}
@@ -19,6 +21,7 @@ _MESSAGE = {"role", "content"}
 # What machines call a call, a message or a block. Nobody commands by it, and beside a short result it drowns the result.
 _LABELS = frozenset({"role", "type", "id", "call_id", "tool_call_id", "tool_use_id"})
 _MEDIA = frozenset({"input_audio", "b64_json", "file_data", "image_data"})
+_VALUES = (str, int)  # of a field that is read together with its name
 # What a server fetches for itself: nobody here sees it.
 _FETCHED = frozenset({"image_url", "video_url", "audio_url", "file_url", "file_id"})
 
@@ -27,13 +30,17 @@ _FETCHED = frozenset({"image_url", "video_url", "audio_url", "file_url", "file_i
 class Gathered:
     texts: list[str] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)  # those of `texts` that are only to be read
+    asides: list[str] = field(
+        default_factory=list
+    )  # values with their names, parts of one content without what parts them
     media: bool = False  # pictures, sound, files: no text that could be looked at
 
 
 def gather(body: Mapping[str, Any]) -> Gathered:
     """Everything a caller can put into a request and an upstream would see: all of the body but the model's name.
 
-    Names of columns and long numbers too; without recursion; in the order of the conversation, names at the end.
+    Names of columns and long numbers too; without recursion; in the order of the conversation, names at the end. A value whose
+    name tells what it is ("mrn", "password") is read together with it, and so are texts that a server puts together.
     """
     found = Gathered()
     names: dict[str, None] = {}
@@ -56,8 +63,10 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                         found.texts.append(value)
                 continue
             inside = document or _is_read(item.get("role"), item.get("type"))
-            for name in item:
+            for name, value in item.items():
                 names[name] = None
+                if type(name) is str and type(value) in _VALUES and (told := spoken(name)):
+                    found.asides.append(f"{told}: {value}")
             for name, value in list(item.items())[::-1]:
                 if name in _MEDIA and not (isinstance(value, str) and value.startswith("data:")):
                     found.media = True  # what it holds is no text
@@ -68,6 +77,8 @@ def gather(body: Mapping[str, Any]) -> Gathered:
                 stack.append((value, inside and not (name in _LABELS and _is_label(value))))
         elif isinstance(item, list | tuple):
             stack.extend([(value, document) for value in reversed(item)])
+            if len(item) > 1:
+                _take_whole(item, found)
         elif isinstance(item, int) and abs(item) >= LONG_NUMBER:
             found.texts.append(str(item))
         elif isinstance(item, float) and abs(item) >= LONG_NUMBER:
@@ -94,6 +105,13 @@ def texts_of(body: Mapping[str, Any]) -> Iterator[str]:
     return iter(gather(body).texts)
 
 
+def _take_whole(parts: list[Any] | tuple[Any, ...], found: Gathered) -> None:
+    """The texts of one content in one piece, as a model reads them: what is cut into two parts stands in neither."""
+    texts = [text for part in parts if isinstance(part, Mapping) and type(text := part.get("text")) is str]
+    if len(texts) > 1 and all(isinstance(part, Mapping) and "role" not in part for part in parts):
+        found.asides.append("".join(texts))
+
+
 def _take(text: str, document: bool, found: Gathered) -> None:
     if text.startswith("data:") and ";base64," in text[:200]:
         head, _, payload = text.partition(";base64,")
@@ -101,10 +119,13 @@ def _take(text: str, document: bool, found: Gathered) -> None:
             found.media = True
             return
         try:
-            text, document = base64.b64decode(payload, validate=False).decode("utf-8"), True
+            told = decoded_text(base64.b64decode(payload, validate=False))
         except (binascii.Error, ValueError):
+            told = None
+        if told is None:
             found.media = True
             return
+        text, document = told, True
     found.texts.append(text)
     if document:
         found.documents.append(text)

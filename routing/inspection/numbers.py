@@ -9,15 +9,24 @@ from routing.inspection.checksums import cn_resident_id, iban_length, luhn
 
 Found = tuple[str, int, int]
 LEAST_DIGITS = 7  # fewer identify nobody
+LEAST_IN_GROUPS = 15
+LEAST_IN_IBAN = 9  # Malta's; the others are letters
 MAX_IN_RUN = 64  # findings in one run of digits: what it holds is plain by then
 
 _RUN = re.compile(r"\d[\d ()./-]{4,}[\dXx]")  # digits and what people write between them
-_PAIR = re.compile(r"\d\d ?[A-Za-z0-9]")
+_PAIR = re.compile(r"\d\d[\s.·_/-]{0,2}[A-Za-z0-9]")
 _SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 _RESIDENT = re.compile(
     r"(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)"
 )
 _CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){11,18}(?![\d.]\d)(?!\d)")
+# The groups as they are printed on a card, parted by whatever it is, the same each time.
+_GROUPS = re.compile(
+    r"(?<!\d)(?:(?:[3-6]\d{3}|2[2-7]\d\d)([^A-Za-z0-9]{1,5})\d{4}\1\d{4}\1\d{4}|3[47]\d\d([^A-Za-z0-9]{1,5})\d{6}\2\d{5})(?!\d)"
+)
+_IN_A_TABLE = frozenset(
+    ",;|\t\n"
+)  # what parts columns and rows: numbers there may stand side by side by chance
 _IPV4 = re.compile(
     r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)(?!\d)"
 )
@@ -36,17 +45,32 @@ _SOCIAL = re.compile(r"(?i:\bssn\b|social security)")
 
 
 def find(text: str) -> Iterator[Found]:
-    """(kind, start, end): resident IDs, cards, social security and phone numbers, addresses of computers, IBANs."""
+    """(kind, start, end): resident IDs, cards, social security and phone numbers, addresses of computers."""
     for run in _RUN.finditer(text):
         found = run.group()
         if len(found) - found.count(" ") >= LEAST_DIGITS and not _DATE.fullmatch(found):
             yield from _numbers(text, run.start(), run.end())
+
+
+def ibans(text: str) -> Iterator[Found]:
+    """Account numbers that add up."""
     for pair in _PAIR.finditer(text):
         at = pair.start() - 2  # two letters must stand before the check digits
         if at < 0 or not text[at : at + 2].isalpha() or text[at - 1 : at].isalnum():
             continue
-        if length := iban_length(text[at : at + 48]):
+        if length := iban_length(text[at : at + 80]):
             yield "iban", at, at + length
+
+
+def in_groups(text: str) -> Iterator[Found]:
+    """Cards whose groups aren't parted by a blank or hyphen; in a table only where a word says that they are cards."""
+    for match in _GROUPS.finditer(text):
+        start, end = match.span()
+        between = match.group(1) or match.group(2)
+        if between in (" ", "-") or not luhn(match.group(), 13):
+            continue
+        if _IN_A_TABLE.isdisjoint(between) or _near(_CARDS, text, start, end):
+            yield "card", start, end
 
 
 def _numbers(text: str, start: int, end: int) -> Iterator[Found]:

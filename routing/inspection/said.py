@@ -17,7 +17,7 @@ _WORD = rf"{_UP}[^\W\d_]{{1,24}}+(?:['’-]{_UP}?[^\W\d_]{{1,24}}+)?"
 _ONE = rf"{_WORD}(?: (?:{_UP}\. )?{_WORD}){{0,2}}"
 _FULL = rf"{_WORD} (?:{_UP}\. )?{_WORD}"
 Detector = tuple[str, tuple[str, ...], re.Pattern[str], int]
-_NUMBER = r"(?: number| no\.?| #)?(?: is)?[:#： ]{0,3}"
+_NUMBER = r"(?: number| no\.?| #)?(?: is)?[:=#： ]{0,3}"
 LATIN: tuple[Detector, ...] = (
     ("person_name", ("name is", "name:", "names:"), re.compile(rf"(?i:names?(?:\s+is|:))\s+({_ONE})"), 1),
     ("person_name", ("dear",), re.compile(rf"(?i:dear)\s+({_ONE})"), 1),

@@ -57,7 +57,7 @@ LEAST_ENTROPY = (
 
 def find(look: Look) -> Iterable[Found]:
     """(kind, start, end). Of prose without a digit or sign only a very long word can be a credential."""
-    if look.odd or max(map(len, look.words), default=0) >= _WORDS_ALONE:
+    if look.odd or look.longest_word >= _WORDS_ALONE:
         return _find(look)
     return ()
 

@@ -16,6 +16,7 @@ from typing import Any
 from routing.inspection import scan
 from routing.inspection.collect import NOTHING, look_into
 from routing.inspection.dictionaries import Dictionaries
+from routing.inspection.disguises import plain
 from routing.inspection.gather import gather
 from routing.inspection.learned import classifier
 from routing.masking.vault import Vault
@@ -50,7 +51,7 @@ def _masked(body: Mapping[str, Any], dictionaries: Dictionaries) -> Masked | Non
         return None
     vault = Vault.beside(read.texts)
     size = sum(map(len, read.texts))
-    found = look_into(read.texts, documents=read.documents, dictionaries=dictionaries)
+    found = look_into(read.texts, documents=read.documents, asides=read.asides, dictionaries=dictionaries)
     if any(_disguised(text, dictionaries) for text in _strings(body)):
         return None
     changed: dict[str, Any] = dict(body)
@@ -62,7 +63,10 @@ def _masked(body: Mapping[str, Any], dictionaries: Dictionaries) -> Masked | Non
             return None
         changed = _rewritten(changed, _replacer(vault))
         again = gather(changed)
-        left = look_into(again.texts, documents=again.documents, media=again.media, dictionaries=dictionaries)
+        left = look_into(
+            again.texts, documents=again.documents, asides=again.asides, media=again.media,
+            dictionaries=dictionaries,
+        )  # fmt: skip
         if not left.counts:
             return Masked(changed, vault)
     return None
@@ -99,11 +103,11 @@ def _spans(text: str, dictionaries: Dictionaries) -> list[tuple[str, int, int]]:
 
 def _disguised(text: str, dictionaries: Dictionaries) -> bool:
     """Whether something is found in it only once its disguise is taken off: its characters can't be told one by one."""
-    plain = scan.plain(text)
-    if plain == text:
+    shown = plain(text)
+    if shown == text:
         return False
     values = {text[a:b] for _, a, b in _spans(text, dictionaries)}
-    return any(plain[a:b] not in values for _, a, b in _spans(plain, dictionaries))
+    return any(shown[a:b] not in values for _, a, b in _spans(shown, dictionaries))
 
 
 def _merged(spans: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

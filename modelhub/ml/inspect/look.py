@@ -21,10 +21,11 @@ _DIGIT = re.compile(rb"[0-9]")
 
 class Look:
     """A text with its bytes, its words in order (lower-cased ASCII letters and digits; everything else parts them; Chinese by the
-    character), the set of them, the length of its longest number, itself in small letters of the same length, and what is `odd`
-    in it: its bytes but for ASCII letters and what prose has between them, so that a short look tells which signs are there."""
+    character), the set of them, the length of its longest number and how many digits there are in all, itself in small letters
+    of the same length, and what is `odd` in it: its bytes but for ASCII letters and what prose has between them, so that a short
+    look tells which signs are there."""
 
-    __slots__ = ("_lower", "data", "is_ascii", "longest", "odd", "sequence", "text", "words")
+    __slots__ = ("_lower", "data", "digits", "is_ascii", "longest", "odd", "sequence", "text", "words")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -37,14 +38,18 @@ class Look:
             self.sequence = self.data.translate(_WORDS).decode("ascii").split()
         self.words = set(self.sequence)
         self.odd = self.data.translate(None, _PROSE)
-        self.longest = 0
+        self.longest = self.digits = 0
         if self.odd and self.has_digits:
-            runs = self.data.translate(_DIGITS, BETWEEN_DIGITS).split()
-            self.longest = max(map(len, runs))
+            runs = [len(run) for run in self.data.translate(_DIGITS, BETWEEN_DIGITS).split()]
+            self.longest, self.digits = max(runs), sum(runs)
 
     @property
     def has_digits(self) -> bool:
         return _DIGIT.search(self.odd) is not None
+
+    @property
+    def longest_word(self) -> int:
+        return max(map(len, self.words), default=0)
 
     @property
     def lower(self) -> str:
