@@ -92,6 +92,18 @@ _KIND_OF = {
 _english = sorted((re.escape(word) for word in PARTNERS if word.isascii()), key=len, reverse=True)
 _chinese = sorted((re.escape(word) for word in PARTNERS if not word.isascii()), key=len, reverse=True)
 _PATTERN = re.compile(rf"\b(?:{'|'.join(_english)})\b|(?:{'|'.join(_chinese)})", re.IGNORECASE)
+_CHINESE_NAME = re.compile("|".join(_chinese))
+_WORD = re.compile(r"\w+")
+_ALIKE = {"ı": "i", "İ": "i", "ſ": "s", "\u212a": "k"}  # the pattern takes these for Latin letters
+# ASCII in small letters, with a space for whatever is in no word
+_SPACED = bytes(ord(chr(c).lower()) if chr(c).isalnum() or c == ord("_") else 32 for c in range(128))
+_SPACED += bytes(128)
+_WHOLE = {word: kind for word, kind in _KIND_OF.items() if re.fullmatch(r"[a-z]+", word)}
+# A name of several words is of its first one's kind, or else only what follows tells.
+_BEGUN = {
+    first for first, *more in (_WORD.findall(word) for word in _KIND_OF) if more and first not in _WHOLE
+}
+_HINTS = frozenset(_WHOLE) | _BEGUN
 _POSSESSIVE = re.compile(r"\b(?:his|her|him|hers)\b", re.IGNORECASE)
 _PAIRS = {"his": "her", "her": "his", "him": "her", "hers": "his"}
 _FEMININE_OR_MASCULINE = frozenset(word for row in ENGLISH["gender"] for word in row)
@@ -104,8 +116,26 @@ def names_a_group(text: str) -> bool:
 
 def kinds_named(text: str) -> list[str]:
     """Which kinds of group the text names (gender, origin, …), in the order of the lists: what is said, of nobody's person."""
-    found = {_KIND_OF[span.group().lower()] for span in _PATTERN.finditer(text)}
-    return [kind for kind in ENGLISH if kind in found]
+    if text.isascii():
+        words = text.encode().translate(_SPACED).decode().split()
+        found = set()
+    else:
+        words = _WORD.findall(_plain(text))
+        found = set(map(_KIND_OF.__getitem__, _CHINESE_NAME.findall(text)))
+    hints = _HINTS.intersection(words)
+    if not hints.isdisjoint(_BEGUN):
+        found = {_KIND_OF[_plain(span.group())] for span in _PATTERN.finditer(text)}
+    elif hints:
+        found.update(map(_WHOLE.__getitem__, hints))
+    return [kind for kind in ENGLISH if kind in found] if found else []
+
+
+def _plain(text: str) -> str:
+    """In small letters, with those that the pattern takes for Latin ones written as such."""
+    if not text.isascii():
+        for letter, meant in _ALIKE.items():
+            text = text.replace(letter, meant)
+    return text.lower()
 
 
 def identity_swaps(text: str, most: int = 7) -> list[str]:
@@ -115,20 +145,20 @@ def identity_swaps(text: str, most: int = 7) -> list[str]:
     kept. Pronouns follow when a gendered word changes. A text that names no group gives an empty list.
     """
     spans = list(_PATTERN.finditer(text))
-    gendered = any(span.group().lower() in _FEMININE_OR_MASCULINE for span in spans)
+    gendered = any(_plain(span.group()) in _FEMININE_OR_MASCULINE for span in spans)
     copies: list[str] = []
-    rounds = max((len(PARTNERS[span.group().lower()]) for span in spans), default=0)
+    rounds = max((len(PARTNERS[_plain(span.group())]) for span in spans), default=0)
     for turn in range(min(rounds, most)):
         copy = _PATTERN.sub(lambda span, turn=turn: _exchange(span.group(), turn), text)
         if gendered:
-            copy = _POSSESSIVE.sub(lambda span: _cased(_PAIRS[span.group().lower()], span.group()), copy)
+            copy = _POSSESSIVE.sub(lambda span: _cased(_PAIRS[_plain(span.group())], span.group()), copy)
         if copy != text and copy not in copies:
             copies.append(copy)
     return copies
 
 
 def _exchange(word: str, turn: int) -> str:
-    partners = PARTNERS[word.lower()]
+    partners = PARTNERS[_plain(word)]
     return _cased(partners[turn % len(partners)], word)
 
 

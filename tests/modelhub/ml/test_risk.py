@@ -65,6 +65,40 @@ def test_kinds_named_are_what_the_text_says():
     assert identities.kinds_named("The parcel is late.") == []
 
 
+def test_kinds_named_are_those_of_the_pattern_however_a_text_is_written():
+    draw = random.Random(8)
+    some = [
+        *identities.PARTNERS,
+        "people",
+        "indigenous",
+        "able",
+        "bodied",
+        "'s",
+        "_",
+        "中",
+        "é",
+        "9",
+        "parcel",
+    ]
+    alike = {"i": "İı", "s": "ſ", "k": "\u212a"}
+    for _ in range(4000):
+        said = "".join(draw.choice(some) + draw.choice([" ", "", "  ", "-", "\n", "."]) for _ in range(4))
+        if draw.random() < 0.3:
+            said = "".join(draw.choice([c, c.upper(), alike.get(c, c)[0]]) for c in said)
+        spans = [span.group() for span in identities._PATTERN.finditer(said)]
+        plain = {
+            "".join({"ı": "i", "ſ": "s"}.get(c, c) for c in span.replace("İ", "i").lower()) for span in spans
+        }
+        named = {identities._KIND_OF[word] for word in plain}
+        assert identities.kinds_named(said) == [kind for kind in identities.ENGLISH if kind in named], said
+
+
+def test_letters_that_are_taken_for_latin_ones_name_groups_too():
+    assert identities.kinds_named("İslam büyük bir dindir.") == ["religion"]
+    assert "Christianity büyük bir dindir." in identities.identity_swaps("İslam büyük bir dindir.")
+    assert identities.identity_swaps("Her wıfe lost hıs key.") == ["His husband lost her key."]
+
+
 def test_our_sentences_name_every_group_equally_often_in_both_classes():
     english = len(templates.GROUPS_EN) * len(templates.HARMLESS_EN)
     chinese = len(templates.GROUPS_ZH) * len(templates.HARMLESS_ZH)
