@@ -52,8 +52,9 @@ class Glance:
     def _lean(self, keys: Sequence[Sequence[str]]) -> np.ndarray:
         texts = windows.laid_out(keys, apart=1)
         t = self.tensors
-        seen = windows.pooled(self._windows.of(keys, texts, texts[-1].stop), texts)
-        return np.maximum(seen @ t["hidden"] + t["bias_hidden"], 0) @ t["out"] + t["bias_out"]
+        seen = windows.pooled(self._windows.of(keys, 1, texts[-1].stop), texts) @ t["hidden"]
+        seen += t["bias_hidden"]
+        return np.maximum(seen, 0, out=seen) @ t["out"] + t["bias_out"]
 
     def heavy(self, keys: Sequence[Sequence[str]]) -> list[int]:
         """Which of these texts the net must read. What is no number is heavy."""

@@ -73,9 +73,10 @@ class RiskNet:
         self.glance: Glance | None = None
         self._rows = {word: i for i, word in enumerate(words)}
         self._convs = [
-            (side_by_side(tensors[name]), tensors[f"bias{i + 1}"], STEPS[i]) for i, name in enumerate(CONVS)
+            (np.ascontiguousarray(tensors[name]), tensors[f"bias{i + 1}"], STEPS[i])
+            for i, name in enumerate(CONVS)
         ]
-        self._windows = Windows(self._convs[0][0], tensors["bias1"], self.vector, KEPT_KEYS)
+        self._windows = Windows(side_by_side(tensors["conv1"]), tensors["bias1"], self.vector, KEPT_KEYS)
 
     def known_words(self) -> frozenset[str]:
         """Those with a vector, and those that ordinary texts hold."""
@@ -117,7 +118,7 @@ class RiskNet:
         texts = laid_out(keys, apart=REACH)
         nothing = [slice(where.stop, where.stop + REACH) for where in texts]
         t = self.tensors
-        x = self._windows.of(keys, texts, -(-texts[-1].stop // ROWS_AT_ONCE) * ROWS_AT_ONCE)
+        x = self._windows.of(keys, REACH, -(-texts[-1].stop // ROWS_AT_ONCE) * ROWS_AT_ONCE)
         _clear(x, nothing)
         for i, (weight, bias, step) in enumerate(self._convs[1:], start=1):
             if i == SPREAD_AFTER:
@@ -184,14 +185,16 @@ def _clear(x: np.ndarray, nothing: list[slice]) -> None:
 
 
 def _wider(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, step: int) -> np.ndarray:
-    """x and what its places `step` before and after add to it. Shapes: x (T, C), weight (C, 3C) -> (T, C)."""
-    n, width = x.shape
-    parts = x @ weight
-    out = parts[:, width : 2 * width]
+    """x and what its places `step` before and after add to it. Shapes: x (T, C), weight (3, C, C) -> (T, C).
+
+    Three products for one: up to thirty-nine rows each is so small that its kernel reads the weights where they lie, without
+    laying them out anew, and what is added afterwards lies in one piece.
+    """
+    before, out, after = x @ weight
     out += bias
-    if n > step:
-        out[step:] += parts[:-step, :width]
-        out[:-step] += parts[step:, 2 * width :]
+    if len(x) > step:
+        out[step:] += before[:-step]
+        out[:-step] += after[step:]
     np.maximum(out, 0, out=out)
     out += x
     return out

@@ -17,9 +17,13 @@ class Windows:
     def __init__(
         self, taps: np.ndarray, bias: np.ndarray, vector: Callable[[str], np.ndarray], most: int
     ) -> None:
-        self._taps, self._bias, self._vector, self.most = taps, bias, vector, most
+        self._taps, self._vector, self.most = taps, vector, most
+        width = len(bias)
+        self._here = slice(width, 2 * width)
+        self._bias = bias
         self._known: dict[str, int] = {}
-        self._table = np.zeros((most, taps.shape[1]), np.float32)  # its pages come as they are written
+        # The first row is what stands where no token is; pages of the others come as they are written.
+        self._table = np.zeros((1 + most, taps.shape[1]), np.float32)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -29,27 +33,33 @@ class Windows:
         """Where in the table a key's row is. Kept, it is all that a token costs."""
         place = self._known.get(key)
         if place is None:
-            place = len(self._known)
-            self._table[place] = self._vector(key) @ self._taps
+            place = len(self._known) + 1
+            row = self._table[place]
+            row[:] = self._vector(key) @ self._taps
+            row[self._here] += self._bias
             self._known[key] = place
         return place
 
-    def of(self, keys: Keys, texts: Sequence[slice], total: int) -> np.ndarray:
-        """(total, C), nowhere below zero: the windows of each text's keys, at most `most` in all, in the text's rows. Between
-        texts there is at least one row, whose values mean nothing."""
-        width = len(self._bias)
-        parts = np.zeros((total, 3 * width), np.float32)
+    def of(self, keys: Keys, apart: int, total: int) -> np.ndarray:
+        """(total, C), nowhere below zero: the windows of each text's keys, at most `most` in all, in the rows that `laid_out`
+        says. Values between the texts, where at least one row is, and after the last mean nothing."""
+        places: list[int] = []
+        gap = [0] * apart
         with self._lock:  # a table that begins anew must not move under another thread's row numbers
-            if len(self._known) + sum(map(len, keys)) > self.most:
-                self._known.clear()
             known = self._known
-            for told, where in zip(keys, texts, strict=True):
-                places = [
-                    place if (place := known.get(key)) is not None else self._place(key) for key in told
-                ]
-                self._table.take(places, axis=0, out=parts[where], mode="clip")
-        here = parts[:, width : 2 * width]
-        here += self._bias
+            if len(known) + sum(map(len, keys)) > self.most:
+                known.clear()
+            for told in keys:
+                try:
+                    places += [known[key] for key in told]
+                except KeyError:
+                    places += [self._place(key) for key in told]
+                places += gap
+            del places[total:]
+            places += [0] * (total - len(places))
+            parts = self._table[places]
+        width = len(self._bias)
+        here = parts[:, self._here]
         here[1:] += parts[:-1, :width]
         here[:-1] += parts[1:, 2 * width :]
         return np.maximum(here, 0)
@@ -74,7 +84,8 @@ def pooled(x: np.ndarray, texts: Sequence[slice]) -> np.ndarray:
     width = x.shape[1]
     found = np.empty((len(texts), 2 * width), np.float32)
     for told, where in zip(found, texts, strict=True):  # half of what `reduceat` takes for two sentences
-        x[where].max(axis=0, out=told[:width])
-        x[where].sum(axis=0, out=told[width:])
+        rows = x[where]
+        np.maximum.reduce(rows, axis=0, out=told[:width])
+        np.add.reduce(rows, axis=0, out=told[width:])
         told[width:] /= where.stop - where.start
     return found

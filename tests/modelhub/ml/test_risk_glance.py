@@ -34,7 +34,7 @@ def test_windows_are_a_convolution_of_three_places_whoever_stands_beside():
     some = windows.Windows(windows.side_by_side(weight), bias, vector, most=8)
     for keys in (["a", "b", "c"], ["d"]), (["e", "f"], ["a", "b", "c", "g"]), (["h"],):
         texts = windows.laid_out(keys, apart=1)
-        found = some.of(keys, texts, texts[-1].stop)
+        found = some.of(keys, 1, texts[-1].stop)
         for told, where in zip(keys, texts, strict=True):
             x = np.stack([np.zeros(6), *map(vector, told), np.zeros(6)])
             wanted = sum(x[i : i + len(told)] @ weight[i] for i in range(3)) + bias
