@@ -26,7 +26,7 @@ class Usage:
     source: UsageSource = "reported"
     audio_tokens_in: int = 0  # part of tokens_in
     audio_tokens_out: int = 0  # part of tokens_out
-    searches: int | None = 0  # that the vendor ran itself; None: it doesn't say
+    searches: int | None = None  # that the vendor ran itself; None: it doesn't say
 
 
 @dataclass(frozen=True, slots=True)

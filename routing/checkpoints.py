@@ -38,9 +38,11 @@ class Checkpoints:
         sensitivity = run.facts.sensitivity if run.facts else ""
         tokens_in = len(request.raw) // 4
         accelerator_ns = target.usual_accelerator_ns.get(name, 0)
-        charge = quote.attempt_charge(
-            Usage(tokens_in=tokens_in, accelerator_ns=accelerator_ns, source="estimated"), target
+        searches = request.apart.searches if target.side == "external" else 0
+        used = Usage(
+            tokens_in=tokens_in, accelerator_ns=accelerator_ns, source="estimated", searches=searches or None
         )
+        charge = quote.attempt_charge(used, target)
         key = (
             id(request.key), id(workload), id(target), request.surface or request.endpoint, request.task, request.stream,
             request.origin, sensitivity, purpose, decision.rule, decision.policy_version, decision.policy_hash,
@@ -57,8 +59,9 @@ class Checkpoints:
                 "at_ns": request.received_ns, "cost_nusd": charge.cost_nusd,
             }
         )  # fmt: skip
-        body = b'%b,%b{"at_ns":%d,"tokens_in":%d,"cost_nusd":%d,"legs":%b,%b' % (
-            ids[:-1], known[1], request.received_ns, tokens_in, charge.cost_nusd, orjson.dumps(charge.legs), known[2],
+        body = b'%b,%b{"at_ns":%d,"tokens_in":%d,"searches":%d,"cost_nusd":%d,"legs":%b,%b' % (
+            ids[:-1], known[1], request.received_ns, tokens_in, searches, charge.cost_nusd, orjson.dumps(charge.legs),
+            known[2],
         )  # fmt: skip
         return Checkpoint(body, charge.cost_nusd, request.decision_id)
 

@@ -17,6 +17,7 @@ from costs.contracts import (
     Settlement,
     Usage,
 )
+from routing.apart import NOTHING, Apart
 from switchyard.core.quick import quick
 
 Side = Literal["private", "external"]
@@ -165,6 +166,7 @@ class GatewayRequest:
     batch: bool = (
         False  # a line of a batch: nobody waits, so it is asked for at the batch price where there is one
     )
+    apart: Apart = NOTHING  # what its vendor bills beside tokens of text
 
     @property
     def sticky(self) -> str:

@@ -13,6 +13,7 @@ from routing.kept import Kept, forgets
 from routing.run import Run
 
 _CLASSES = ("cached_input_nusd_per_munit", "cache_write_nusd_per_munit", "reasoning_nusd_per_munit")
+_APART = ("audio_input_nusd_per_munit", "audio_output_nusd_per_munit", "search_nusd_per_munit")
 _EXTRAS = ("call_nusd_per_munit", "second_nusd_per_munit", "minimum_nusd")
 _TIER = ("above_tokens_in", "input_nusd_per_munit", "output_nusd_per_munit", *_CLASSES)
 NOBODY, NO_TRACE = b'"side":"","deployment":"","prices":{},', b'"trace":[],'
@@ -80,7 +81,7 @@ def _sheet(sheet: PriceSheet) -> dict[str, Any]:
         "version": sheet.version, "source": sheet.source, "input_nusd_per_munit": sheet.input_nusd_per_munit,
         "output_nusd_per_munit": sheet.output_nusd_per_munit,
     }  # fmt: skip
-    told |= {name: value for name in _CLASSES if (value := getattr(sheet, name)) is not None}
+    told |= {name: value for name in (*_CLASSES, *_APART) if (value := getattr(sheet, name)) is not None}
     told |= {name: value for name in _EXTRAS if (value := getattr(sheet, name))}
     if sheet.batch_ppm is not None:
         told["batch_ppm"] = sheet.batch_ppm

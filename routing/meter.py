@@ -117,6 +117,10 @@ class Meter:
             told["saved"] = attempt.saved
         if usage.cache_write_tokens:
             told["cache_write_tokens"] = usage.cache_write_tokens
+        if usage.searches:
+            told["searches"] = usage.searches
+        if usage.audio_tokens_in or usage.audio_tokens_out:
+            told |= {"audio_tokens_in": usage.audio_tokens_in, "audio_tokens_out": usage.audio_tokens_out}
         if usage.batch:
             told["batch"] = True
         if run.masked is not None and target is not None and run.sent_to(target) is run.masked:

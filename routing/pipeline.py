@@ -11,6 +11,7 @@ from typing import Any
 from costs.contracts import AdmissionAsk
 from costs.outage import Books, BooksAway
 from routing import quote, shapes
+from routing.apart import NOTHING
 from routing.caching.exact import AnswerCache, serve
 from routing.caching.streams import Tape, replay
 from routing.contracts import Admission, Facts, GatewayRequest, LobInfo, Snapshot
@@ -25,7 +26,13 @@ from routing.guards.swaps import by_kind, flipped, with_swaps
 from routing.masking import runs as masking
 from routing.meter import Meter
 from routing.run import Run
-from switchyard.core.errors import PolicyDenied, ResidencyUnavailable, SwitchyardError, Unavailable
+from switchyard.core.errors import (
+    InvalidRequest,
+    PolicyDenied,
+    ResidencyUnavailable,
+    SwitchyardError,
+    Unavailable,
+)
 from switchyard.core.money import format_usd, nusd_to_usd
 
 NAMED_EVERY = 4  # of the answers one is looked at for the kinds of group that it names, withheld or not
@@ -109,6 +116,8 @@ def decide(run: Run) -> None:
         sticky=request.sticky,
         scores=_chances(run),
     )
+    if request.apart is not NOTHING and run.decision.hops:
+        _keep_priced(run)
     if request.max_cost_nusd is not None or run.decision.max_cost_nusd is not None:
         caps = [cap for cap in (request.max_cost_nusd, run.decision.max_cost_nusd) if cap is not None]
         if run.decision.hops:
@@ -137,6 +146,25 @@ def _chances(run: Run) -> Mapping[str, float] | None:
     keeps = run.world.lobs[run.request.key.lob].keep_text and run.world.policies.keeps(run.facts, "training")
     run.told = run.world.learned.ask(run.request, run.facts, run.candidates, keeps_text=keeps)
     return run.told.chances if run.told is not None else None
+
+
+def _keep_priced(run: Run) -> None:
+    """Only whoever has a price for all that the request pays for. Raises InvalidRequest when nobody is left."""
+    assert run.decision is not None
+    told, kept = None, {}
+    for name in (*(hop.deployment for hop in run.decision.hops), *run.decision.shadows):
+        target = run.world.deployments[name]
+        missing = run.request.apart.missing(target.prices) if target.side == "external" else None
+        kept[name], told = missing is None, told or missing
+    hops = tuple(hop for hop in run.decision.hops if kept[hop.deployment])
+    if not hops:
+        assert told is not None
+        field, why = told
+        raise InvalidRequest(f"`{field}` can't be asked for: {why}.", param=field)
+    if told is not None:
+        run.decision = replace(
+            run.decision, hops=hops, shadows=tuple(name for name in run.decision.shadows if kept[name])
+        )
 
 
 def _keep_affordable(run: Run, cap_nusd: int) -> None:

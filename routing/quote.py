@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from costs import pricing
 from costs.contracts import Charge, PriceSheet, Usage
+from routing.apart import NOTHING
 from routing.contracts import DeploymentInfo, Facts, GatewayRequest, Policies, Snapshot
 from routing.execution.adapters import answers_of, asked_cap, written_for
 from routing.kept import Kept
@@ -44,7 +45,7 @@ def candidates_for(request: GatewayRequest, deployments: Iterable[DeploymentInfo
 def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -> dict[str, int]:
     """Nano-dollars by deployment; those without a price have no entry."""
     body, answers, size = request.body, answers_asked(request), len(request.raw)
-    choices = written_for(body)
+    choices, apart = written_for(body), request.apart
     workload = request.workload.name if request.workload else ""
     asked = 64 * answers  # tokens that may come back; of texts the request's own cap, else each deployment's
     if request.task in ("chat", "completion"):
@@ -55,6 +56,13 @@ def worst_cases(request: GatewayRequest, candidates: Sequence[DeploymentInfo]) -
             continue
         cap = asked or target.max_output_tokens
         if target.prices is not None:
+            if apart is not NOTHING:
+                costs[target.name] = pricing.worst_case(
+                    prices=target.prices, rate=None, text_bytes=size + apart.tokens_in,
+                    max_tokens=cap * choices + apart.predicted, duration_ns=LONGEST_CALL_NS, searches=apart.searches,
+                    heard=apart.heard, spoken=apart.spoken,
+                )  # fmt: skip
+                continue
             costs[target.name] = WORST.of(target.prices)(size, cap * choices)
             continue
         most = max(answers, choices)
@@ -146,9 +154,7 @@ def candidates_in(world: Snapshot, request: GatewayRequest) -> list[DeploymentIn
 
 def attempt_charge(usage: Usage, target: DeploymentInfo) -> Charge:
     """What an attempt cost, by its parts."""
-    if target.prices is not None and not (
-        usage.cached_tokens_in or usage.cache_write_tokens or usage.reasoning_tokens or usage.batch
-    ):
+    if target.prices is not None and not pricing.counted_apart(usage):
         plain = PLAIN.of(target.prices)
         if plain is not None:
             return plain(usage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from costs.contracts import Charge, Grant, Outcome, Usage
@@ -113,9 +113,12 @@ class Run:
         # A failure before any answer costs nothing: vendors bill what they deliver, nodes what they computed.
         usage = Usage(
             usage.tokens_in, usage.tokens_out, usage.cached_tokens_in, usage.cache_write_tokens, usage.reasoning_tokens,
-            usage.calls, usage.accelerator_ns, int(took * 1e9), usage.batch, usage.source,
+            usage.calls, usage.accelerator_ns, int(took * 1e9), usage.batch, usage.source, usage.audio_tokens_in,
+            usage.audio_tokens_out, usage.searches,
         )  # fmt: skip
         paid = failure is None or failure.usage is not None
+        if paid and usage.searches is None and self.request.apart.searches and target.side == "external":
+            usage = replace(usage, searches=self.request.apart.searches)  # as many as were reserved for
         charge = attempt_charge(usage, target) if paid else Charge(0)
         attempt = Answered(
             deployment=target.name, side=target.side, model=model, attempt=len(self.attempts),

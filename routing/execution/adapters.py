@@ -97,7 +97,8 @@ class PassThrough:
                 mend(said)
             except ValueError as error:
                 raise garbage(target, str(error)) from None
-        usage = used(request, target, reply) if request.batch else read_usage(reply.get("usage"))
+        waits = request.batch or request.apart.flex
+        usage = used(request, target, reply) if waits else read_usage(reply.get("usage"))
         payload = dict(reply)
         payload["model"] = shown_model(request)
         if isinstance(told := reply.get("usage"), dict) and "accelerator_ns" in told:

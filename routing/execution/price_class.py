@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,4 +29,11 @@ def used(request: GatewayRequest, target: DeploymentInfo, reply: dict[str, Any])
     usage = read_usage(reply.get("usage"))
     if waits(request, target) and reply.get("service_tier", FLEX) in (*BATCH_TIERS, None):
         return replace(usage, batch=True)
-    return usage
+    return flexed(usage, request, target, reply)
+
+
+def flexed(usage: Usage, request: GatewayRequest, target: DeploymentInfo, reply: Mapping[str, Any]) -> Usage:
+    """A live call that asked to wait pays the batch price only where the vendor says that it let it wait."""
+    if not request.apart.flex or target.prices is None or target.prices.batch_ppm is None:
+        return usage
+    return replace(usage, batch=True) if reply.get("service_tier") in BATCH_TIERS else usage

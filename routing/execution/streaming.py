@@ -9,11 +9,12 @@ from typing import Any
 
 from costs.contracts import Usage
 from routing import shapes
-from routing.contracts import DeploymentInfo
+from routing.contracts import DeploymentInfo, GatewayRequest
 from routing.execution.adapters import adapter_for, answers_of, garbage, output_cap, public_usage
 from routing.execution.base import AttemptFailed, shown_model, upstream_model
 from routing.execution.fallback import Executor, nobody, timed
 from routing.execution.openai_http import broken
+from routing.execution.price_class import flexed
 from routing.execution.retries import Tries
 from routing.execution.sse import Frame, FrameReader
 from routing.execution.usage import read_usage
@@ -33,6 +34,7 @@ STREAM_MAX_S = 165.0  # under the reservation's lease: whoever outlives it would
 class _Attempt:
     """One open upstream stream and what was seen of it."""
 
+    request: GatewayRequest
     target: DeploymentInfo
     model: str
     began: float
@@ -56,7 +58,7 @@ class _Attempt:
     def used(self) -> Usage:
         """As reported; without a report every piece counts as a token and four bytes of prompt as one."""
         if self.usage is not None and (told := read_usage(self.usage)).source == "reported":
-            return timed(told, self.target, None, self.began)
+            return timed(flexed(told, self.request, self.target, self.head), self.target, None, self.began)
         guess = Usage(tokens_in=self.prompt_bytes // 4, tokens_out=self.pieces, source="estimated")
         return timed(guess, self.target, None, self.began)
 
@@ -118,7 +120,7 @@ async def _one(
     model = upstream_model(request, target)
     choices = answers_of(run.request.body)
     attempt = _Attempt(
-        target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw),
+        run.request, target, model, time.perf_counter(), now_ns(), prompt_bytes=len(run.request.raw),
         most_pieces=output_cap(run.request, target) * choices + choices,
     )  # fmt: skip
     assert run.guard is not None

@@ -10,6 +10,10 @@ from costs.contracts import Usage
 
 MOST_TOKENS = 1_000_000_000  # of one call; more is no count
 _TOTALS = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
+# Anthropic and OpenRouter, xAI (sources it read, or calls of its tool), Perplexity.
+_SEARCHES = (
+    "web_search_requests", "num_sources_used", "web_search_calls", "num_search_queries",
+)  # fmt: skip
 _NONE: Mapping[str, Any] = {}
 
 
@@ -25,7 +29,8 @@ def read_usage(usage: Any, *, accelerator_ns: int = 0) -> Usage:
     DeepSeek as `prompt_cache_hit_tokens`. Anthropic's `input_tokens` leaves out what was read from the cache and written
     to it (`cache_read_input_tokens`, `cache_creation_input_tokens`): there the three are added up. Through OpenAI's shape
     `prompt_tokens` is the whole, also where Anthropic's names stand beside it. xAI leaves reasoning out of
-    `completion_tokens`, which its total shows. Parts that exceed their whole count as the whole: vendors bill them.
+    `completion_tokens`, which its total shows. Predicted tokens that were rejected are counted as output, as OpenAI bills
+    them. Parts that exceed their whole count as the whole: vendors bill them.
     """
     if not isinstance(usage, dict):
         return Usage(accelerator_ns=accelerator_ns, source="estimated")
@@ -64,15 +69,31 @@ def _read(usage: dict[str, Any], accelerator_ns: int) -> Usage:
     reasoning = _count(out_details, "reasoning_tokens") or _count(usage, "reasoning_tokens")
     if reasoning and _count(usage, "total_tokens") == tokens_in + tokens_out + reasoning:
         tokens_out += reasoning
+    heard, spoken = _count(details, "audio_tokens"), _count(out_details, "audio_tokens")
+    foreseen = _count(out_details, "accepted_prediction_tokens") + _count(
+        out_details, "rejected_prediction_tokens"
+    )
     return Usage(
-        tokens_in=max(tokens_in, cached + written),
-        tokens_out=max(tokens_out, reasoning),
+        tokens_in=max(tokens_in, cached + written, heard),
+        tokens_out=max(tokens_out, reasoning, spoken, foreseen),
         cached_tokens_in=cached,
         cache_write_tokens=written,
         reasoning_tokens=reasoning,
         accelerator_ns=_count(usage, "accelerator_ns", most=None) or accelerator_ns,
         source="reported" if any(name in usage for name in _TOTALS) else "estimated",
+        audio_tokens_in=heard,
+        audio_tokens_out=spoken,
+        searches=_searches(usage),
     )
+
+
+def _searches(usage: Mapping[str, Any]) -> int | None:
+    """Searches that the vendor ran itself; None where it says nothing of them."""
+    for part in (usage, _part(usage, "server_tool_use"), _part(usage, "server_side_tool_usage_details")):
+        for name in _SEARCHES:
+            if name in part:
+                return _count(part, name)
+    return None
 
 
 def _part(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from routing.apart import NOTHING, asked_apart
 from routing.contracts import GatewayRequest, KeyInfo, Snapshot
 from routing.inspection.sensitivity import declared
 from routing.intake.resolve import resolve
@@ -17,6 +18,8 @@ from switchyard.core.money import usd_to_nusd
 
 MAX_CHOICES = 128
 _CONTENT = (str, list, type(None))
+# Price classes of vendors that ask no more than a sheet's price: its own, or that of work that may wait.
+TIERS = ("auto", "default", "flex", "batch", "standard", "standard_only", "on_demand")
 SURFACE = b":surface"  # how an edge says which endpoint its caller knows; no header of a caller can have a colon in its name
 
 
@@ -51,6 +54,7 @@ def parse(
         include_usage=include_usage,
         declared_sensitivity=sensitivity, max_cost_nusd=cap,
         surface=surface.decode("latin-1") if surface else "", fresh=_wants_fresh(control) if control else False,
+        apart=asked_apart(body, raw) if resolved.task in ("chat", "completion") else NOTHING,
     )  # fmt: skip
 
 
@@ -122,9 +126,10 @@ def _check_money(body: dict[str, Any]) -> None:
             "`max_tokens` and `max_completion_tokens` say different things: send one of them.",
             param="max_tokens",
         )
-    if body.get("service_tier") == "priority":
+    tier = body.get("service_tier")
+    if tier is not None and tier not in TIERS:
         raise InvalidRequest(
-            "`service_tier` priority has a price of its own that no sheet here holds: leave it out.",
+            f"`service_tier` {str(tier)[:40]} has a price of its own that no sheet here holds: leave it out.",
             param="service_tier",
         )
 

@@ -84,3 +84,36 @@ def test_whatever_an_upstream_says_is_read_without_an_error_and_never_negative(t
     read = read_usage(told)
     assert 0 <= read.cached_tokens_in + read.cache_write_tokens <= read.tokens_in
     assert 0 <= read.reasoning_tokens <= read.tokens_out
+
+
+@pytest.mark.parametrize(
+    ("told", "searches"),
+    [
+        ({"server_tool_use": {"web_search_requests": 3}}, 3), ({"server_tool_use": {"web_search_requests": 0}}, 0),
+        ({"num_sources_used": 12}, 12), ({"server_side_tool_usage_details": {"web_search_calls": 2}}, 2),
+        ({"num_search_queries": 1, "citation_tokens": 40}, 1), ({}, None),
+    ],
+)  # fmt: skip
+def test_searches_that_a_vendor_ran_are_told_in_its_own_words(told, searches):
+    assert read_usage(ANTHROPIC | told).searches == searches
+
+
+def test_sound_and_predictions_are_parts_of_what_is_told():
+    usage = read_usage({
+        "prompt_tokens": 100, "completion_tokens": 30, "total_tokens": 130,
+        "prompt_tokens_details": {"audio_tokens": 80, "text_tokens": 20},
+        "completion_tokens_details": {"audio_tokens": 25, "rejected_prediction_tokens": 4, "accepted_prediction_tokens": 3},
+    })  # fmt: skip
+    assert (usage.tokens_in, usage.audio_tokens_in, usage.tokens_out, usage.audio_tokens_out) == (
+        100,
+        80,
+        30,
+        25,
+    )
+    outside = read_usage({
+        "prompt_tokens": 100, "completion_tokens": 5,
+        "completion_tokens_details": {"rejected_prediction_tokens": 40, "accepted_prediction_tokens": 5},
+    })  # fmt: skip
+    assert (
+        outside.tokens_out == 45
+    )  # a vendor that leaves rejected ones out of the whole bills them all the same
