@@ -60,10 +60,8 @@ def _filled(node: Node, known: Known) -> Node:
             return replace(node, items=tuple(_filled(item, known) for item in items))
         case Compare(left=left, right=right):
             return replace(node, left=_filled(left, known), right=_filled(right, known))
-        case Not() | Logic():
+        case Not() | Logic() | Method():
             return specialise(node, known)
-        case Method():
-            return node  # its subject is one fact: known, and then all of it was, or not
     return node
 
 

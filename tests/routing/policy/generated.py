@@ -28,7 +28,31 @@ def literal(value: Any) -> str:
 
 
 @st.composite
-def atoms(draw: Any, names: list[str]) -> str:
+def pairs(draw: Any, names: list[str]) -> str:
+    """What only the language itself promises: facts compared with facts, lists that hold facts, truth values compared."""
+    name = draw(st.sampled_from(names))
+    kind = KNOWN[name].kind
+    numbers = ("int", "double")
+    alike = [n for n, f in KNOWN.items() if f.kind == kind or (kind in numbers and f.kind in numbers)]
+    alike = [n for n in alike if n in FACTS or n in names]  # rules test no target
+    other = draw(st.sampled_from(alike))
+    way = draw(st.integers(0, 3))
+    if kind == "list" or way == 0:
+        return f"has({name})"
+    if way == 1:
+        ops = ["==", "!="] if kind in ("string", "bool") else ["==", "!=", "<", "<=", ">", ">="]
+        return f"{name} {draw(st.sampled_from(ops))} {other}"
+    if way == 2:
+        return f"{name} in [{other}, {draw(st.sampled_from(alike))}]"
+    return f"({draw(simple(names))}) {draw(st.sampled_from(['==', '!=']))} ({draw(simple(names))})"
+
+
+def atoms(names: list[str]) -> st.SearchStrategy[str]:
+    return st.one_of(simple(names), simple(names), simple(names), pairs(names))
+
+
+@st.composite
+def simple(draw: Any, names: list[str]) -> str:
     name = draw(st.sampled_from(names))
     fact = KNOWN[name]
     negated = draw(st.booleans())
@@ -50,7 +74,7 @@ def atoms(draw: Any, names: list[str]) -> str:
                 if fact.values
                 else list(TARGETS if name == "target.name" else NAMES)
             )
-            if fact.values is None and draw(st.integers(0, 5)) == 0:
+            if draw(st.integers(0, 5)) == 0:
                 return f'{name}.{draw(st.sampled_from(["startsWith", "endsWith", "contains"]))}("a")'
             if draw(st.booleans()):
                 some = draw(st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True))

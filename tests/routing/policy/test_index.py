@@ -106,6 +106,12 @@ def test_what_is_left_of_an_invariant_forbids_what_the_whole_one_forbids(
         logging.disable(logging.NOTSET)
 
 
+def test_a_part_of_a_target_s_name_is_known_wherever_it_stands():
+    kept = InvariantSet([invariant_of("n", '(request.stream) == target.name.startsWith("out")')])
+    assert kept.broken(facts(), OUT, "first") is None
+    assert kept.broken(facts(), HOME, "first") == "n"
+
+
 def test_a_thousand_rules_on_workloads_leave_one_to_evaluate():
     rules = [rule(f"r{i}", f'workload.name == "w{i}" && request.difficulty >= 0.5') for i in range(1000)]
     index = Matcher(Document(tuple(rules))).index
