@@ -1,7 +1,7 @@
 """Attempts and the ledger: exactly once, balanced, append-only in the database itself."""
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from costs import ledger, triggers
 from costs.books.verification import verify_books
@@ -68,6 +68,42 @@ def test_the_database_refuses_to_change_or_remove_an_entry():
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         entry.delete()
     assert LedgerEntry.objects.get().amount_nusd == 1_400
+
+
+def test_the_database_refuses_to_put_another_entry_in_ones_place():
+    """SQLite's REPLACE removes the row that is in its way without asking triggers, unless it is told to."""
+    record_events([make_event()])
+    names = [field.column for field in LedgerEntry._meta.concrete_fields]
+    taken = ", ".join("1" if name == "amount_nusd" else name for name in names)
+    put = "INSERT OR REPLACE INTO" if connection.vendor == "sqlite" else "INSERT INTO"
+    over = "" if connection.vendor == "sqlite" else "ON CONFLICT (event_id) DO UPDATE SET amount_nusd = 1"
+    with (
+        pytest.raises(DatabaseError, match="append-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            f"{put} costs_ledgerentry ({', '.join(names)}) SELECT {taken} FROM costs_ledgerentry {over}"
+        )
+    assert LedgerEntry.objects.get().amount_nusd == 1_400 and verify_books(1) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"amount_nusd": 0}, {"amount_nusd": -5}, {"credit": "a"}, {"event_id": "known"}]
+)
+def test_the_database_itself_refuses_what_is_no_transfer(wrong):
+    fields = {
+        "event_id": "known",
+        "organisation_id": 1,
+        "at": NOON,
+        "debit": "a",
+        "credit": "b",
+        "amount_nusd": 7,
+    }
+    LedgerEntry.objects.create(**fields)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        LedgerEntry.objects.bulk_create([LedgerEntry(**fields | {"event_id": "new"} | wrong)])
+    assert LedgerEntry.objects.count() == 1
 
 
 def test_demonstration_entries_can_be_removed_but_not_changed():

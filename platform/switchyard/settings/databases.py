@@ -6,6 +6,9 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+# Without it SQLite's REPLACE removes rows that triggers keep from being removed.
+APPEND_ONLY = "PRAGMA recursive_triggers=ON;"
+
 
 def database_from_url(url: str, home: Path) -> dict[str, Any]:
     """The `default` database. An empty url gives SQLite under `home`."""
@@ -27,6 +30,6 @@ def sqlite(path: Path) -> dict[str, Any]:
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
+            "init_command": f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000; {APPEND_ONLY}",
         },
     }
