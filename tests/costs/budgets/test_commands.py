@@ -117,3 +117,33 @@ def test_what_is_no_target_is_refused_in_words(legal):
         with pytest.raises(CommandError, match=words):
             run("alert_targets", *arguments)
     assert json.loads(run("alert_targets", *own, "list")) == []
+
+
+def _raised(legal, kind, lob=""):
+    return raise_alert(
+        organisation_id=legal.organisation_id, kind=kind, subject="x", message=f"{kind} of {lob or 'all'}", unique_key=kind + lob,
+        lob=lob, cause="a loop",
+    )  # fmt: skip
+
+
+def test_alerts_are_listed_and_resolved_by_who_may(legal):
+    factories.make_user("victor", legal.organisation, "viewer")
+    other = factories.make_lob(legal.organisation, slug="healthcare")
+    factories.make_user("nina", legal.organisation, "finance", (other,))
+    limit, gap = _raised(legal, "budget_limit", "legal"), _raised(legal, "bill_gap")
+    assert run("alerts", "list").splitlines()[1].endswith("budget_limit of legal\ta loop")
+    assert [line.split("\t")[0] for line in run("alerts", "list", "--kind", "bill_gap").splitlines()] == [
+        str(gap.pk)
+    ]
+    assert [line.split("\t")[0] for line in run("alerts", "list", "--lob", "legal").splitlines()] == [
+        str(limit.pk)
+    ]
+    for person in ("victor", "nina", "nobody"):
+        with pytest.raises(CommandError, match=person):
+            run("alerts", "resolve", str(limit.pk), "--as", person)
+    assert "\topen\t" not in run("alerts", "resolve", str(limit.pk), "--as", "fiona")
+    assert (
+        len(run("alerts", "list").splitlines()) == 1 and len(run("alerts", "list", "--all").splitlines()) == 2
+    )
+    with pytest.raises(CommandError, match="no line of business"):
+        run("alerts", "list", "--lob", "lega")

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from costs.models import ExchangeRate, Price, SpendHour
+from switchyard.audit.models import AuditEvent
 from switchyard.core.clock import now
 from tests import factories
 from tests.costs.sheets.test_books import LITELLM
@@ -87,3 +88,48 @@ def test_history_is_repriced_as_json_and_csv(organisation):
     ):
         with pytest.raises(CommandError):
             run("reprice", *words)
+
+
+TERMS = ("--set", "input_usd_per_mtok=0.10", "--set", "output_usd_per_mtok=0.40")
+
+
+def test_a_sheet_is_added_ended_and_taken_back(organisation):
+    assert run("prices", "add", "ext-a", "--source", "vendor, 2026-11-01", *TERMS).split("\t")[1] == "ext-a"
+    first, second = Price.objects.order_by("valid_from")
+    assert (first.valid_to, second.input_nusd_per_munit) == (second.valid_from, 100_000_000)
+    later = (now() + timedelta(days=30)).isoformat()
+    tiers = '--set=tiers=[{"above_tokens_in": 200000, "input_usd_per_mtok": "0.20"}]'
+    added = run("prices", "add", "ext-a", "--source", "vendor, 2026-12-01", "--from", later, *TERMS, tiers)
+    assert "batch_pct" not in added and '"above_tokens_in": 200000' in added
+    coming = Price.objects.latest("valid_from")
+    assert "is taken back" in run("prices", "take-back", str(coming.pk))
+    second.refresh_from_db()
+    assert second.valid_to is None, "the one before it runs on"
+    run("prices", "end", str(second.pk), "--to", later)
+    second.refresh_from_db()
+    assert second.valid_to.isoformat() == later
+    assert len(run("prices", "list", "ext-a").splitlines()) == 2
+    done = AuditEvent.objects.filter(action__startswith="price.").values_list("action", flat=True)
+    assert sorted(done) == ["price.changed", "price.created", "price.created", "price.deleted"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add", "nobody", "--source", "s", *TERMS), "no deployment 'nobody'"),
+        (("add", "ext-a", "--source", "s", "--set", "input_usd_per_mtok=-1", TERMS[2], TERMS[3]), "greater than or equal"),
+        (("add", "ext-a", "--source", "s", "--set", "input_usd_per_mtok=1"), "output_usd_per_mtok"),
+        (("add", "ext-a", "--source", "s", *TERMS, "--set", "colour=1"), "colour"),
+        (("add", "ext-a", "--source", "s", *TERMS, "--set", "colour"), "no NAME=VALUE"),
+        (("add", "ext-a", "--source", "s", *TERMS, "--set", "tiers=x"), "tiers as JSON"),
+        (("add", "ext-a", "--source", "=1+1", *TERMS), "formula"),
+        (("end", "77", "--to", "2030-01-01"), "no price 77"),
+        (("end", "1", "--to", "2020-01-01"), "in the future"),
+        (("take-back", "1"), "was in force"),
+    ],
+)  # fmt: skip
+def test_a_sheet_that_cannot_be_is_refused_in_words(organisation, words, said):
+    price = Price.objects.get()
+    with pytest.raises(CommandError, match=said):
+        run("prices", *(str(price.pk) if word == "1" else word for word in words))
+    assert Price.objects.get().valid_to is None
