@@ -5,13 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routing.contracts import DeploymentInfo, Facts
-from routing.policy.cel import parse
+from routing.policy.cel import parse, show
 from routing.policy.check import check
 from routing.policy.compile import CLASS_FACTS, compile_tree
 from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
 from routing.policy.facts import CLASSES, ENTITIES, FACTS, empty_facts
 from routing.policy.outcomes import possible
+from tests.routing.policy import generated
 from tests.routing.policy.test_engine import target
 
 WORDS = ("", "a", "support-intent", "txt-base", "e'", 'q"')
@@ -88,18 +89,22 @@ def by_library(source, whole, extra=None):
     return cel.evaluate(source, context | dict(CLASSES) | (extra or {}))
 
 
+every_condition = st.one_of(conditions, generated.conditions(sorted(FACTS)))
+
+
 @settings(max_examples=150, deadline=None)
-@given(conditions, facts())
+@given(every_condition, facts())
 def test_closures_and_the_library_agree_on_every_condition(source, whole):
     tree = check(parse(source), invariant=False)
     expected = by_library(source, whole)
     assert bool(compile_tree(tree)(whole)) is expected
     known = {f"{group}.{k}": v for group, fields in whole.items() for k, v in fields.items()}
     assert possible(tree, known) == {expected}
+    assert bool(compile_tree(check(parse(show(tree)), invariant=False))(whole)) is expected
 
 
 @settings(max_examples=120, deadline=None)
-@given(conditions, facts(), st.sets(st.sampled_from(sorted(FACTS))))
+@given(every_condition, facts(), st.sets(st.sampled_from(sorted(FACTS))))
 def test_what_the_proof_thinks_possible_never_misses_what_happens(source, whole, forgotten):
     tree = check(parse(source), invariant=False)
     known = {f"{group}.{k}": v for group, fields in whole.items() for k, v in fields.items()}

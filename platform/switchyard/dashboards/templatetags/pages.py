@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from switchyard.core.money import NUSD_PER_USD, usd_to_nusd
 from switchyard.dashboards.highlight import highlight_policy
+from switchyard.dashboards.reasons import reason_in_words
 
 register = template.Library()
 DASH = "–"
@@ -126,6 +127,13 @@ def badge(value: str) -> SafeString:
     return format_html(
         '<span class="badge {}">{}</span>', TONES.get(value, "plain"), words.get(value, value) or DASH
     )
+
+
+@register.filter
+def why(reasons: Any) -> str:
+    """One reason of a decision, or several, in the reader's language."""
+    several = reasons if isinstance(reasons, list | tuple) else [reasons]
+    return "; ".join(map(reason_in_words, several))
 
 
 @register.simple_tag
