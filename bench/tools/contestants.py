@@ -1,4 +1,4 @@
-"""What competes in the sparse benchmark: one feed-forward layer, dense or of experts, in torch and in ONNX Runtime.
+"""What competes in the sparse benchmark: one feed-forward layer, dense or of experts, in torch, ONNX Runtime and our kernels.
 
 The gate is part of a sparse layer and of its time.
 """
@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from bench.tools.turns import INPUTS, Contestant
+from modelhub.hal.native import bank, build
 from modelhub.ml.features import open_session
 from modelhub.ml.graph import GraphBuilder
 from modelhub.ml.moe import kernels
@@ -64,27 +65,47 @@ class Layers:
             f"torch {form}": self._torch_sparse(form) for form, most in FORMS_UP_TO.items()
             if self.tokens <= most and (form != "grouped" or kernels.can_group("cpu", torch.float32, width, hidden))
         }  # fmt: skip
-        return found | {
-            f"onnxruntime {form}": self._ort(self._sparse_graph(form)) for form in ("moe", "unrolled")
-        }
+        graphs = {f"onnxruntime {form}": self._ort(self._sparse_graph(form)) for form in ("moe", "unrolled")}
+        return found | graphs | self._native_sparse(eight_bits=False)
 
     def sparse_int8(self) -> dict[str, Contestant]:
-        return {
-            f"onnxruntime {form}": self._ort(self._sparse_graph(form)) for form in ("qmoe", "unrolled_int8")
-        }
+        forms = ("qmoe", "unrolled_int8")
+        graphs = {f"onnxruntime {form}": self._ort(self._sparse_graph(form)) for form in forms}
+        return graphs | self._native_sparse(eight_bits=True)
 
     def dense_float(self, hidden: int | None = None) -> dict[str, Contestant]:
         """A plain layer of equal total parameters, or of the first `hidden` units."""
         up, down = self._dense_weights(hidden)
         layer: Contestant = lambda i: F.linear(F.silu(F.linear(self.x[i], up)), down)  # noqa: E731
-        return {"torch dense": layer, "onnxruntime dense": self._ort(self._dense_graph(hidden, "moe"))}
+        found = {"torch dense": layer, "onnxruntime dense": self._ort(self._dense_graph(hidden, "moe"))}
+        return found | self._native_dense(hidden, eight_bits=False)
 
     def dense_int8(self) -> dict[str, Contestant]:
-        """The plain layer in 8 bits: with a step per token, and as ONNX Runtime's own quantiser does it."""
+        """The plain layer in 8 bits: with a step per token, as ONNX Runtime's own quantiser does it, and by our kernels."""
         return {
             "onnxruntime dense MatMulInteger": self._ort(self._dense_graph(None, "unrolled_int8")),
             "onnxruntime dense dynamic int8": self._ort(self._dense_graph(None, "moe"), dynamic_int8=True),
-        }
+        } | self._native_dense(None, eight_bits=True)
+
+    def _native_sparse(self, *, eight_bits: bool) -> dict[str, Contestant]:
+        """Gate and experts by our kernels; nothing where no compiler built them."""
+        try:
+            run = bank.ExpertBank(self.w1.numpy(), self.w2.numpy(), ACTIVATION, eight_bits=eight_bits)
+        except build.NotBuilt:
+            return {}
+        terms, s = self._terms(), self.shape
+        gate = bank.CosineGate(terms.keys, terms.scale, terms.bias, k_min=s.k_min, k_max=s.k_max, mass=s.mass)
+        return {"native": lambda i: run(self.arrays[i], *gate(self.arrays[i]))}
+
+    def _native_dense(self, hidden: int | None, *, eight_bits: bool) -> dict[str, Contestant]:
+        """The plain layer as one expert that every token chooses."""
+        up, down = (weight.numpy()[None] for weight in self._dense_weights(hidden))
+        try:
+            run = bank.ExpertBank(up, down, ACTIVATION, eight_bits=eight_bits)
+        except build.NotBuilt:
+            return {}
+        whole, first = np.ones((self.tokens, 1), np.float32), np.zeros((self.tokens, 1), np.int64)
+        return {"native dense": lambda i: run(self.arrays[i], whole, first)}
 
     def _torch_sparse(self, form: str) -> Contestant:
         def run(i: int) -> torch.Tensor:
@@ -101,13 +122,17 @@ class Layers:
         down = self.w2.permute(1, 0, 2).reshape(d, -1)[:, :hidden].contiguous()
         return up, down
 
+    def _terms(self) -> CosineTerms:
+        gate, s = self.gate, self.shape
+        return CosineTerms(
+            gate.keys.detach().numpy(), float(gate.scale.detach()), gate.selection_bias.numpy(),
+            k_min=s.k_min, k_max=s.k_max, mass=s.mass,
+        )  # fmt: skip
+
     def _sparse_graph(self, form: str) -> GraphBuilder:
         g, s = GraphBuilder("sparse"), self.shape
         x = g.input("x", "float", ["T", s.width])
-        terms = CosineTerms(
-            self.gate.keys.detach().numpy(), float(self.gate.scale), self.gate.selection_bias.numpy(),
-            k_min=s.k_min, k_max=s.k_max, mass=s.mass,
-        )  # fmt: skip
+        terms = self._terms()
         w1, w2 = self.w1.numpy(), self.w2.numpy()
         gate = gate_nodes(g, x, terms)
         y = expert_nodes(g, x, gate, w1, w2, form=form, k=s.k_max, activation=ACTIVATION, half=False)

@@ -23,6 +23,7 @@ AGREEMENT = 0.985  # INT8: share of rows whose answer must be that of float64
 BACKENDS = (
     "modelhub.hal.backends.torch_cpu",
     "modelhub.hal.backends.ort_cpu",
+    "modelhub.hal.backends.native_cpu",
     "modelhub.hal.backends.openvino_cpu",
     "modelhub.hal.backends.reference",
     "modelhub.hal.backends.cuda",

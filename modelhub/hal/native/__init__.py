@@ -1,0 +1,1 @@
+"""Our own kernels for a processor, in C: built where they run, by the compiler that is there."""
