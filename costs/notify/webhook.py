@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from costs.notify.errors import Undelivered
 from switchyard.core.addresses import checked_addresses
 from switchyard.core.conf import conf
+from switchyard.core.inner_tls import InnerTls
 from switchyard.core.reaching import Proxy, at_home, proxy
 
 PLAIN = re.compile(r"[\x21-\x7e]+")  # an address that can't carry a second header line
@@ -63,7 +64,9 @@ def post(url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = 1
         raise Undelivered(f"{host} answered {status}.")
 
 
-def _connected(addresses: list[str], url: str, deadline: _Deadline, through: Proxy | None) -> socket.socket:
+def _connected(
+    addresses: list[str], url: str, deadline: _Deadline, through: Proxy | None
+) -> socket.socket | InnerTls:
     """A connection to the first address that takes one, or through the proxy, which resolves the name itself; for https
     with the certificate checked against the name."""
     parts = urlsplit(url)
@@ -77,6 +80,8 @@ def _connected(addresses: list[str], url: str, deadline: _Deadline, through: Pro
         return plain
     try:
         plain.settimeout(deadline.left())
+        if isinstance(plain, ssl.SSLSocket):
+            return InnerTls(plain, ssl.create_default_context(), parts.hostname or "")
         return ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
     except BaseException:
         plain.close()
@@ -99,7 +104,7 @@ def _tunnel(through: Proxy, place: str, deadline: _Deadline) -> socket.socket:
         f"Host: {place}",
         *(f"{k}: {v}" for k, v in through.headers.items()),
     ]
-    plain = socket.create_connection((through.host, through.port), timeout=deadline.left())
+    plain = through.connect(deadline.left())
     head = b""
     try:
         plain.sendall("\r\n".join(lines).encode("ascii") + b"\r\n\r\n")
@@ -139,7 +144,7 @@ def _request(url: str, host: str, body: bytes, headers: dict[str, str]) -> bytes
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
 
 
-def _speak(connection: socket.socket, request: bytes, deadline: _Deadline) -> int:
+def _speak(connection: socket.socket | InnerTls, request: bytes, deadline: _Deadline) -> int:
     """Send, and read no further than the final status line."""
     connection.settimeout(deadline.left())
     connection.sendall(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from urllib.parse import urlsplit
 
 from tests.fakes.threads import InThread
@@ -11,16 +12,18 @@ from tests.fakes.threads import InThread
 class FakeProxy(InThread):
     """`asked`: request lines; `heard`: every byte it could read. `refuses`: answers everything with this status."""
 
-    def __init__(self, *, refuses: int = 0) -> None:
+    def __init__(self, *, refuses: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: it is spoken to by https."""
         super().__init__("proxy")
+        self._tls = tls
         self.refuses = refuses
         self.asked: list[str] = []
         self.heard = b""
         self.url = ""
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._handle, "127.0.0.1", 0, ssl=self._tls)
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _close(self) -> None:
         self._server.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from switchyard.core.addresses import Address, all_within, check_address, checked_addresses
 from switchyard.core.conf import conf
+from switchyard.core.inner_tls import InnerTls
 
 Connect = Callable[..., socket.socket]
 
@@ -23,6 +25,27 @@ class Proxy:
     host: str
     port: int
     headers: dict[str, str]
+    secure: bool = False  # spoken to by TLS
+
+    def connect(self, timeout_s: float | None) -> socket.socket:
+        """Its certificate is checked against its name."""
+        plain = socket.create_connection((self.host, self.port), timeout=timeout_s)
+        if not self.secure:
+            return plain
+        try:
+            return ssl.create_default_context().wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+
+class _Tunnelled(http.client.HTTPSConnection):
+    """https to a server through a proxy that is spoken to by https as well."""
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)  # to the proxy, which opens the tunnel
+        host, context = self._tunnel_host, self._context  # type: ignore[attr-defined]
+        self.sock: Any = InnerTls(self.sock, context, host)
 
 
 def proxy() -> Proxy | None:
@@ -31,16 +54,16 @@ def proxy() -> Proxy | None:
     if not url:
         return None
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
-            "Probes, bills, fine-tuning at a vendor and alerts reach a proxy by http only: write SWITCHYARD_UPSTREAM_PROXY "
-            "as http://proxy.example:3128."
+            "SWITCHYARD_UPSTREAM_PROXY must be a URL like http://proxy.example:3128 or https://proxy.example:3129."
         )
     headers = {}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Proxy-Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    return Proxy(parts.hostname, parts.port or 80, headers)
+    secure = parts.scheme == "https"
+    return Proxy(parts.hostname, parts.port or (443 if secure else 80), headers, secure)
 
 
 def at_home(addresses: Sequence[Address]) -> bool:
@@ -65,7 +88,11 @@ def reach(
         connection = kind(host, parts.port, timeout=timeout_s)
         connection._create_connection = _checked(conf("UPSTREAM_CIDRS"), host)  # type: ignore[attr-defined]
         return connection, "", {}
+    if secure and through.secure:
+        kind = _Tunnelled
     connection = kind(through.host, through.port, timeout=timeout_s)
+    if through.secure:
+        connection._create_connection = lambda place, timeout=None, source=None: through.connect(timeout_s)  # type: ignore[attr-defined]
     if secure:
         connection.set_tunnel(host, parts.port or 443, headers=through.headers)
         return connection, "", {}

@@ -17,6 +17,7 @@ from modelhub.recipes.endpoints import Endpoint
 from modelhub.recipes.vendor_client import Vendor
 from modelhub.services.probing import Target, probe_deployment
 from switchyard.core.errors import InvalidRequest, UpstreamFailure, UpstreamMisconfigured
+from switchyard.core.fetching import call, fetch
 from tests import factories
 from tests.costs.notify.receiver import receiving
 from tests.costs.notify.test_webhook import self_signed
@@ -95,7 +96,7 @@ def test_its_user_and_password_are_told_to_the_proxy_alone(settings: Any) -> Non
     assert b"Basic " + base64.b64encode(b"ann:s@cret") in proxy.heard
 
 
-@pytest.mark.parametrize("url", ["https://proxy.example:3128", "socks5://127.0.0.1:1", "proxy.example:3128"])
+@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "proxy.example:3128"])
 def test_a_proxy_that_these_calls_can_not_speak_to_is_not_gone_round(settings: Any, url: str) -> None:
     settings.SWITCHYARD = settings.SWITCHYARD | {"UPSTREAM_PROXY": url}
     with FakeUpstream() as server:
@@ -122,6 +123,53 @@ def test_an_alert_to_the_outside_is_a_tunnel_through_it_and_one_to_a_named_netwo
         assert receiver.got[1][2] == b'{"to": "the outside"}'
     assert through.asked == ["CONNECT " + receiver.url.split("/")[2] + " HTTP/1.1"]
     assert b"the outside" not in through.heard, "it reads nothing of it"
+
+
+@pytest.fixture
+def encrypted(tmp_path: Any, monkeypatch: Any) -> ssl.SSLContext:
+    """Of a server at 127.0.0.1 whose certificate is believed."""
+    certificate, key = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    return context
+
+
+def test_a_proxy_that_is_spoken_to_by_https_carries_all_of_them(
+    settings: Any, encrypted: ssl.SSLContext, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("costs.notify.webhook.at_home", lambda addresses: False)
+    with FakeProxy(tls=encrypted) as proxy, FakeUpstream() as plain, receiving(tls=encrypted) as server:
+        settings.SWITCHYARD = settings.SWITCHYARD | {"UPSTREAM_PROXY": proxy.url}
+        status, body = fetch(plain.url, "/v1/models", headers={}, timeout_s=5, max_bytes=10**6, leaves=True)
+        assert status in (401, 404, 405) and body
+        long = b"a secret" * 40_000
+        status, _, _ = call(
+            server.url, "/hooks/money?team=a", headers={}, timeout_s=5, max_bytes=10**6, method="POST", body=long,
+            leaves=True,
+        )  # fmt: skip
+        assert status == 200 and server.got[0][2] == long
+        webhook.post(server.url, b'{"to": "the outside"}', {})
+        assert server.got[1][2] == b'{"to": "the outside"}'
+    place = server.url.split("/")[2]
+    asked = [line.rpartition(" ")[0] for line in proxy.asked]
+    assert asked == [f"GET {plain.url}/models", f"CONNECT {place}", f"CONNECT {place}"]
+    assert b"a secret" not in proxy.heard and b"the outside" not in proxy.heard
+
+
+def test_neither_a_proxy_nor_a_server_with_a_strangers_certificate_is_believed(
+    settings: Any, encrypted: ssl.SSLContext, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("costs.notify.webhook.at_home", lambda addresses: False)
+    with FakeProxy(tls=encrypted) as proxy, receiving(tls=encrypted) as server:
+        named = proxy.url.replace("127.0.0.1", "localhost")  # not what the certificate says
+        for url, to in ((named, server.url), (proxy.url, server.url.replace("127.0.0.1", "localhost"))):
+            settings.SWITCHYARD = settings.SWITCHYARD | {"UPSTREAM_PROXY": url}
+            with pytest.raises(Undelivered, match="secure connection"):
+                webhook.post(to, b"{}", {})
+            with pytest.raises(UpstreamFailure, match="SSLCertVerificationError"):
+                fetch(to, "/", headers={}, timeout_s=5, max_bytes=10, leaves=True)
+    assert server.got == []
 
 
 @pytest.mark.parametrize(("refuses", "words"), [(407, "answered 407"), (503, "answered 503")])
