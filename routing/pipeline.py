@@ -25,6 +25,7 @@ from routing.guards.base import RiskGuard
 from routing.guards.swaps import by_kind, flipped, with_swaps
 from routing.masking import runs as masking
 from routing.meter import Meter
+from routing.policy.candidates import NOT_NAMED
 from routing.run import Run
 from switchyard.core.errors import (
     InvalidRequest,
@@ -187,11 +188,28 @@ def _refusal(run: Run) -> SwitchyardError:
             "The policy keeps this data at home and nobody there can take it.", retry_after_s=5
         )
     if run.decision.refusal == "no_deployment":
+        if (version := run.request.version) is not None and _unnamed(run, version.deployment):
+            return PolicyDenied(
+                f"No rule that applies names {version.deployment}, where {version.name} runs: rule {run.decision.rule!r} "
+                f"decides for {version.workload} and names others. Have {version.deployment} added to that rule's route.",
+                decision_id=run.request.decision_id,
+            )
         return Unavailable(
             f"Rule {run.decision.rule!r} matched, but none of its deployments can take the request."
         )
     return PolicyDenied(
         f"The policy refuses this request (rule {run.decision.rule!r}).", decision_id=run.request.decision_id
+    )
+
+
+def _unnamed(run: Run, deployment: str) -> bool:
+    """Whether the matched rule names others only: then no later try finds it free."""
+    assert run.decision is not None
+    return any(
+        reason.startswith(NOT_NAMED)
+        for view in run.decision.candidates
+        if view.deployment == deployment
+        for reason in view.reasons
     )
 
 

@@ -16,6 +16,7 @@ from routing.policy.invariants import InvariantSet, Residual, breaks, broken_inv
 from routing.policy.rules import Route
 
 MIN_ROWS_UNDER_FLOOR = 30
+NOT_NAMED = "not named by rule"
 __all__ = [
     "MIN_ROWS_UNDER_FLOOR",
     "Frame",
@@ -239,7 +240,7 @@ class Standing:
             if name in notes:
                 reasons.append(notes[name] + ("; allowed as fallback" if name in planned else ""))
             if name not in named:
-                reasons.append(f"not named by rule {frame.rule!r}")
+                reasons.append(f"{NOT_NAMED} {frame.rule!r}")
             elif name not in planned and not reasons:
                 reasons.extend(self.reasons(name, "fallback"))
             rows.append(Row(name, target.side, name in planned, tuple(reasons)))

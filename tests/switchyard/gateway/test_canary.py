@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from modelhub.models import Canary, ModelVersion
+from modelhub.models import Canary, Deployment, ModelVersion
+from modelhub.selectors.tuned import public_name
 from tests import factories
 from tests.fakes import upstream
 from tests.fakes.gateway import RunningGateway
@@ -75,3 +76,27 @@ def test_streams_fall_back_before_their_first_byte(trial: RunningGateway) -> Non
         words = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
         assert words == "All is well."
     assert any(seen.body["model"] == "base/memo@ft" for seen in trial.private.seen)
+
+
+def test_a_version_whose_deployment_no_rule_names_is_the_policys_no_and_says_what_to_do(
+    gateway: RunningGateway,
+) -> None:
+    """Nobody answers in its place, and asking again won't help: 403, which no client repeats."""
+    chatter = gateway.company.service.workloads.get(name="chatter")
+    names = {}
+    for deployment in ("ext-llm", "private-a"):
+        version = factories.make_version(
+            Deployment.objects.get(name=deployment), chatter, "candidate", version="ft", upstream_model="m@ft",
+            lineage={"job": "job_1"},
+        )  # fmt: skip
+        names[deployment] = public_name(version)
+    gateway.refresh()
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
+    with gateway.client() as client:
+        refused = client.post("/v1/chat/completions", json=body | {"model": names["ext-llm"]})
+        named = client.post("/v1/chat/completions", json=body | {"model": names["private-a"]})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (403, "policy_denied"), refused.text
+    assert "Have ext-llm added to that rule's route" in error["message"] and "chatter" in error["message"]
+    assert gateway.external.seen == []
+    assert named.status_code == 200 and gateway.private.seen[-1].body["model"] == "m@ft"
