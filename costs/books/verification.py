@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from costs import label_hours, triggers
 from costs.books import partitions
 from costs.books.fiscal import balances_of
-from costs.models import AccountHour, FiscalPeriod
+from costs.models import LEGS, AccountHour, FiscalPeriod
 from switchyard.core.bulk import grouped_by_hash
 from switchyard.core.clock import now
 
@@ -44,8 +44,12 @@ class _Books:
 
     def row(self, query: str, *values: Any) -> tuple[Any, ...]:
         """The first row of a query; `{a}` and `{e}` are the tables."""
+        return self.rows(query, *values)[0]
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All of them."""
         self.cursor.execute(query.format(a=self.attempts, e=self.entries), values)
-        return self.cursor.fetchone()
+        return self.cursor.fetchall()
 
 
 def _union(table: str, apart: list[str]) -> str:
@@ -65,20 +69,28 @@ def _trial_balance(books: _Books) -> list[str]:
 
 
 def _rows(books: _Books) -> list[str]:
-    """One look at every transfer and every attempt. Attempts in force cost what was booked for them, less what was
-    reversed."""
-    bad, future, booked, n_booked, metered, n_metered = books.row(
-        """SELECT * FROM (
-             SELECT coalesce(sum(CASE WHEN amount_nusd <= 0 OR debit = credit THEN 1 ELSE 0 END), 0),
-                    coalesce(sum(CASE WHEN recorded_at > %s THEN 1 ELSE 0 END), 0),
-                    coalesce(sum(CASE WHEN attempt IS NULL THEN 0 WHEN reverses_id IS NULL THEN amount_nusd
-                                      ELSE -amount_nusd END), 0),
-                    coalesce(sum(CASE WHEN attempt IS NULL THEN 0 WHEN reverses_id IS NULL THEN 1 ELSE -1 END), 0)
-             FROM {e} entry WHERE organisation_id = %s) entries, (
-             SELECT coalesce(sum(cost_nusd), 0), coalesce(sum(CASE WHEN cost_nusd > 0 THEN 1 ELSE 0 END), 0)
-             FROM {a} attempt WHERE organisation_id = %s AND NOT superseded) attempts""",
+    """One look at every transfer and every attempt. Attempts in force cost what was booked for them, less what was reversed,
+    for each line of business; their parts sum to their cost."""
+    legs = " + ".join(f"{leg}_nusd" for leg in LEGS)
+    by_lob = books.rows(
+        f"""SELECT lob, sum(bad), sum(future), sum(apart), sum(booked), sum(n_booked), sum(metered), sum(n_metered) FROM (
+             SELECT lob, sum(CASE WHEN amount_nusd <= 0 OR debit = credit THEN 1 ELSE 0 END) AS bad,
+                    sum(CASE WHEN recorded_at > %s THEN 1 ELSE 0 END) AS future, 0 AS apart,
+                    sum(CASE WHEN attempt IS NULL THEN 0 WHEN reverses_id IS NULL THEN amount_nusd
+                             ELSE -amount_nusd END) AS booked,
+                    sum(CASE WHEN attempt IS NULL THEN 0 WHEN reverses_id IS NULL THEN 1 ELSE -1 END) AS n_booked,
+                    0 AS metered, 0 AS n_metered
+             FROM {{e}} entry WHERE organisation_id = %s GROUP BY lob
+             UNION ALL
+             SELECT lob, 0, 0, sum(CASE WHEN {legs} IN (0, cost_nusd) THEN 0 ELSE 1 END), 0, 0, sum(cost_nusd),
+                    sum(CASE WHEN cost_nusd > 0 THEN 1 ELSE 0 END)
+             FROM {{a}} attempt WHERE organisation_id = %s AND NOT superseded GROUP BY lob) both_sides
+           GROUP BY lob ORDER BY lob""",
         connection.ops.adapt_datetimefield_value(now()), books.organisation_id, books.organisation_id,
     )  # fmt: skip
+    bad, future, apart, booked, n_booked, metered, n_metered = (
+        [int(sum(column)) for column in list(zip(*by_lob, strict=True))[1:]] if by_lob else [0] * 7
+    )
     findings = []
     if bad:
         findings.append(
@@ -91,6 +103,11 @@ def _rows(books: _Books) -> list[str]:
         findings.append(
             words % {"attempts": n_metered, "metered": metered, "entries": n_booked, "booked": booked}
         )
+    elif differ := [lob or "-" for lob, *_sums, b, n_b, m, n_m in by_lob if (b, n_b) != (m, n_m)]:
+        words = _("Attempts and entries of %(lobs)s differ, though their sums agree.")
+        findings.append(words % {"lobs": ", ".join(differ)})
+    if apart:
+        findings.append(_("%(count)s attempts have parts that do not sum to their cost.") % {"count": apart})
     if future:
         findings.append(_("%(count)s entries were recorded in the future.") % {"count": future})
     return findings

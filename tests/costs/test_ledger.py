@@ -149,6 +149,22 @@ def test_the_books_say_so_when_an_attempt_was_not_booked_or_the_triggers_are_gon
     assert "append-only" in findings[1]
 
 
+def test_parts_that_do_not_sum_to_their_cost_are_found():
+    record_events([make_event(make_attempt(cost_nusd=1_400, legs={"input": 400, "output": 1_000}))])
+    assert verify_books(1) == []
+    Attempt.objects.update(input_nusd=401)
+    assert verify_books(1) == ["1 attempts have parts that do not sum to their cost."]
+    Attempt.objects.update(input_nusd=0, output_nusd=0)
+    assert verify_books(1) == [], "metered before costs were kept by their parts"
+
+
+def test_work_booked_for_another_line_of_business_is_found_though_the_sums_agree():
+    record_events([make_event(lob="legal"), make_event(lob="healthcare"), make_event(lob="engineering")])
+    assert verify_books(1) == []
+    Attempt.objects.filter(lob="legal").update(lob="healthcare")
+    assert verify_books(1) == ["Attempts and entries of healthcare, legal differ, though their sums agree."]
+
+
 def test_a_jobs_time_is_charged_to_its_line_of_business_once():
     rate = NodeRate("node:1@x", "node-cpu-1", 50_000_000)
     job = {

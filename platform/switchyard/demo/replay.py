@@ -19,6 +19,7 @@ from routing.execution.retries import RetryBudget
 from routing.guards.base import RiskGuard
 from routing.inspection.collect import inspect
 from routing.meter import Meter
+from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.crypto import seal_for_lob
 from switchyard.core.errors import SwitchyardError
@@ -128,7 +129,7 @@ class Replayer:
         low, high = FEEDBACK_DELAY_MS
         delay_ms = low + zlib.crc32(request.request_id.encode()) % (high - low)
         event["event_id"] = f"fb:{request.decision_id}:0:demonstration"
-        event["at_ns"] = request.received_ns + delay_ms * 1_000_000
+        event["at_ns"] = min(request.received_ns + delay_ms * 1_000_000, now_ns())  # nothing is booked in the future
         return event
 
     def _desk(self, admission: PastAdmission) -> pipeline.Desk:

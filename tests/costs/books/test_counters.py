@@ -13,7 +13,7 @@ from costs import budgets
 from costs.books.reservations import verify_counters
 from costs.budgets.spending import STREAM
 from costs.metering import record_events
-from costs.models import Attempt
+from costs.models import LEGS, Attempt
 from costs.periods import counter_key, period_bounds
 from costs.selectors import limit_of
 from switchyard.core.clock import now
@@ -83,7 +83,7 @@ def test_the_command_ends_with_one_and_says_what_is_wrong(budget, capsys):
     call_command("verify_books")
     assert capsys.readouterr().out.strip() == "The books hold."
     record_events([event(budget, cost_nusd=5)])
-    Attempt.objects.update(cost_nusd=6)
+    Attempt.objects.update(cost_nusd=6, **{f"{leg}_nusd": 0 for leg in LEGS})
     for arguments in ([], ["--json"], ["--organisation", "books", "--no-counters"]):
         with pytest.raises(SystemExit) as ended:
             call_command("verify_books", *arguments)

@@ -18,9 +18,11 @@ from costs.periods import EPOCH
 from costs.selectors import limits_of
 from routing.execution.base import Reply
 from routing.models import DecisionRecord, Feedback
+from switchyard.core.clock import now
 from switchyard.core.ids import id_time_ms
 from switchyard.core.money import usd_to_nusd
 from switchyard.demo import company, history
+from switchyard.demo import replay as replaying
 from switchyard.demo.questions import steady_id
 from switchyard.demo.replay import Replayer, replay
 from switchyard.demo.traffic import arrivals
@@ -120,6 +122,15 @@ def test_judged_answers_are_labels_that_count_against_no_budget_and_lead_to_busi
     answers = SpendDay.objects.filter(workload="clinical-notes").aggregate(n=Sum("answers"))["n"]
     told = BusinessEvent.objects.filter(workload="clinical-notes").aggregate(n=Sum("count"))["n"]
     assert told == answers > 0
+
+
+def test_nothing_is_booked_in_the_future(small, monkeypatch):
+    """Who judges the last answers would do so after now: until then a month's statement would hold more than its spend."""
+    monkeypatch.setattr(replaying, "FEEDBACK_DELAY_MS", (10**9, 2 * 10**9))
+    history.begin(small.job)
+    small.run(0)
+    assert Feedback.objects.count() > 0 and not Feedback.objects.filter(at__gt=now()).exists()
+    assert not LedgerEntry.objects.filter(at__gt=now()).exists()
 
 
 def test_policies_decide_and_confidential_work_stays_at_home(small):
