@@ -17,7 +17,7 @@ from routing.policy.reach import unreachable
 from routing.policy.rules import CALLER, Document, Invariant, Route, Rule
 from routing.policy.said import Said, _
 from routing.policy.shapes import shape_faults
-from routing.policy.source import Faults, finite, load
+from routing.policy.source import Faults, finite, load, unseen
 from switchyard.core.money import usd_to_nusd
 
 MAX_RULES = 2_000
@@ -36,7 +36,8 @@ _ROUTE = {
             {"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": r"^abs:[01](\.\d+)?$"}]},
         "split": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
         "cascade": _NAMES | {"minItems": 2},
-        "until": {"type": "string", "pattern": r"^\s*confidence\s*>=\s*(0(\.\d+)?|1(\.0+)?)\s*$"},
+        "until": {"description": "confidence >= a chance in 0..1", "type": "string",
+                  "pattern": r"^\s*confidence\s*>=\s*(0(\.\d+)?|1(\.0+)?)\s*$"},
         "fallback": _NAMES,
         "shadow": _NAMES,
         "max_cost_usd": _USD,
@@ -87,6 +88,9 @@ def parse_document(text: str, *, organisation: bool, label: str = "", strict: bo
     source = load(text)
     faults = Faults(source)
     data = source.data
+    if strict:
+        faults.errors += unseen(text)
+        faults.raise_if_any()
     for error in sorted(_SCHEMA.iter_errors(data), key=lambda e: list(map(str, e.path))):
         for fault in shape_faults(error):
             faults.add(_dotted(error.absolute_path), fault)

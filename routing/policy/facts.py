@@ -47,6 +47,7 @@ class FactType:
     kind: Kind
     meaning: str
     values: tuple[Any, ...] | None = None  # all there are, where they are few
+    most: float | None = None  # of a number
 
 
 FACTS: Mapping[str, FactType] = {
@@ -57,7 +58,7 @@ FACTS: Mapping[str, FactType] = {
     "request.max_tokens": FactType("int", "The cap on output tokens."),
     "request.has_tools": FactType("bool", "Whether tools were offered.", (False, True)),
     "request.language": FactType("string", "Guessed from the script.", LANGUAGES),
-    "request.difficulty": FactType("double", "A guess in [0, 1] from length and structure."),
+    "request.difficulty": FactType("double", "A guess in [0, 1] from length and structure.", most=1),
     "workload.name": FactType("string", "Empty without a workload."),
     "workload.task": FactType("string", "What is asked for.", TASKS),
     "workload.tier": FactType("string", "core, edge or experiment.", TIERS),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from routing.policy.cel import Compare, Has, Items, Literal, Logic, Method, Node, Not, Path
@@ -17,6 +18,24 @@ from routing.policy.facts import CLASSES, FACTS
 UNKNOWN = object()  # a value the proof knows nothing about
 MAX_ASSIGNMENTS = 2_500  # combinations of finite facts looked at for one condition
 Known = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """A list of which only some is known: what is in it, and what isn't."""
+
+    present: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+
+    def also(self, item: str, present: bool) -> Partly:
+        if present:
+            return Partly(self.present | {item}, self.absent)
+        return Partly(self.present, self.absent | {item})
+
+    def holds(self, item: Any) -> frozenset[bool]:
+        if item in self.present:
+            return frozenset([True])
+        return frozenset([False]) if item in self.absent else frozenset([True, False])
 
 
 def possible(tree: Node, known: Known) -> frozenset[bool]:
@@ -32,6 +51,8 @@ def possible(tree: Node, known: Known) -> frozenset[bool]:
             a, b = _value(left, known), _value(right, known)
             if a is UNKNOWN or b is UNKNOWN:
                 return frozenset([True, False])
+            if isinstance(b, Partly):
+                return b.holds(a)
             return frozenset([bool(a in b if op == "in" else OPERATORS[op](a, b))])
     value = _value(tree, known)
     return frozenset([True, False]) if value is UNKNOWN else frozenset([bool(value)])

@@ -24,12 +24,14 @@ _WORDS: dict[str, Said] = {
     "minimum": _("%(value)s is less than the minimum of %(wanted)s."),
     "maximum": _("%(value)s is greater than the maximum of %(wanted)s."),
     "exclusiveMinimum": _("%(value)s is expected to be greater than %(wanted)s."),
-    "pattern": _("%(value)s does not match %(wanted)s."),
 }
 _FORMS = {
     "a share of the best in 0..1, or 'abs:0.90'": _(
         "%(value)s is not a share of the best in 0..1, or 'abs:0.90'."
-    )
+    ),
+    "confidence >= a chance in 0..1": _(
+        "%(value)s is not of the form `confidence >= 0.90`, with a chance in 0..1."
+    ),
 }
 
 
@@ -50,9 +52,9 @@ def shape_faults(error: jsonschema.ValidationError) -> Iterator[Said]:
                 yield _("%(name)s is missing here.") % {"name": _shown(name)}
         return
     told = {"value": _shown(error.instance), "wanted": _wanted(error.validator_value)}
-    if error.validator == "anyOf":
-        form = _FORMS.get(error.schema.get("description", ""), _("%(value)s is none of what may stand here."))
-        yield form % {"value": told["value"]}
+    form = _FORMS.get(error.schema.get("description", ""))
+    if error.validator == "anyOf" or (form and error.validator == "pattern"):
+        yield (form or _("%(value)s is none of what may stand here.")) % {"value": told["value"]}
         return
     if error.validator_value == 1 and str(error.validator).startswith("min") and error.validator != "minimum":
         yield _("%(value)s should be non-empty.") % {"value": told["value"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from routing.policy.said import Said, _
 from switchyard.core.errors import ValidationFailed
 
 MAX_BYTES, MAX_DEPTH = 200_000, 12
+_UNSEEN = re.compile("[\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _HINT = Said(" ") + _("An expression that begins with a quote, `!` or `[` must stand in quotes as a whole.")
 
@@ -94,6 +96,19 @@ class Faults:
             first = self.errors[0]
             more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
             raise ValidationFailed(f"{first['path'] or 'document'}: {first['message']}{more}", self.errors)
+
+
+def unseen(text: str) -> list[dict[str, Any]]:
+    """A fault for each line that holds characters which nobody sees, or which turn what stands beside them round: who approves a
+    text must read what is in force (Boucher and Anderson 2021, arXiv 2111.00169)."""
+    faults = []
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        found = _UNSEEN.search(line)
+        if found:
+            message = _("U+%(code)s can't be seen, or turns the text beside it round. Take it out.")
+            told = message % {"code": f"{ord(found.group()):04X}"}
+            faults.append({"path": "", "line": number, "column": found.start() + 1, "message": told})
+    return faults
 
 
 def load(text: str) -> Source:

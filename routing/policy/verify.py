@@ -70,6 +70,12 @@ def prove(
     if document.default is not None:
         _prove_route(proof, "default", "default", document.default, ALWAYS, requests, invariants, targets)
         book.take("default", document.default, ALWAYS, (*requests, *others))
+        if not document.invariants:
+            proof.warnings.append(
+                _(
+                    "It holds no invariant: nothing is proven, and data of every class goes wherever a rule names."
+                )
+            )
     proof.hops = book.verdicts(proof.examples)
     return proof
 

@@ -1,26 +1,27 @@
 """A whole request that makes some conditions true and others false: what turns "it may" into "this one does".
 
 Each fact that the conditions test is tried at one value for every way their constants cut it (on, below and above a number;
-each word they name, and another; each set of the entities they name), which is all there is to try unless two facts are
+each word they name, and another; each entity they name, found or not), which is all there is to try unless two facts are
 compared with each other or a part of a word is asked for. Branches that can no longer come out as wanted are left.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from routing.policy.cel import Compare, Has, Items, Literal, Logic, Method, Node, Not, Path
-from routing.policy.facts import EMPTY, FACTS, TARGET_FACTS, FactType
-from routing.policy.outcomes import mentioned, possible
+from routing.policy.facts import FACTS, TARGET_FACTS, FactType
+from routing.policy.outcomes import Partly, mentioned, possible
 
 MOST_STEPS = 3_000
-MOST_ENTITIES = 5
 OTHER = "something-else"
 Wanted = tuple[Node, bool]
 Known = Mapping[str, Any]
+Choice = tuple[str, str, Sequence[Any]]  # a fact, of a list an item, and what is tried
 
 
 @dataclass(slots=True)
@@ -42,33 +43,56 @@ def witness(known: Known, wanted: Sequence[Wanted]) -> Search:
     constants: dict[str, set[Any]] = {name: set() for name in free}
     for tree, _ in open_:
         search.sure &= _collect(tree, constants)
-    values = {name: _tried(FACTS.get(name) or TARGET_FACTS[name], constants[name]) for name in free}
-    free.sort(key=lambda name: len(values[name]))
-    _descend(dict(known), free, values, open_, search)
+    choices = [choice for name in free for choice in _choices(name, constants[name])]
+    choices.sort(key=lambda choice: len(choice[2]))
+    _descend(dict(known) | _lists(free), choices, open_, search)
     if search.found is not None:
         search.found = {name: search.found[name] for name in free}
     return search
 
 
+def _choices(name: str, constants: set[Any]) -> Iterator[Choice]:
+    """What is to be chosen of one fact: its value, or of a list, for each item that is asked for, whether it is there."""
+    fact = FACTS.get(name) or TARGET_FACTS[name]
+    if fact.kind == "list":
+        yield from ((name, item, (False, True)) for item in sorted(constants))
+    else:
+        yield name, "", _tried(fact, constants)
+
+
+def _lists(free: Iterable[str]) -> dict[str, Partly]:
+    return {name: Partly() for name in free if name in FACTS and FACTS[name].kind == "list"}
+
+
 def _descend(
-    known: dict[str, Any], free: Sequence[str], values: Mapping[str, Sequence[Any]], wanted: Sequence[Wanted], search: Search
-) -> None:  # fmt: skip
+    known: dict[str, Any], choices: Sequence[Choice], wanted: Sequence[Wanted], search: Search
+) -> None:
     search.steps += 1
     if search.steps > MOST_STEPS:
         search.sure = False
         return
+    if not choices:
+        known = {name: _whole(value) for name, value in known.items()}
     if any(outcome not in possible(tree, known) for tree, outcome in wanted):
         return
-    if not free:
-        search.found = dict(known)
+    if not choices:
+        search.found = known
         return
-    name, rest = free[0], free[1:]
-    for value in values[name]:
-        known[name] = value
-        _descend(known, rest, values, wanted, search)
+    name, item, values = choices[0]
+    before = known.get(name)
+    for value in values:
+        known[name] = before.also(item, value) if isinstance(before, Partly) else value
+        _descend(known, choices[1:], wanted, search)
         if search.found is not None or search.steps > MOST_STEPS:
             break
-    del known[name]
+    if before is None:
+        del known[name]
+    else:
+        known[name] = before
+
+
+def _whole(value: Any) -> Any:
+    return tuple(sorted(value.present)) if isinstance(value, Partly) else value
 
 
 def _collect(node: Node, constants: dict[str, set[Any]]) -> bool:
@@ -104,18 +128,18 @@ def _paired(fact: Node, other: Node, constants: dict[str, set[Any]]) -> bool:
 
 
 def _tried(fact: FactType, constants: Iterable[Any]) -> list[Any]:
-    if fact.kind == "list":
-        named = sorted(constants)[:MOST_ENTITIES]
-        sizes = range(len(named) + 1)
-        return [tuple(some) for size in sizes for some in itertools.combinations(named, size)]
     if fact.values is not None:
         return list(fact.values)
     if fact.kind == "string":
         return [*sorted(c for c in constants if isinstance(c, str)), OTHER, ""]
-    numbers = sorted({c for c in constants if not isinstance(c, str | bool)})
+    most = math.inf if fact.most is None else fact.most
+    ends = (
+        {0} if fact.most is None else {0, fact.most}
+    )  # below the least constant and above the greatest there may be room
+    numbers = sorted({c for c in constants if not isinstance(c, str | bool)} | ends)
     near = {n + d for n in numbers for d in (-1, 0, 1)}
     if fact.kind == "int":
         near = {n for n in near if isinstance(n, int)} | {int(n) + d for n in numbers for d in (0, 1)}
     else:
         near |= {(a + b) / 2 for a, b in itertools.pairwise(numbers)}
-    return sorted(n for n in near if n >= 0) or [EMPTY[fact.kind]]
+    return sorted(n for n in near if 0 <= n <= most)

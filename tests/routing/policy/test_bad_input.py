@@ -133,3 +133,23 @@ def test_a_deployment_that_was_deleted_is_passed_over_and_said_to_be_gone():
     alone = parse_document(text.replace("fallback: [home], ", ""), organisation=True)
     told = CompiledPolicies(Rollout(alone)).decide(facts(), [HOME], lob="sales", worst_case={})
     assert (told.hops, told.refusal) == ((), "no_deployment")
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200b", "\u200d", "\xad", "\ufeff"])
+def test_what_a_reader_cannot_see_is_refused_where_it_stands(sign):
+    """Who approves a text must read what is in force."""
+    text = f"rules:\n  - {{name: stays home{sign}, when: true, route: {{deny: true}}}}\n"
+    with pytest.raises(ValidationFailed) as error:
+        parse_document(text, organisation=False)
+    (fault,) = error.value.errors
+    assert (fault["line"], fault["column"]) == (2, 22) and f"U+{ord(sign):04X}" in fault["message"]
+    assert parse_document(text, organisation=False, strict=False).rules, "what was saved before is still read"
+    assert parse_document("\ufeff" + text.replace(sign, ""), organisation=False).rules, (
+        "a mark of the encoding is none"
+    )
+
+
+def test_a_threshold_of_another_form_is_told_the_right_one():
+    text = 'rules: [{name: r, when: true, route: {cascade: [a, b], until: "confidence > 0.9"}}]'
+    with pytest.raises(ValidationFailed, match="is not of the form `confidence >= 0.90`"):
+        parse_document(text, organisation=False)

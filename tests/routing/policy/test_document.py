@@ -105,7 +105,7 @@ def test_the_organisation_needs_a_default_and_a_line_of_business_may_not_redefin
         ("{prefer: [a], max_cost_usd: lots}", "amount of dollars"),
         ("{prefer: [a], max_cost_usd: -1}", "amount of dollars"),
         ("{prefer: [a], max_cost_usd: .nan}", "amount of dollars"),
-        ("{cascade: [a, b], until: 'confidence > 2'}", "does not match"),
+        ("{cascade: [a, b], until: 'confidence > 2'}", "is not of the form"),
         ("{prefer: []}", "non-empty"),
         ("{prefer: [a], falback: [b]}", "known are"),
     ],

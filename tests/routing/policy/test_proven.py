@@ -2,19 +2,23 @@
 
 import itertools
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from routing.contracts import Facts
 from routing.policy.cel import parse
 from routing.policy.check import check
+from routing.policy.compile import compile_tree
 from routing.policy.document import parse_document
 from routing.policy.engine import CompiledPolicies, Rollout
-from routing.policy.facts import CLASS_NAMES, HOPS, empty_facts
+from routing.policy.facts import CLASS_NAMES, ENTITIES, HOPS, empty_facts
 from routing.policy.outcomes import possible
 from routing.policy.verify import OURSELVES, TargetFact, WorkloadFact, prove, uses_of
 from routing.policy.witness import witness
-from tests.routing.policy.generated import documents, requests
+from switchyard.core.errors import ValidationFailed
+from tests.routing.policy.generated import conditions, documents, requests
+from tests.routing.policy.test_against_cel import facts
 from tests.routing.policy.test_engine import target
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=80)
@@ -126,6 +130,74 @@ def test_a_witness_is_found_where_there_is_one_and_only_there():
     assert (nowhere.found, nowhere.sure) == (None, True)
     unsure = witness({}, [(tree('request.model.startsWith("gpt")'), True)])
     assert unsure.found is not None or not unsure.sure
+
+
+NUMBERS_AND_LISTS = [
+    "request.difficulty",
+    "budget.used_pct",
+    "request.tokens_in",
+    "data.entities",
+    "request.stream",
+]
+MANY = " && ".join(f'"{kind}" in data.entities' for kind in ENTITIES[:9])
+
+
+@SLOW
+@given(
+    st.lists(st.tuples(conditions(NUMBERS_AND_LISTS), st.booleans()), min_size=1, max_size=3),
+    facts(),
+    st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.99, 1.0]),
+    st.sets(st.sampled_from(ENTITIES)),
+)
+def test_what_a_request_does_is_never_said_to_be_impossible(asked, whole, difficulty, found):
+    whole["request"]["difficulty"], whole["data"]["entities"] = difficulty, sorted(found)
+    wanted = [(tree(source), outcome) for source, outcome in asked]
+    if all(bool(compile_tree(node)(whole)) is outcome for node, outcome in wanted):
+        search = witness({}, wanted)
+        assert search.found is not None or not search.sure
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "request.difficulty < 0.3", "quality.accuracy < 0.9 && request.stream", "budget.used_pct < 0.5", MANY,
+        "request.difficulty > 0.9", "request.difficulty > 0 && request.difficulty < 0.3", "request.difficulty >= 1",
+    ],
+)  # fmt: skip
+def test_a_rule_that_somebody_can_reach_is_kept(when):
+    parse_document(
+        f"rules:\n  - name: r\n    when: '{when}'\n    route: {{deny: true}}\ndefault: deny",
+        organisation=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "when", ["request.difficulty > 1", "request.difficulty >= 1.5", f"!({MANY}) && {MANY}"]
+)
+def test_a_rule_beyond_what_a_fact_can_be_is_refused(when):
+    with pytest.raises(ValidationFailed, match="never true"):
+        test_a_rule_that_somebody_can_reach_is_kept(when)
+
+
+LATE = """
+invariants: [{name: n, never: '%s && target.side == "external"'}]
+rules:
+%s
+  - {name: out, when: 'workload.name == "a"', route: {prefer: [out], fallback: [home]}}
+default: {prefer: [home]}
+"""
+
+
+@pytest.mark.parametrize("never", ['"us_ssn" in data.entities', "request.difficulty < 0.3"])
+def test_an_invariant_is_not_proven_because_rules_speak_of_much_else(never):
+    others = [k for k in ENTITIES if k != "us_ssn"][:7]
+    rules = "\n".join(
+        f"  - {{name: {kind}, when: '\"{kind}\" in data.entities', route: {{prefer: [home]}}}}"
+        for kind in others
+    )
+    document = parse_document(LATE % (never, rules), organisation=True)
+    proof = prove(document, document.invariants, WORKLOADS, TARGETS, lobs=["a", "b"])
+    assert [(e.rule, e.hop, e.certain) for e in proof.examples] == [("out", "first", True)]
 
 
 OPEN = """

@@ -147,6 +147,12 @@ def test_without_an_external_target_there_is_nothing_to_break():
     assert of_organisation(rule("{prefer: [home]}"), default="{prefer: [home]}").examples == []
 
 
+def test_an_organisation_s_document_without_invariants_says_that_nothing_is_proven():
+    bare = "rules: []\ndefault: deny\n"
+    assert "no invariant" in of_organisation("", invariants=bare).warnings[0]
+    assert of_organisation("").warnings == [] == of_lob(rule("{prefer: [home]}"), "legal").warnings
+
+
 def test_a_rule_for_a_workload_there_is_not_is_warned_about():
     proof = of_lob(rule("{prefer: [home]}", 'workload.name == "suport-intent"'), "customer-service")
     assert "matches no workload" in proof.warnings[0]
