@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bench.common import Results
+from bench.tools import overhead
 from bench.tools.parts import part
 from modelhub import artifacts
 from modelhub.ml import datasets, tokens, trunk
@@ -210,40 +210,40 @@ def speed_rows(
 
 
 def overhead_rows(results: Results, seeds: list[dict[str, Path]]) -> None:
-    """The same student with and without its operator, in turns: the graph alone, and as it is served with its tokenizer."""
+    """The same student with and without its operator, in turns: as it is served with its tokenizer, and the graph alone."""
     tokenizer = tokens.load_tokenizer(seeds[0]["folder"] / "tokenizer.json")
     texts = datasets.load("support-intent", "val").texts[: 8 if TRIAL else 200]
-    graph: list[float] = []
-    answer: list[float] = []
+    found: dict[str, list[float]] = {"answer": [], "graph": [], "answer_32": []}
     for paths in seeds:
         names = list(artifacts.load_manifest(paths["folder"])["heads"])
-        gated = GatedFile(paths["folder"] / edge_artifact.MODEL, names).session("support-intent")
-        plain = GatedFile(paths["work"] / edge_artifact.PLAIN_MODEL, names).session("support-intent")
-        safe = "safe_logits:support-intent"
-        outputs = {"gated": [safe, "blocked:support-intent", "risk"], "plain": [safe]}
-        for target, whole in ((graph, False), (answer, True)):
-            times: dict[str, list[int]] = {"gated": [], "plain": []}
-            for _ in range(1 if TRIAL else ROUNDS):
-                for number, text in enumerate(texts):
-                    ready = tokens.pad(tokens.encode(tokenizer, [text], 512))
-                    pair = (("plain", plain), ("gated", gated))
-                    for which, session in (
-                        pair if number % 2 else pair[::-1]
-                    ):  # whoever comes second is warmer
-                        started = time.perf_counter_ns()
-                        batch = tokens.pad(tokens.encode(tokenizer, [text], 512)) if whole else ready
-                        session.run(
-                            outputs[which], dict(zip(("input_ids", "attention_mask"), batch, strict=True))
-                        )
-                        times[which].append(time.perf_counter_ns() - started)
-            target.append(100 * (float(np.median(times["gated"])) / float(np.median(times["plain"])) - 1))
+        files = {"plain": edge_artifact.PLAIN_MODEL, "gated": edge_artifact.MODEL}
+        folders = {"plain": paths["work"], "gated": paths["folder"]}
+        sessions = {
+            which: GatedFile(folders[which] / file, names).session("support-intent")
+            for which, file in files.items()
+        }
+        for metric, whole, size in (("answer", True, 1), ("graph", False, 1), ("answer_32", True, 32)):
+            calls = [texts[at : at + size] for at in range(0, len(texts), size)]
+            turns = 1 if TRIAL else ROUNDS * (1 if size == 1 else 8)
+            found[metric].append(overhead.added_pct(sessions, tokenizer, calls, whole=whole, turns=turns))
+    how = "with the operator against the same file without it, in turns; three seeds"
     results.add(
-        "operator_overhead_pct", answer, "%",
-        "median answer to one text, tokenizer included, with the operator against the same file without it; three seeds",
+        "operator_overhead_pct", found["answer"], "%", f"median answer to one text, tokenizer included, {how}",
         at_most=2.0,
     )  # fmt: skip
     results.add(
-        "operator_overhead_graph_pct", graph, "%", "the graph alone, without the tokenizer", control=True
+        "operator_overhead_graph_pct",
+        found["graph"],
+        "%",
+        "the graph alone, without the tokenizer",
+        control=True,
+    )
+    results.add(
+        "operator_overhead_32_pct",
+        found["answer_32"],
+        "%",
+        "32 texts in one call, tokenizer included",
+        control=True,
     )
 
 

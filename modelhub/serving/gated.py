@@ -17,21 +17,34 @@ from modelhub.ml import tokens
 from modelhub.serving.graphs import keep_part
 from modelhub.serving.runtime import GraphSession, How
 
-SAFE, RISK, BLOCKED = "safe_logits", "risk", "blocked"
+SAFE, RISK = "safe_logits", "risk"
+NOTHING = np.float32("-inf")  # what the gate leaves in each place of a blocked row
+_NO_RISK = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """Answers to N texts. Shapes: logits (N, L), −inf where blocked; risk (N, K); blocked (N,) of bool."""
+    """Answers to N texts, B of them blocked. Shapes: logits (N, L), −inf where blocked; blocked (N,) of bool.
+
+    `risk` is (N, K) from `run` and (B, K) from `answer`, which asks for it only where somebody will be told.
+    """
 
     logits: np.ndarray
     risk: np.ndarray
     blocked: np.ndarray
 
 
-def names_of(head: str, several: bool) -> tuple[str, str]:
-    """The outputs with a head's safe logits and with what is blocked."""
-    return (f"{SAFE}:{head}", f"{BLOCKED}:{head}") if several else (SAFE, BLOCKED)
+def name_of(head: str, several: bool) -> str:
+    """The output with a head's safe logits."""
+    return f"{SAFE}:{head}" if several else SAFE
+
+
+def blocked_rows(logits: np.ndarray) -> np.ndarray:
+    """Rows that the gate has emptied. Shapes: (N, L) -> (N,) of bool.
+
+    Told from the answer itself: the graph can say it as well, and each output that is fetched costs as much as a node.
+    """
+    return logits[:, 0] == NOTHING
 
 
 def take_head(data: bytes, head: str, heads: Sequence[str]) -> bytes:
@@ -71,9 +84,24 @@ class GatedFile:
         return list(self._sessions.values())
 
     def run(self, head: str, rows: list[np.ndarray]) -> Gated:
-        """Answers to token rows. Raises KeyError, ModelRefused, BackendFailed."""
-        names = names_of(head, len(self._heads) > 1)
-        ids, mask = tokens.pad(rows)
-        feed = {"input_ids": ids, "attention_mask": mask}
-        logits, blocked, risk = self.session(head).run([*names, RISK], feed)
-        return Gated(logits, risk, blocked[:, 0])
+        """Answers to token rows, with the risk of each. Raises KeyError, ModelRefused, BackendFailed."""
+        logits, risk = self.session(head).run([self._name(head), RISK], _feed(rows))
+        return Gated(logits, risk, blocked_rows(logits))
+
+    def answer(self, head: str, rows: list[np.ndarray]) -> Gated:
+        """The same as it is served: the risk of blocked rows alone, by a second run where there are any."""
+        session = self.session(head)
+        logits = session.run([self._name(head)], _feed(rows))[0]
+        blocked = blocked_rows(logits)
+        if not blocked.any():
+            return Gated(logits, _NO_RISK, blocked)
+        risk = session.run([RISK], _feed([rows[i] for i in np.flatnonzero(blocked)]))[0]
+        return Gated(logits, risk, blocked)
+
+    def _name(self, head: str) -> str:
+        return name_of(head, len(self._heads) > 1)
+
+
+def _feed(rows: list[np.ndarray]) -> dict[str, np.ndarray]:
+    ids, mask = tokens.pad(rows)
+    return {"input_ids": ids, "attention_mask": mask}

@@ -254,9 +254,12 @@ class GraphSession:
         return int(plain.get_outputs()[output].shape[-1])  # type: ignore[attr-defined]
 
 
-def executed(path: Path, threads: int, providers: Sequence[str], feed: Feed) -> Counter[tuple[str, str]]:
+def executed(
+    path: Path, threads: int, providers: Sequence[str], feed: Feed, outputs: list[str] | None = None
+) -> Counter[tuple[str, str]]:
     """(operator, provider) of every node of one run, from the runtime's own profile: fused and placed as it really is.
 
+    `outputs`: what is asked for, as a session asks; everything where it is None.
     A profiled session costs time at each run, so this is a session of its own, opened for one run and dropped.
     """
     options = ort_options(threads)
@@ -264,7 +267,7 @@ def executed(path: Path, threads: int, providers: Sequence[str], feed: Feed) -> 
         options.enable_profiling = True
         options.profile_file_prefix = os.path.join(folder, "run")
         session = ort.InferenceSession(str(path), options, providers=list(providers))
-        session.run(None, feed)
+        session.run(outputs, feed, _FETCHED_ONLY)
         events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
     ran: Counter[tuple[str, str]] = Counter()
     for event in events:

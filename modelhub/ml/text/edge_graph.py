@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from onnx import numpy_helper
 from modelhub.ml.graph import GraphBuilder
 from modelhub.ml.text import wide
 from modelhub.ml.text.gate_graph import RISK, TAU, GatedBuilder, answer_names
-from modelhub.ml.text.student import MOST_TOKENS, StudentShape
+from modelhub.ml.text.student import MOST_TOKENS, RAISED, StudentShape
 from modelhub.ml.text.wide_graph import read_table, wide_nodes
 
 FLOAT = onnx.TensorProto.FLOAT
 
 
 def write_student_body(state: dict[str, np.ndarray], shape: StudentShape, target: Path) -> None:
-    """Write `input_ids`, `attention_mask` (N, T) -> `features`, `peak` (N, D), in float32, ready for quantisation."""
+    """Write `input_ids`, `attention_mask` (N, T) -> `features`, `raised_peak` (N, D), in float32, ready for quantisation.
+
+    Peaks leave RAISED above what the network says.
+    """
+    state = {**state, "down.bias": state["down.bias"] + np.float32(RAISED)}
     g = GraphBuilder("student-body")
     ids = g.input("input_ids", "int64", ["N", "T"])
     mask = g.input("attention_mask", "int64", ["N", "T"])
@@ -39,8 +44,12 @@ def write_student_body(state: dict[str, np.ndarray], shape: StudentShape, target
     )
     mean = g.op("Div", total, count)
     g.output("features", _norm(g, state, "after", mean), "float", ["N", shape.width])
-    peak = g.op("Relu", g.op("ReduceMax", held, g.const(np.array([1])), keepdims=0))
-    g.output("peak", peak, "float", ["N", shape.width])
+    g.output(
+        "raised_peak",
+        g.op("ReduceMax", held, g.const(np.array([1])), keepdims=0),
+        "float",
+        ["N", shape.width],
+    )
     g.save(target)
 
 
@@ -86,6 +95,10 @@ class RiskParts:
     outer: np.ndarray
     outer_bias: np.ndarray
 
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All four, in this order."""
+        return self.inner, self.inner_bias, self.outer, self.outer_bias
+
 
 def write_gated(
     body: Path,
@@ -113,7 +126,7 @@ def write_gated(
     vector = outputs["features"]
     scores = limit = ""
     if risk is not None:
-        scores = _risk(g, risk, g.op("Concat", vector, outputs["peak"], axis=1))
+        scores = _risk(g, risk, g.op("Concat", vector, outputs["raised_peak"], axis=1))
         limit = g.keep(np.full((1, len(risk.outer_bias)), 1.0, np.float32) if tau is None else _row(tau), TAU)
     width = inner.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     g.expose("features", vector, FLOAT, ["N", width])
@@ -136,12 +149,63 @@ def _row(tau: np.ndarray) -> np.ndarray:
 
 
 def _risk(g: GatedBuilder, risk: RiskParts, both: str) -> str:
-    """Probabilities of each kind of harm, in float32 throughout. Gives (N, K)."""
-    inner = g.op("Gemm", both, g.const(risk.inner, "risk_inner"), g.const(risk.inner_bias), transB=1)
+    """Probabilities of each kind of harm, in float32 throughout, from vector and raised peaks. Gives (N, K)."""
+    bias = g.const((risk.inner_bias - _raised_by(risk.inner)).astype(np.float32), "risk_inner_bias")
+    inner = g.op("Gemm", both, g.const(risk.inner, "risk_inner"), bias, transB=1)
     outer = g.op(
         "Gemm", g.op("Relu", inner), g.const(risk.outer, "risk_outer"), g.const(risk.outer_bias), transB=1
     )
     return g.op("Sigmoid", outer)
+
+
+def _raised_by(inner: np.ndarray) -> np.ndarray:
+    """What raised peaks add to each unit of the risk head. Shapes: (H, 2 D) -> (H,) float64."""
+    return RAISED * inner[:, inner.shape[1] // 2 :].sum(axis=1, dtype=np.float64)
+
+
+def risk_tensors(model: onnx.ModelProto) -> dict[str, str]:
+    """Names of what the risk head of a gated file reads (`inputs`) and of its weights. Raises KeyError for another file."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    try:
+        outer = makers[makers[RISK].input[0]]
+        inner = makers[makers[outer.input[0]].input[0]]
+        peaks = makers[inner.input[0]].input[1]
+    except IndexError:
+        raise KeyError("its risk head is not one of two products") from None
+    if not peaks.endswith("raised_peak"):
+        raise KeyError(f"its risk head reads {peaks}, not raised peaks: the file is of another form")
+    names = (inner.input[0], *inner.input[1:3], *outer.input[1:3])
+    return dict(zip(("inputs", "inner", "inner_bias", "outer", "outer_bias"), names, strict=True))
+
+
+def read_risk(path: Path) -> RiskParts:
+    """Read the operator's head back out of what `write_gated` wrote. Raises KeyError."""
+    model = onnx.load(str(path))
+    named = risk_tensors(model)
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    inner, bias, outer, outer_bias = (held[named[f]] for f in ("inner", "inner_bias", "outer", "outer_bias"))
+    return RiskParts(inner, (bias + _raised_by(inner)).astype(np.float32), outer, outer_bias)
+
+
+def replace_risk(path: Path, risk: RiskParts) -> None:
+    """Write other weights of the operator's head into a finished file. Raises KeyError for a head of another shape."""
+    model = onnx.load(str(path))
+    named = risk_tensors(model)
+    lowered = (risk.inner_bias - _raised_by(risk.inner)).astype(np.float32)
+    fresh = {"inner": risk.inner, "inner_bias": lowered, "outer": risk.outer, "outer_bias": risk.outer_bias}
+    replace_tensors(path, model, {named[field]: value for field, value in fresh.items()})
+
+
+def replace_tensors(path: Path, model: onnx.ModelProto, fresh: dict[str, np.ndarray]) -> None:
+    """Write a loaded model again with other values of some constants. Raises KeyError where one has another shape."""
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, value in fresh.items():
+        if numpy_helper.to_array(held[name]).shape != value.shape:
+            raise KeyError(f"{name} has another shape in {path.name}")
+        held[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(model.SerializeToString())
+    os.replace(draft, path)
 
 
 def _logits(g: GatedBuilder, name: str, head: HeadParts, ids: str, mask: str, vector: str) -> str:

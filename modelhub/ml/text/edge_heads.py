@@ -8,7 +8,6 @@ and thresholds cannot change, so nobody harmless is stopped who was not before.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import nn
 
 from modelhub import artifacts
@@ -103,16 +101,20 @@ def replace_head(path: Path, name: str, parts: edge_graph.HeadParts) -> None:
         "wide/scale": parts.table.scale,
         "wide/bias": parts.table.bias,
     }
-    model = onnx.load(str(path))
-    held = {tensor.name: tensor for tensor in model.graph.initializer}
-    for field, value in fresh.items():
-        tensor = held[f"{name}/{field}"]
-        if numpy_helper.to_array(tensor).shape != value.shape:
-            raise KeyError(f"{name}/{field} has another shape in {path.name}")
-        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(model.SerializeToString())
-    os.replace(draft, path)
+    named = {f"{name}/{field}": value for field, value in fresh.items()}
+    edge_graph.replace_tensors(path, onnx.load(str(path)), named)
+
+
+def learnt_on(
+    path: Path, names: list[str], name: str, part: Part, reader: lessons.Reader, teacher_dir: Path, config: HeadTraining
+) -> edge_graph.HeadParts:  # fmt: skip
+    """A finished file's head, taught anew on its workload's rows, broken copies and neighbouring texts."""
+    lesson = lessons.make_lesson(
+        reader, name, part, teacher_dir, copies=lessons.COPIES[name], seed=1, more=neighbours.texts(name)
+    )
+    return teach_head(
+        edge_graph.read_gated_head(path, name), vectors_of(path, names, lesson.ids), lesson, config
+    )
 
 
 def teach_again(
@@ -124,29 +126,28 @@ def teach_again(
     reader = lessons.Reader.of(trunk.ensure_trunk(artifacts.home()), teacher_dir)
     train, val = (lessons.load_parts(reader, split, tuple(names)) for split in ("train", "val"))
     for name in workloads:
-        lesson = lessons.make_lesson(
-            reader,
-            name,
-            train[name],
-            teacher_dir,
-            copies=lessons.COPIES[name],
-            seed=1,
-            more=neighbours.texts(name),
-        )
-        before = edge_graph.read_gated_head(path, name)
-        replace_head(path, name, teach_head(before, vectors_of(path, names, lesson.ids), lesson, config))
+        replace_head(path, name, learnt_on(path, names, name, train[name], reader, teacher_dir, config))
     write_golden(folder, path, names, val, reader)
-    return _describe(folder, manifest, list(workloads), train, val, teacher_dir)
+    manifest["train"]["heads_taught_again"] = taught(workloads)
+    return describe_again(folder, manifest, train, val, teacher_dir)
 
 
-def _describe(
+def taught(workloads: Sequence[str]) -> dict[str, Any]:
+    """What a manifest tells of it."""
+    return {
+        "command": "python -m modelhub.ml.text.edge_heads " + " ".join(workloads),
+        "workloads": list(workloads),
+    }
+
+
+def describe_again(
     folder: Path,
     manifest: dict[str, Any],
-    taught: list[str],
     train: dict[str, Part],
     val: dict[str, Part],
     teacher_dir: Path,
 ) -> dict[str, Any]:
+    """Manifest and card of a file whose answers have changed; gives the manifest."""
     names = list(manifest["heads"])
     served = {
         n: edge_artifact.logits_of(folder / edge_artifact.MODEL, names, n, part) for n, part in val.items()
@@ -156,10 +157,6 @@ def _describe(
     heads, metrics = edge_artifact.heads_of(names, served, train, val, teacher_dir, kept)
     manifest["heads"] |= heads
     manifest["metrics"] |= metrics
-    manifest["train"]["heads_taught_again"] = {
-        "command": "python -m modelhub.ml.text.edge_heads " + " ".join(taught),
-        "workloads": taught,
-    }
     manifest = artifacts.rewrite_manifest(folder, manifest)
     card.write(folder, manifest)
     return manifest

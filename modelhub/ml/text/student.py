@@ -15,6 +15,7 @@ from modelhub.ml.text import wide
 
 VOCABULARY, MOST_TOKENS = 30_522, 256
 WORD_SPREAD = 0.3
+RAISED = 16.0  # no token's state lies as far below zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,9 @@ class StudentEncoder(nn.Module):
     def both(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The mean and the peak over tokens, (N, D) each: one harmful clause in a long text moves its mean hardly.
 
-        A peak is never below zero, which is what filling counts in it: so a text's does not depend on its neighbours' length,
-        and the product with the mask that the mean needs is all that it costs.
+        States are raised before filling is multiplied away, so that it is never the highest and a text's peak does not depend
+        on its neighbours' length. A file raises them by the last product's bias: the norm of the mean takes out what all
+        channels have in common, and a peak costs one node.
         """
         n, t = ids.shape
         x = self.dropout(self.words(ids) + self.places.weight[:t])
@@ -65,9 +67,8 @@ class StudentEncoder(nn.Module):
         x = x + self.dropout(self.out(mixed.transpose(1, 2).reshape(n, t, -1)))
         x = x + self.dropout(self.down(F.silu(self.up(self.middle(x)))))
         weight = mask.to(x.dtype)[..., None]
-        held = x * weight
-        mean = self.after(held.sum(dim=1) / weight.sum(dim=1))
-        return mean, held.amax(dim=1).relu()
+        mean = self.after((x * weight).sum(dim=1) / weight.sum(dim=1))
+        return mean, ((x + RAISED) * weight).amax(dim=1) - RAISED
 
 
 class RiskHead(nn.Module):

@@ -21,7 +21,7 @@ from modelhub.ml import tokens
 from modelhub.serving.errors import ModelRefused
 from modelhub.serving.forms import open_role
 from modelhub.serving.runners.adapters import Adapters
-from modelhub.serving.runners.heads import Head, HeadMissing, Heads
+from modelhub.serving.runners.heads import Head, HeadMissing, Heads, Operator
 from modelhub.serving.runtime import CPU, GraphSession, How, finite
 
 __all__ = ["HeadMissing", "TextClassifier", "TextResult", "softmax"]
@@ -46,8 +46,8 @@ class TextResult:
 class TextRow:
     """One answer of a mixed batch: scores (L,) in `label_names` order.
 
-    Where the model's own operator stopped it, `blocked` is set, the label is empty and the scores are zero; `risk` holds
-    what it was judged by, for models that have an operator.
+    Where the model's own operator stopped it, `blocked` is set, the label is empty, the scores are zero, and `risk` holds
+    what it was judged by.
     """
 
     label: str
@@ -167,11 +167,11 @@ class TextClassifier:
                 feed = dict(zip(("input_ids", "attention_mask"), tokens.pad(rows), strict=True))
                 feed["features"] = features[mine]
                 logits = finite(head.session.run(["logits"], feed)[0], f"{self.manifest['id']}/{name}")
-                blocked = None if self._operator is None else self._operator.blocked(risk[mine])
                 own = [group[place] for place in mine]
-                self._fill(
-                    answers, own, head, logits, ids, risk[mine] if blocked is not None else None, blocked
-                )
+                self._fill(answers, own, head, logits, ids)
+                if self._operator is not None:
+                    blocked = self._operator.blocked(risk[mine])
+                    self._stop(answers, own, self._operator, blocked, risk[mine][blocked])
             if counts is not None:
                 self._tell(counts, [(heads[i], answers[i]) for i in group])
         return [answer for answer in answers if answer is not None]
@@ -212,17 +212,13 @@ class TextClassifier:
         mine = [i for i in range(len(ids)) if heads[i] == name]
         for places in by_padding([len(ids[i]) for i in mine]):
             group = [mine[place] for place in places]
-            found = head.gated.run(head.name, [ids[i] for i in group])
-            logits = np.where(found.blocked[:, None], np.float32(0), found.logits)
-            self._fill(
-                answers,
-                group,
-                head,
-                finite(logits, f"{self.manifest['id']}/{name}"),
-                ids,
-                found.risk,
-                found.blocked,
-            )
+            found = head.gated.answer(head.name, [ids[i] for i in group])
+            logits = found.logits
+            if len(found.risk):
+                logits = np.where(found.blocked[:, None], np.float32(0), logits)
+            self._fill(answers, group, head, finite(logits, f"{self.manifest['id']}/{name}"), ids)
+            if len(found.risk):
+                self._stop(answers, group, head.operator or self._operator, found.blocked, found.risk)
 
     def _fill(
         self,
@@ -231,22 +227,30 @@ class TextClassifier:
         head: Head,
         logits: np.ndarray,
         ids: list[np.ndarray],
-        risk: np.ndarray | None,
-        blocked: np.ndarray | None,
     ) -> None:
-        """Put answers in their places; what the operator stopped has neither label nor scores."""
-        operator = head.operator or self._operator
+        """Put answers in their places."""
         scores = softmax(logits / np.float32(head.temperature))
-        best = scores.argmax(axis=1).tolist()
-        if risk is None or blocked is None or operator is None:
-            for i, row, place in zip(places, scores, best, strict=True):
-                answers[i] = TextRow(head.labels[place], row, len(ids[i]), head.labels)
-            return
-        told, stops = risk.astype(np.float64).round(4).tolist(), blocked.tolist()
-        for i, row, place, levels, stopped in zip(places, scores, best, told, stops, strict=True):
-            label, shown = ("", np.zeros_like(row)) if stopped else (head.labels[place], row)
+        for i, row, best in zip(places, scores, scores.argmax(axis=1).tolist(), strict=True):
+            answers[i] = TextRow(head.labels[best], row, len(ids[i]), head.labels)
+
+    def _stop(
+        self,
+        answers: list[TextRow | None],
+        places: list[int],
+        operator: Operator | None,
+        blocked: np.ndarray,
+        risk: np.ndarray,
+    ) -> None:
+        """Empty what the operator stopped: neither label nor scores, and what it was judged by. Shapes: (N,), (B, K)."""
+        assert operator is not None
+        for at, levels in zip(
+            np.flatnonzero(blocked), risk.astype(np.float64).round(4).tolist(), strict=True
+        ):
+            answer = answers[places[at]]
+            assert answer is not None
             kinds = dict(zip(operator.kinds, levels, strict=True))
-            answers[i] = TextRow(label, shown, len(ids[i]), head.labels, stopped, kinds)
+            empty = np.zeros_like(answer.scores)
+            answers[places[at]] = replace(answer, label="", scores=empty, blocked=True, risk=kinds)
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         return tokens.encode(self._tokenizer, texts, self.manifest["wide_tokens"])

@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from modelhub import artifacts
+from modelhub.ml import tokens
 from modelhub.ml.text.gate_graph import DOMAIN, GATE, GatedBuilder, gate_function, read_tau, set_tau
 from modelhub.serving import gates
 from modelhub.serving.errors import ModelRefused
@@ -83,16 +84,17 @@ def test_a_whole_student_is_served_and_says_what_it_blocked(student):
     ]  # fmt: skip
     rows = runner.classify_mixed([HEADS[n % 2] for n in range(len(texts))], texts)
     tau = artifacts.load_manifest(student)["gate"]["tau"]
+    assert {row.blocked for row in rows} == {True, False}
     for row in rows:
-        if all(abs(row.risk[kind] - tau[kind]) > 1e-3 for kind in tau):  # risk is told in four digits
-            assert row.blocked is any(row.risk[kind] >= tau[kind] for kind in tau)
         item = classified(row)
         if row.blocked:
+            assert any(row.risk[kind] >= tau[kind] - 1e-3 for kind in tau)  # risk is told in four digits
             assert (item["label"], item["scores"], item["blocked"]) == (None, [], True)
             assert set(item["risk"]) == set(tau)
             assert not row.scores.any()
         else:
-            assert "blocked" not in item and item["label"] == item["scores"][0]["label"]
+            assert row.risk is None and "blocked" not in item and "risk" not in item
+            assert item["label"] == item["scores"][0]["label"]
             assert row.scores.sum() == pytest.approx(1, abs=1e-5)
 
 
@@ -112,6 +114,21 @@ def test_one_head_taken_out_answers_as_the_whole_file_does(made):
         assert {value.name for value in small.get_outputs()} == {"features", *names}
     with pytest.raises(KeyError, match="no-such-head"):
         take_head(data, "no-such-head", HEADS)
+
+
+def test_what_is_told_of_a_blocked_row_is_its_own_risk_and_what_the_file_says_is_blocked(made):
+    file = GatedFile(made / "model.onnx", HEADS)
+    rng = np.random.default_rng(1)
+    rows = [rng.integers(1000, 30_000, size) for size in rng.integers(2, 40, 24)]
+    whole, served = file.run(HEADS[0], rows), file.answer(HEADS[0], rows)
+    assert 0 < served.blocked.sum() < len(rows)
+    np.testing.assert_array_equal(served.blocked, whole.blocked)
+    np.testing.assert_allclose(served.risk, whole.risk[whole.blocked], atol=0.02)  # 8 bits are scaled by the batch
+    feed = dict(zip(("input_ids", "attention_mask"), tokens.pad(rows), strict=True))
+    told = ort.InferenceSession(str(made / "model.onnx")).run([f"blocked:{HEADS[0]}"], feed)[0]
+    np.testing.assert_array_equal(told[:, 0], whole.blocked)
+    open_rows = [row for row, stopped in zip(rows, whole.blocked, strict=True) if not stopped]
+    assert file.answer(HEADS[0], open_rows[:1]).risk.shape == (0, 0)
 
 
 def strip_function(model):
@@ -271,6 +288,8 @@ def test_an_adapter_on_a_gated_model_is_gated_by_the_same_risk(made, tmp_path, m
         runner.classify_mixed([HEADS[0]] * len(texts), texts),
     )
     assert [row.blocked for row in tuned] == [row.blocked for row in shipped]
+    assert {row.blocked for row in tuned} == {True, False}
     for own, other in zip(tuned, shipped, strict=True):
-        assert own.risk == pytest.approx(other.risk, abs=0.05)
+        if own.blocked:
+            assert own.risk == pytest.approx(other.risk, abs=0.05)
         assert (own.label == "") is own.blocked
