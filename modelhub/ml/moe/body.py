@@ -62,10 +62,10 @@ def body_nodes(
 
 def sparse_nodes(
     g: GraphBuilder, state: State, name: str, y: str, terms: CosineTerms | SigmoidTerms,
-    *, activation: str, form: str, half: bool = True,
+    *, activation: str, form: str, half: bool = True, shut: str | None = None,
 ) -> tuple[str, GateNodes]:  # fmt: skip
     """Gate, experts and the shared expert, if there is one: y (T, D) -> (T, D). Names as in the torch layers."""
-    gate = gate_nodes(g, y, terms)
+    gate = gate_nodes(g, y, terms, shut)
     w1, w2 = state[name + "bank.w1"], state[name + "bank.w2"]
     mixed = expert_nodes(g, y, gate, w1, w2, form=form, k=terms.k, activation=activation, half=half)
     if name + "shared.0.weight" in state:

@@ -52,18 +52,21 @@ class SigmoidTerms:
     routed_scaling_factor: float = 1.0
 
 
-def gate_nodes(g: GraphBuilder, y: str, terms: CosineTerms | SigmoidTerms) -> GateNodes:
-    """Route y (T, D)."""
-    return _cosine(g, y, terms) if isinstance(terms, CosineTerms) else _sigmoid(g, y, terms)
+def gate_nodes(
+    g: GraphBuilder, y: str, terms: CosineTerms | SigmoidTerms, shut: str | None = None
+) -> GateNodes:
+    """Route y (T, D). `shut` (T, E), for a cosine gate: what is added to the logits, far below zero where an expert is shut."""
+    return _cosine(g, y, terms, shut) if isinstance(terms, CosineTerms) else _sigmoid(g, y, terms)
 
 
-def _cosine(g: GraphBuilder, y: str, terms: CosineTerms) -> GateNodes:
+def _cosine(g: GraphBuilder, y: str, terms: CosineTerms, shut: str | None) -> GateNodes:
     """For a few tokens nodes cost more than their numbers: one normalises (a row of zeros stays zeros), and a k that is fixed
     asks for no mass."""
     keys = terms.keys.astype(np.float32)
     keys = keys / np.maximum(np.linalg.norm(keys, axis=1, keepdims=True), 1e-12) * np.float32(terms.scale)
     unit = g.op("LpNormalization", y, axis=-1, p=2)
-    scores = g.op("Softmax", g.op("MatMul", unit, g.const(np.ascontiguousarray(keys.T))), axis=-1)
+    logits = g.op("MatMul", unit, g.const(np.ascontiguousarray(keys.T)))
+    scores = g.op("Softmax", g.op("Add", logits, shut) if shut else logits, axis=-1)
     biased = g.op("Add", scores, g.const(terms.bias.astype(np.float32)))
     _, experts = g.ops("TopK", biased, g.const(np.array([terms.k_max])), outputs=2, axis=-1)
     weights = g.op("GatherElements", scores, experts, axis=1)
