@@ -130,34 +130,34 @@ class RiskGuard:
         report = self.report
         if report.mode == "off" or not parts:
             return True
+        texts = [text for _, text in parts]
         if self.naming is not None:
-            self._count_names([text for _, text in parts])
-        scores = self._scores([text for _, text in parts])
+            self._count_names(texts)
+        scores = self._scores(texts)
         if scores is None:
             report.note("guard_unavailable", kind="guard_unavailable", score=0.0)
             return not (self.enforcing or self._must_answer)
-        safe = True
-        for (start, text), score in zip(parts, scores, strict=True):
-            if score < report.threshold:
-                report.score = max(report.score, round(score, 4)) if not report.kind else report.score
-                continue
-            # NaN lands here as well: what is not surely below the threshold is risky.
-            safe = False
+        # NaN is among them as well: what is not surely below the threshold is risky.
+        risky = [i for i, score in enumerate(scores) if not score < report.threshold]
+        if not risky and not report.kind:  # while nothing is found the report tells the highest score
+            report.score = max(report.score, round(max(scores), 4))
+        for i in risky:
+            (start, text), score = parts[i], scores[i]
             kept = text if self.keep_text else ""
             verdict: Verdict = "withhold" if self.enforcing else "pass"
             span = (start, start + len(text))
             report.note(verdict, kind=self._kind_of(text), score=score, span=span, text=kept)
-        return safe or not self.enforcing
+        return not risky or not self.enforcing
 
     def _count_names(self, texts: Sequence[str]) -> None:
         """Which kinds of group the answer names, so that what is withheld can be compared with what isn't."""
         assert self.naming is not None
         try:
-            found = {kind for text in texts for kind in self.naming(text)}
+            found = self.naming("\n".join(texts))  # no name of a group runs over the end of a line
         except Exception:
             log.exception("the guard could not look for names of groups")
             return
-        self.report.named = sorted(found | set(self.report.named or ()))
+        self.report.named = sorted({*found, *(self.report.named or ())})
 
     def flag(self, kind: str, score: float) -> bool:
         """Record a finding of another kind (a flipped label). True when the answer may still go out."""
@@ -198,7 +198,7 @@ class RiskGuard:
         for start in range(0, len(texts), TIMED_TOGETHER):
             some, started = texts[start : start + TIMED_TOGETHER], self._clock()
             try:
-                found = [float(score) for score in self.scorer.score(some)]
+                found = list(map(float, self.scorer.score(some)))
             except Exception:
                 log.exception("the guard's scorer failed")
                 return None

@@ -7,14 +7,15 @@ import re
 SHORT = 40  # characters: a shorter sentence is read with the one after it
 LONG = 400  # a longer one in overlapping parts
 OVERLAP = 120
-ENDS = re.compile(r"[.!?][\"')\]]*(?=\s)|[。！？\n]+")
+# That every way to end begins with one of a few characters lets the search run over all others.
+ENDS = re.compile(r"[.!?。！？\n](?:(?<=[.!?])[\"')\]]*(?=\s)|(?<=[。！？\n])[。！？\n]*)")
 
 
 def pieces(text: str, offset: int = 0) -> list[tuple[int, str]]:
     """(where it begins in the whole answer, the piece), in order; blank ones are left out."""
     found: list[tuple[int, str]] = []
     start = 0
-    for end in [*(m.end() for m in ENDS.finditer(text)), len(text)]:
+    for end in [*[match.end() for match in ENDS.finditer(text)], len(text)]:
         if end - start < SHORT and end < len(text):
             continue
         found += _parts(text, start, end, offset)
@@ -23,8 +24,10 @@ def pieces(text: str, offset: int = 0) -> list[tuple[int, str]]:
 
 
 def _parts(text: str, start: int, end: int, offset: int) -> list[tuple[int, str]]:
-    step = LONG - OVERLAP
-    starts = range(start, max(start + 1, end - OVERLAP), step) if end - start > LONG else (start,)
+    if end - start <= LONG:
+        part = text[start:end]
+        return [] if not part or part.isspace() else [(offset + start, part)]
+    starts = range(start, end - OVERLAP, LONG - OVERLAP)
     cuts = [(at, text[at : min(end, at + LONG)]) for at in starts]
     return [(offset + at, part) for at, part in cuts if part.strip()]
 

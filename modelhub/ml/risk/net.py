@@ -9,7 +9,7 @@ far from those who are meant. Before it stand a screen and a glance, which let p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -135,12 +135,22 @@ class RiskNet:
     def score(self, texts: list[str]) -> np.ndarray:
         """The gravest judged kind of each text, (N,) float32 in [0, 1]; 0 for one that screen or glance lets pass unread."""
         found = np.zeros(len(texts), np.float32)
-        screen = self.screen
-        left = [i for i, text in enumerate(texts) if screen is None or not screen.passes(text)]
-        keys = [_keys(texts[i]) for i in left]
-        if self.glance is not None:
-            heavy = self.glance.heavy(keys)
-            left, keys = [left[i] for i in heavy], [keys[i] for i in heavy]
+        left = self.unscreened(texts)
+        found[left] = self.score_unscreened([texts[i] for i in left])
+        return found
+
+    def unscreened(self, texts: Sequence[str]) -> list[int]:
+        """Which of the texts the screen doesn't let pass."""
+        return self.screen.heavy(texts) if self.screen is not None else list(range(len(texts)))
+
+    def score_unscreened(self, texts: Sequence[str]) -> np.ndarray:
+        """What `score` gives of texts that the screen doesn't let pass."""
+        found = np.zeros(len(texts), np.float32)
+        keys = [_keys(text) for text in texts]
+        left = list(range(len(texts)))
+        if self.glance is not None and keys:
+            left = self.glance.heavy(keys)
+            keys = [keys[i] for i in left]
         if keys:
             found[left] = _chances(self._of_keys(keys))[:, :JUDGED].max(axis=1)
         return found
@@ -171,7 +181,8 @@ def _keys(text: str) -> list[str]:
 
 
 def _chances(logits: np.ndarray) -> np.ndarray:
-    return (1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))).astype(np.float32)
+    odds = np.minimum(np.maximum(logits.astype(np.float64), -60), 60)
+    return (1.0 / (1.0 + np.exp(-odds))).astype(np.float32)
 
 
 def _dense(x: np.ndarray, tensors: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ BEFORE_MAN = frozenset(
     ("a", "the", "this", "that", "every", "no", "any", "some", "each", "another", "single", "one")
 )
 _TOKEN = re.compile(r"[a-z0-9@$*]+(?:['’][a-z]+)?|[\u3400-\u9fff]|[\"“”「」『』]|[!?！？]|[.,;:。，；：…]")
+_ALONE = re.compile(r"[ .\-_][a-z0-9@$*][ .\-_]")  # in everything that is spelled apart
 _SPELLED = re.compile(r"(?<![a-z0-9])(?:[a-z0-9@$*][ .\-_]){2,}[a-z0-9@$*](?![a-z0-9])")
 _LEET = str.maketrans("013457@$", "oieastas")
 _MAY_NAME = frozenset(
@@ -33,13 +34,22 @@ def normalise(text: str) -> str:
     """Lower case, full-width folded, letters spelled apart put together again."""
     text = text[:MAX_CHARS]
     folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    if _ALONE.search(folded) is None:
+        return folded
     return _SPELLED.sub(lambda found: re.sub(r"[ .\-_]", "", found.group()), folded)
 
 
 def tokens(text: str) -> list[str]:
     """Words, Chinese characters and marks in order; each name of a group is GROUP."""
-    found = [_unmasked(token) for token in _TOKEN.findall(normalise(text))]
-    return _without_names(found)
+    return _told(text)[0]
+
+
+def _told(text: str) -> tuple[list[str], bool]:
+    """The tokens, and whether a Chinese character is among what was read."""
+    said = normalise(text)
+    found = list(map(_unmasked, _TOKEN.findall(said)))
+    chinese = not said.isascii() and any("\u3400" <= token <= "\u9fff" for token in found)
+    return (_without_names(found) if chinese or not _MAY_NAME.isdisjoint(found) else found), chinese
 
 
 @lru_cache(maxsize=65_536)
@@ -51,8 +61,6 @@ def _unmasked(token: str) -> str:
 
 
 def _without_names(found: list[str]) -> list[str]:
-    if _MAY_NAME.isdisjoint(found) and not any("\u3400" <= token <= "\u9fff" for token in found):
-        return found
     out: list[str] = []
     at, n = 0, len(found)
     while at < n:
@@ -91,8 +99,8 @@ def _name_at(found: list[str], at: int) -> int:
 
 def keys(text: str) -> list[str]:
     """What vectors are looked up by: a token, and for a Chinese character its neighbours beside it."""
-    found = tokens(text)
-    if not any("\u3400" <= token <= "\u9fff" for token in found):
+    found, chinese = _told(text)
+    if not chinese:
         return found
     padded = [_NOTHING, *found, _NOTHING]
     return [

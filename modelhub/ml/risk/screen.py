@@ -7,7 +7,7 @@ negative: no word that is added makes a text lighter. Costs two microseconds a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 CONTRACTIONS = frozenset(
     f"{who}'{end}"
@@ -22,7 +22,10 @@ CONTRACTIONS = frozenset(
 _NUMBERS = frozenset(map(str, range(2101)))
 ALWAYS = CONTRACTIONS | _NUMBERS | {"a", "i"}  # plain unless they are weighed
 # Marks that part words. One inside a word leaves letters or pieces that no list knows.
-_MARKS = dict.fromkeys(map(ord, '.,;:!?"()[]{}<>/\\-–—_*#`~=|“”…\t\n\r•'), " ") | {ord("’"): "'"}
+_SPACES = '.,;:!?"()[]{}<>/\\-_*#`~=|\t\n\r'
+_WIDE = dict.fromkeys("–—“”…•", " ") | {"’": "'"}
+_READ = bytes(ord(" " if chr(c) in _SPACES else chr(c).lower()) if c < 128 else c for c in range(256))
+_APART = "\0"  # between texts that are read at once
 _NUMERIC = frozenset("0123456789%$€£+°")
 FULL = 100  # what a text's words must stay under, together
 MOST_WEIGHT = 255
@@ -40,8 +43,24 @@ class Screen:
 
     def passes(self, text: str) -> bool:
         """True: nothing in it that the net could take offence at. A word that comes again weighs once."""
-        total, weights = 0, self.weights
-        for word in words_in(text) - self.plain:
+        return self._light(_spaced(text).split())
+
+    def heavy(self, texts: Sequence[str]) -> list[int]:
+        """Which of the texts don't pass."""
+        told = _spaced(_APART.join(texts)).split(_APART)
+        if len(told) != len(texts):
+            told = [_spaced(text) for text in texts]
+        return [i for i, text in enumerate(told) if not self._light(text.split())]
+
+    def _light(self, words: list[str]) -> bool:
+        weights = self.weights
+        try:
+            if sum(map(weights.__getitem__, words)) < FULL:
+                return True
+        except KeyError:  # an amount, or a word that nobody knows
+            pass
+        total = 0
+        for word in set(words) - self.plain:
             weight = weights.get(word)
             if weight is None:
                 if not _NUMERIC.issuperset(word):
@@ -55,7 +74,16 @@ class Screen:
 
 def words_in(text: str) -> set[str]:
     """A text's words as the screen reads them."""
-    return set(text.lower().translate(_MARKS).split())
+    return set(_spaced(text).split())
+
+
+def _spaced(text: str) -> str:
+    """In small letters, a space for each mark that parts words."""
+    if not text.isascii():
+        text = text.lower()
+        for mark, meant in _WIDE.items():
+            text = text.replace(mark, meant)
+    return text.encode("utf-8", "surrogatepass").translate(_READ).decode("utf-8", "surrogatepass")
 
 
 def is_number(word: str) -> bool:

@@ -17,7 +17,8 @@ KEPT_SCORES = 4096  # of texts that came lately: greetings, refusals and the lik
 class RiskModel:
     """The guard loaded from its artifact folder, checked against its manifest. Safe to share by threads.
 
-    Scores that came lately are kept by the text's hash (64 bits, salted by the process), never by the text.
+    Scores that came lately are kept by the text's hash (64 bits, salted by the process), never by the text: of texts that the
+    screen doesn't let pass, for those of others are sooner found than looked up.
     """
 
     kinds: tuple[str, ...] = net.KINDS
@@ -29,7 +30,7 @@ class RiskModel:
             self._net = net.load(artifacts.file_of(self.directory, self.manifest, "weights"))
         except ValueError as error:
             raise artifacts.ArtifactCorrupt(f"{self.manifest['id']}: {error}") from error
-        self._scores: dict[int, np.float32] = {}
+        self._scores: dict[int, float] = {}
 
     @property
     def threshold(self) -> float:
@@ -51,16 +52,24 @@ class RiskModel:
 
         0 for a text of plain words alone or surely harmless, which is not read further (modelhub.ml.risk.screen, glance).
         """
+        found, left = [0.0] * len(texts), self._net.unscreened(texts)
+        if left:
+            for i, score in zip(left, self._kept([texts[i] for i in left]), strict=True):
+                found[i] = score
+        return np.array(found, np.float32)
+
+    def _kept(self, texts: list[str]) -> list[float]:
+        """The same of texts that the screen doesn't let pass."""
         kept = self._scores
         keys = [hash(text) for text in texts]
-        found = [kept.get(key) for key in keys]
-        missing = [i for i, score in enumerate(found) if score is None]
-        if missing:
-            if len(kept) + len(missing) > KEPT_SCORES:
-                self._scores = kept = {}
-            for i, score in zip(missing, self._net.score([texts[i] for i in missing]), strict=True):
-                found[i] = kept[keys[i]] = score
-        return np.array(found, np.float32)
+        missing = [i for i, key in enumerate(keys) if key not in kept]
+        new = self._net.score_unscreened([texts[i] for i in missing]).tolist() if missing else []
+        told = {keys[i]: score for i, score in zip(missing, new, strict=True)}
+        scores = [told[key] if key in told else kept[key] for key in keys]
+        if len(kept) + len(told) > KEPT_SCORES:
+            self._scores = kept = {}
+        kept.update(told)
+        return scores
 
     def passes(self, text: str) -> bool:
         """Whether all of a text, if it isn't long, is of plain words alone, so that each of its sentences would score 0."""

@@ -35,6 +35,14 @@ def test_texts_are_read_as_what_they_stand_for(text, told):
     assert reading.tokens(text) == told
 
 
+def test_letters_spelt_apart_are_put_together_wherever_they_stand():
+    draw = random.Random(9)
+    for _ in range(5000):
+        said = "".join(draw.choices("ab1@ .-_cd\n", k=draw.randint(1, 14)))
+        found = reading._SPELLED.sub(lambda match: "".join(c for c in match.group() if c not in " .-_"), said)
+        assert reading.normalise(said) == found, said
+
+
 def test_a_name_the_model_knows_says_nothing():
     for many, one in templates.GROUPS_EN:
         for sentence in ("Nobody should hurt {many}.", "{many} are vermin.", "I met a {one} today."):

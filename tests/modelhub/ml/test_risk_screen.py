@@ -9,7 +9,7 @@ import pytest
 from modelhub import artifacts
 from modelhub.ml import datasets
 from modelhub.ml.risk import groups, lexicon, net, plain, rows, screening, speech, templates
-from modelhub.ml.risk.screen import Screen
+from modelhub.ml.risk.screen import Screen, words_in
 from modelhub.serving.runners import risk
 
 SHIPPED = net.load(artifacts.SHIPPED / "risk-guard" / "weights.npz")
@@ -63,6 +63,40 @@ def test_the_screen_lowers_no_recall():
 def test_most_business_texts_pass_unread():
     texts = datasets.load("support-intent", "val").texts
     assert np.mean([SHIPPED.screen.passes(text) for text in texts]) > 0.5
+
+
+def test_many_texts_are_looked_at_as_each_alone():
+    draw = random.Random(3)
+    some = [
+        *PLAIN.split(),
+        "women",
+        "Women",
+        "’s",
+        "don’t",
+        "Σ",
+        "ΑΣ",
+        "İ",
+        "\0",
+        "12.5%",
+        "2101",
+        "—",
+        "…",
+        "\u2028",
+        "\x1f",
+    ]
+    for _ in range(2000):
+        texts = ["".join(draw.choice(some) + draw.choice(" .-") for _ in range(draw.randint(0, 4)))
+                 for _ in range(draw.randint(0, 5))]  # fmt: skip
+        assert SOME.heavy(texts) == [i for i, text in enumerate(texts) if not SOME.passes(text)], texts
+
+
+def test_words_are_what_is_left_when_each_mark_parts():
+    parted = dict.fromkeys('.,;:!?"()[]{}<>/\\-–—_*#`~=|“”…\t\n\r•', " ") | {"’": "'"}
+    draw = random.Random(4)
+    some = [*map(chr, range(0x250)), *parted, "Σ", "\u1e9e", "\u3000", "\ud800", *" aB" * 40]
+    for _ in range(5000):
+        text = "".join(draw.choices(some, k=20))
+        assert words_in(text) == set("".join(parted.get(c, c) for c in text.lower()).split()), text
 
 
 def test_words_add_up_and_no_word_that_is_added_makes_a_text_lighter():
@@ -158,8 +192,8 @@ def test_scores_are_kept_by_hash_and_bounded(monkeypatch):
     texts = [f"All immigrants are vermin number {i}" for i in range(120)]
     first = model.score(texts[:40])
     calls = []
-    real = model._net.score
-    monkeypatch.setattr(model._net, "score", lambda texts: calls.append(len(texts)) or real(texts))
+    real = model._net.score_unscreened
+    monkeypatch.setattr(model._net, "score_unscreened", lambda texts: calls.append(len(texts)) or real(texts))
     assert np.array_equal(model.score(texts[:40]), first) and calls == []
     both = model.score([texts[0], "All immigrants are vermin, all", texts[1]])
     assert calls == [1] and both[0] == first[0] and both[2] == first[1]

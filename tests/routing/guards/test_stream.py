@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from routing.guards.base import RiskGuard
-from routing.guards.pieces import LONG, pieces
+from routing.guards.pieces import ENDS, LONG, last_end, pieces
 from routing.guards.stream import HOLD, StreamGuard
 
 PLANTED = "they are all vermin"
@@ -149,6 +150,47 @@ def test_text_is_kept_only_where_the_line_of_business_opted_in() -> None:
         guard = make_guard(keep_text=keep)
         guard.allows(PLANTED)
         assert guard.report.as_json().get("text") == (PLANTED if keep else None)
+
+
+def test_sentences_end_where_a_pattern_written_plainly_says() -> None:
+    ends = re.compile(r"[.!?][\"')\]]*(?=\s)|[。！？\n]+")
+    draw = random.Random(6)
+    some = [
+        "a",
+        "word ",
+        ".",
+        " ",
+        "!",
+        "?",
+        "\n",
+        "。",
+        "！",
+        '"',
+        "'",
+        ")",
+        "]",
+        "\t",
+        "\u3000",
+        "…",
+        "x" * 45,
+    ]
+    for _ in range(5000):
+        text = "".join(draw.choices(some, k=draw.randint(0, 30)))
+        wanted = [match.end() for match in ends.finditer(text)]
+        assert [match.end() for match in ENDS.finditer(text)] == wanted, text
+        assert last_end(text) == (wanted[-1] if wanted else 0)
+
+
+def test_an_observing_guard_tells_the_highest_score_and_then_the_first_finding_of_it() -> None:
+    class Telling:
+        def score(self, texts: Sequence[str]) -> list[float]:
+            return [float(text) for text in texts]
+
+    guard = make_guard("observe", Telling())
+    assert guard.judge([(0, "0.1"), (4, "0.31237"), (9, "0.2")]) and guard.report.score == 0.3124
+    assert guard.judge([(20, "0.4"), (24, "0.9"), (30, "0.45"), (40, "0.95")])
+    assert guard.report.score == 0.9 and guard.report.spans == [(24, 27), (40, 44)]
+    assert guard.judge([(50, "0.2")]) and guard.report.score == 0.9
 
 
 def test_pieces_are_sentences_that_cover_the_text() -> None:
