@@ -33,6 +33,7 @@ from bench.common import child, free_port, start_store, wait_for
 from bench.tools.inside import served
 
 CONCURRENCY = "16"
+STARTS_S = 300.0
 MODES = ("off", "observe")
 
 
@@ -69,7 +70,7 @@ class Hot:
                 "--no-server-header", env=self.env, log=self.log,
             )
         )  # fmt: skip
-        wait_for(f"http://127.0.0.1:{ports[1]}/healthz", reference)
+        wait_for(f"http://127.0.0.1:{ports[1]}/healthz", reference, STARTS_S)
         self.reference = psutil.Process(reference.pid)
         self.urls = {"gateway": self._chat(ports[2]), "reference": self._chat(ports[1])}
         self.port = ports[2]

@@ -1,7 +1,7 @@
 """The lightest upstream: answers every POST with bytes made beforehand, from one asyncio protocol.
 
 python -m bench.tools.upstream PORT — plain chat completions of about 1 kB, or 50 chunks when the body asks to stream;
-BENCH_CHUNK_PAUSE_S between them (0). Plain answers come in turns, 1,024 of eight sentences each of which none comes twice: a
+BENCH_CHUNK_PAUSE_S between them (0). Plain answers come in turns, 4,096 of eight sentences each of which none comes twice: a
 gateway that keeps what it found out about a sentence finds nothing here.
 """
 
@@ -18,7 +18,7 @@ import orjson
 import uvloop
 
 USAGE = {"prompt_tokens": 180, "completion_tokens": 50, "total_tokens": 230}
-ANSWERS, SENTENCES = 1024, 8
+ANSWERS, SENTENCES = 4096, 8
 _WHO = (
     "We have",
     "Our warehouse has",
