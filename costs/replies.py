@@ -71,8 +71,9 @@ def granted(ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> Grant:
     used: dict[str, int] = {}
     for budget, most, (spent, reserved) in zip(ask.budgets, wired.effective, reply[4] or (), strict=True):
         share = (int(spent) + int(reserved) + worst) * 1_000_000 // most if most else 1_000_000
-        if share > used.get(budget.scope, -1):  # of a day's and a month's budget, the fuller one
-            used[budget.scope] = share
+        used[budget.scope] = max(
+            share, used.get(budget.scope, share)
+        )  # of a day's and a month's, the fuller one
     return Grant(
         request_id=ask.request_id,
         reserved_nusd=worst if ask.budgets else 0,
