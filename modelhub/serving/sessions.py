@@ -19,7 +19,7 @@ from modelhub.serving.trust import Trust
 
 log = logging.getLogger(__name__)
 SIDES: dict[str, tuple[str, ...]] = {
-    "private": ("txt-base", "tabular-base", "lm-tiny"),
+    "private": ("txt-base", "tabular-base", "tabular-dgn", "lm-tiny"),
     "external": ("txt-edge", "tabular-edge", "lm-tiny"),
 }
 REFUSED_S = 1.0  # until a refused model is looked at again

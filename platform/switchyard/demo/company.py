@@ -158,6 +158,9 @@ DEPLOYMENTS: tuple[DeploymentPlan, ...] = (
     ),
 )  # fmt: skip
 
+# Versions that ship but answer nothing yet: deployment, artifact, workload.
+CANDIDATES = (("private-tabular", "tabular-dgn", "equipment-fault"),)
+
 NODE = "node-cpu-1"
 POOL = "cpu"
 PLANNED_UTILISATION = "0.500"

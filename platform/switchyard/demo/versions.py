@@ -35,6 +35,20 @@ def create(organisation: Organisation) -> None:
             )  # fmt: skip
             if metrics.get("n"):
                 _create_evaluation(deployments[plan.name], workloads[name], version, metrics)
+    for deployment, model, name in company.CANDIDATES:
+        _create_candidate(deployments[deployment], model, workloads[name])
+
+
+def _create_candidate(deployment: Deployment, model: str, workload: Workload) -> None:
+    """A version beside the live one: its figures stand on its page, and gates and a canary come before any traffic."""
+    directory = artifacts.find(model)
+    manifest = artifacts.load_manifest(directory)
+    ModelVersion.objects.create(
+        deployment=deployment, workload=workload, version=f"{model}-{manifest['version']}", stage="candidate",
+        upstream_model=f"{model}/{workload.name}", artifact=f"artifacts/{model}",
+        digest=artifacts.digest(directory / artifacts.MANIFEST), metrics=manifest["metrics"][workload.name],
+        lineage={"train": manifest["train"], "data_set": workload.data_set},
+    )  # fmt: skip
 
 
 def _create_evaluation(

@@ -72,6 +72,19 @@ def test_every_live_version_on_a_text_or_table_workload_was_evaluated_with_n_and
     assert Evaluation.objects.get(workload__name="code-assist", deployment__name="private-lm").correct == 0
 
 
+def test_the_network_over_rows_is_a_candidate_that_its_server_can_be_asked_for(organisation):
+    from modelhub import artifacts
+    from modelhub.serving.sessions import SIDES
+
+    (row,) = ModelVersion.objects.filter(stage="candidate").select_related("deployment", "workload")
+    assert (row.deployment.name, row.workload.name) == ("private-tabular", "equipment-fault")
+    model, _, head = row.upstream_model.partition("/")
+    assert model in SIDES["private"] and head in artifacts.load_manifest(artifacts.find(model))["heads"]
+    assert (
+        row.metrics["value"] < row.metrics["control"]["value"]
+    )  # boosting stays live, and the page can say why
+
+
 def test_no_live_policy_can_send_confidential_data_out(organisation):
     from routing.services.policies import create_draft
     from switchyard.core.errors import ValidationFailed
