@@ -104,7 +104,7 @@ def settle(job: Job) -> None:
     unpaid_ns = job.accelerator_ns - job.charged_ns
     if unpaid_ns <= 0 or job.lob is None:
         return
-    rate = rate_for(job.organisation_id, deployments_of(job))
+    rate = _rate_of(job)
     if rate is None:
         JobEvent.objects.create(
             job=job, level="error", message="no node has a price: the cost waits to be booked"
@@ -118,6 +118,15 @@ def settle(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(
         charged_ns=job.accelerator_ns, cost_nusd=F("cost_nusd") + cost
     )  # the fence is held by the caller
+
+
+def _rate_of(job: Job) -> NodeRate | None:
+    """Of the machine it ran on; where its worker names none that has a price, of one that its deployments run on."""
+    own = node_rates(job.organisation_id).get(job.node) if job.node else None
+    if job.node and own is None:
+        said = f"{job.node} has no price: the job is booked at another machine's rate"
+        JobEvent.objects.create(job=job, level="warning", message=said)
+    return own or rate_for(job.organisation_id, deployments_of(job))
 
 
 def deployments_of(job: Job) -> list[str]:

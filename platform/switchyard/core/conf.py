@@ -47,6 +47,8 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     "FILES_LOB_BYTES": 20 * 1024**3,
     # Larger uploads are examined in a process of their own: a minute of regular expressions is no neighbour for requests.
     "FILES_INLINE_BYTES": 256 * 1024,
+    # The machine (by its name under Machines) that this process works on: jobs that it runs are booked at its rate.
+    "NODE": os.environ.get("SWITCHYARD_NODE", ""),
     # Web processes: local limits without Valkey are divided by it.
     "PROCESSES": int(os.environ.get("PROCESSES", "1")),
     # Where pages, admin and REST are answered: unix:///path or http://host:port; empty: in the web process itself.

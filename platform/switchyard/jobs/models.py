@@ -35,6 +35,11 @@ class Job(models.Model):
     eta = models.DateTimeField(null=True, help_text="When it will end at its measured pace.")
     marks = models.JSONField(default=dict, help_text="Milestones → when: uploaded, trained, judged.")
     device = models.CharField(max_length=120, blank=True, help_text="What really ran: device and provider.")
+    node = models.CharField(
+        max_length=63,
+        blank=True,
+        help_text="The machine that its worker says it works on: the job pays its rate.",
+    )
     attempt = models.PositiveIntegerField(default=0)
     stalled = models.PositiveIntegerField(
         default=0, help_text="Attempts since the work last got further than ever before."

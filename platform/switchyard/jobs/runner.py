@@ -157,10 +157,19 @@ def claim(job_id: str) -> Context | None:
             _quarantine(job)
             return None
         job.state, job.attempt, job.stalled = "running", job.attempt + 1, job.stalled + 1
-        job.started_at = job.started_at or now()
+        job.started_at, job.node = job.started_at or now(), conf("NODE")
         job.message = "started" if job.attempt == 1 else f"started again, attempt {job.attempt}"
         job.save(
-            update_fields=["state", "attempt", "stalled", "fence", "lease_until", "started_at", "message"]
+            update_fields=[
+                "state",
+                "attempt",
+                "stalled",
+                "fence",
+                "lease_until",
+                "started_at",
+                "message",
+                "node",
+            ]
         )
         JobEvent.objects.create(job=job, message=job.message)
         return Context(

@@ -20,7 +20,7 @@ class JobSerializer(serializers.ModelSerializer):
         model = Job
         fields = [
             "id", "kind", "queue", "lob", "state", "progress", "message", "params", "result", "error", "error_code", "device",
-            "attempt", "eta", "marks", "cost_usd", "estimated_usd", "reserved_usd", "created_by", "created_at",
+            "node", "attempt", "eta", "marks", "cost_usd", "estimated_usd", "reserved_usd", "created_by", "created_at",
             "started_at", "finished_at",
         ]  # fmt: skip
 

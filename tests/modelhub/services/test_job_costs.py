@@ -10,7 +10,14 @@ from switchyard.core.errors import Conflict, InvalidRequest
 from switchyard.jobs import runner
 from switchyard.jobs.models import Job
 from switchyard.jobs.services import cancel
-from tests.factories import make_deployment, make_lob, make_organisation, make_version, make_workload
+from tests.factories import (
+    make_deployment,
+    make_lob,
+    make_node,
+    make_organisation,
+    make_version,
+    make_workload,
+)
 from tests.switchyard.jobs.people import let_lease_end, make_job
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +51,24 @@ def test_an_hour_of_compute_costs_the_lob_what_the_node_costs(company):
     entry = LedgerEntry.objects.get(job_id=job.pk)
     assert (entry.debit, entry.credit) == ("expense:lob:customer-service", "absorbed:node-1")
     assert Attempt.objects.get(request_id=job.pk).workload == "support-sentiment"
+
+
+def test_a_job_pays_the_machine_it_ran_on(company, settings):
+    lob, *_ = company
+    make_node(lob.organisation, "gpu-1", usd_per_hour="3", planned_utilisation="0.5")
+    settings.SWITCHYARD = settings.SWITCHYARD | {"NODE": "gpu-1"}
+    job = make_job(lob=lob, params={"deployment": "private-sparse", "workload": "support-sentiment"})
+    done = runner.run(job.pk, compute(HOUR_NS), job_costs.settle)
+    assert (done.node, done.cost_nusd) == ("gpu-1", 6_000_000_000)
+    assert LedgerEntry.objects.get(job_id=job.pk).credit == "absorbed:gpu-1"
+
+
+def test_a_machine_without_a_price_is_told_of_and_the_deployments_pays(company, settings):
+    lob, *_ = company
+    settings.SWITCHYARD = settings.SWITCHYARD | {"NODE": "gpu-9"}
+    job = make_job(lob=lob, params={"deployment": "private-sparse", "workload": "support-sentiment"})
+    assert runner.run(job.pk, compute(HOUR_NS), job_costs.settle).cost_nusd == 100_000_000
+    assert "gpu-9 has no price" in " ".join(job.events.values_list("message", flat=True))
 
 
 def test_a_failed_job_pays_for_what_it_computed_too(company):

@@ -20,7 +20,7 @@ from modelhub.services import jobs as start
 from modelhub.services.datasets import upload
 from modelhub.services.promotion import gate
 from switchyard.core.errors import SwitchyardError, ValidationFailed
-from switchyard.dashboards.pages import PageRequest, page, require_role, show
+from switchyard.dashboards.pages import Column, PageRequest, Panel, csv_of, page, require_role, show
 from switchyard.dashboards.selectors import workloads
 from switchyard.jobs import services
 from switchyard.jobs.models import FINAL, Job
@@ -80,10 +80,15 @@ def job(request: PageRequest, job_id: str) -> HttpResponse:
         Job.objects.for_tenant(request.ask.scope).select_related("lob", "created_by"), pk=job_id
     )
     events = list(row.events.all())
+    curve = _curve(events)
+    if "csv" in request.GET:
+        if curve is None or request.GET["csv"] != curve.name:
+            raise Http404
+        return csv_of(curve)
     candidate = ModelVersion.objects.for_tenant(request.ask.scope).filter(pk=row.result.get("candidate") or 0)
     version = candidate.select_related("workload", "deployment").first()
     context = {
-        "job": row, "events": events[-200:], "final": row.state in FINAL, "curve": _curve(events), "version": version,
+        "job": row, "events": events[-200:], "final": row.state in FINAL, "curve": curve, "version": version,
         "gate": gate(version) if version else "", "may_act": request.ask.scope.has_role(*RUNNERS),
         "may_promote": request.ask.scope.has_role("model_engineer"), "last_event": events[-1].pk if events else 0,
         "lead": _lead(row, version) if row.kind == "fine_tune" else None,
@@ -101,7 +106,7 @@ def _lead(row: Job, version: ModelVersion | None) -> dict[str, Any]:
     return told | {"steps": [step | {"title": STEPS[step["step"]]} for step in told["steps"]]}
 
 
-def _curve(events: list[Any]) -> dict[str, Any] | None:
+def _curve(events: list[Any]) -> Panel | None:
     points = [
         {
             "step": e.data.get("epoch", e.data.get("step")),
@@ -111,7 +116,11 @@ def _curve(events: list[Any]) -> dict[str, Any] | None:
         for e in events
         if e.data.get("loss") is not None
     ]
-    return charts.learning_curve(points) if len(points) > 1 else None
+    if len(points) < 2:
+        return None
+    rows = [[p["step"], p["loss"], p["accuracy"]] for p in points]
+    columns = [Column(_("Step"), "count"), Column(_("Loss"), "number"), Column(_("Share right"), "rate")]
+    return Panel("learning-curve", _("Learning curve"), columns, rows, charts.learning_curve(points))
 
 
 @require_POST
