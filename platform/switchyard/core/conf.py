@@ -37,6 +37,9 @@ SWITCHYARD_DEFAULTS: dict[str, Any] = {
     # Limits of a request body.
     "BODY_MAX_BYTES": 10 * 1024 * 1024,
     "BODY_MAX_DEPTH": 64,
+    # What stands before a body: uvicorn bounds neither. A connection that nothing comes on counts as a slow head.
+    "HEAD_MAX_BYTES": 64 * 1024,
+    "HEAD_MAX_S": 30.0,
     # How long a caller may take over its body (of a file: over each mebibyte), and leave a piece of its stream untaken.
     "BODY_MAX_S": 60.0,
     "UNTAKEN_MAX_S": 30.0,

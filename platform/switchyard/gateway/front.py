@@ -24,7 +24,7 @@ from switchyard.core.clock import now_ns
 from switchyard.core.conf import conf
 from switchyard.core.errors import InvalidRequest, NotFound, RateLimited, SwitchyardError
 from switchyard.core.ids import new_id
-from switchyard.gateway import collecting, idempotency, metrics, spoken, uploads, versions
+from switchyard.gateway import collecting, heads, idempotency, metrics, spoken, uploads, versions
 from switchyard.gateway.bodies import ClientGone, end_overdue, read_json
 from switchyard.gateway.desk import Office
 from switchyard.gateway.entrance import Entrance, declared
@@ -90,6 +90,7 @@ class GatewayFront:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def start(self) -> None:
+        heads.bound()
         await sync_to_async(self.keeper.load)()
         self.keeper.start()
         self.office = Office(self._deployments, lambda: self.keeper.away_s)
