@@ -12,6 +12,7 @@ from typing import Any
 from django.db import DataError, IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+from costs import rollups
 from costs.books import fiscal, partitions, rows
 from costs.books.conflicts import settle_conflicts
 from costs.books.sanity import skewed
@@ -29,14 +30,13 @@ UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 @dataclass(slots=True)
 class Recorded:
-    """What a batch came to. `times` are those its attempts are dated at, for the roll-ups."""
+    """What a batch came to."""
 
     events: int = 0
     attempts: int = 0
     entries: int = 0
     rejected: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
-    times: list[datetime] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -95,7 +95,10 @@ def _record(usage: list[Event]) -> Recorded:
         written = write(batch.attempts, _transfers(batch, usage, done))
     done.attempts, done.entries = written.attempts, written.entries
     if written.conflicts or written.refused:
-        done.conflicts = settle_conflicts(written, done.times)
+        corrected: list[datetime] = []
+        done.conflicts = settle_conflicts(written, corrected)
+        for hour in sorted({rollups.hour_of(at) for at in corrected}):
+            rollups.refresh(hour, hour)
     _alert(*batch.alerts.values())
     return done
 
@@ -104,12 +107,11 @@ def _transfers(batch: _Batch, usage: list[Event], done: Recorded) -> Iterator[Ro
     """The events' transfers; their attempts are in `batch` when it ends."""
     for event in usage:
         try:
-            entries, times = _add(batch, event)
+            entries = _add(batch, event)
         except UNREADABLE as error:
             batch.alert(_rejected(event, error))
             done.rejected.append(str(event.get("event_id")))
             continue
-        done.times += times
         yield from entries
 
 
@@ -121,7 +123,6 @@ def _joined(parts: Iterable[Recorded]) -> Recorded:
         )  # fmt: skip
         whole.rejected += part.rejected
         whole.conflicts += part.conflicts
-        whole.times += part.times
     return whole
 
 
@@ -130,22 +131,21 @@ def _alert(*alerts: Alert) -> None:
         Alert.objects.bulk_create(alerts, ignore_conflicts=True)
 
 
-def _add(batch: _Batch, event: Event) -> tuple[list[Row], list[datetime]]:
-    """An event's rows, all or none: attempts into the batch; gives transfers and times. The answers, and what the other side
+def _add(batch: _Batch, event: Event) -> list[Row]:
+    """An event's rows, all or none: attempts into the batch; gives transfers. The answers, and what the other side
     would have cost, are on the attempt that answered."""
     told = event.get("attempts") or []
     answering = rows.answering(event, told)
-    attempts, entries, times = [], [], []
+    attempts, entries = [], []
     for index, item in enumerate(told):
         values = rows.attempt_values(event, item, index == answering)
         at, memo = _dated(batch, event, item.get("at_ns") or event["at_ns"])
         values["at"] = stored(at)
         attempts.append(rows.attempt_row(values))
-        times.append(at)
         if values["cost_nusd"]:
             entries.append(rows.transfer_row(values, batch.recorded_at, memo))
     batch.attempts += attempts
-    return entries, times
+    return entries
 
 
 def _dated(batch: _Batch, event: Event, at_ns: int) -> tuple[datetime, str]:

@@ -1,4 +1,5 @@
-"""Hourly and daily roll-ups: derived from attempts, idempotent, all that a page ever reads."""
+"""Hourly and daily roll-ups: what attempts come to, all that a page ever reads. Who books attempts adds them in the same
+transaction (costs.sums); `refresh` makes hours anew from their attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDay, TruncHour
 
@@ -20,27 +21,22 @@ from switchyard.core.clock import now
 Row = TypeVar("Row", SpendHour, SpendDay)
 HOUR = timedelta(hours=1)
 MARK = "spend"
+LOCK = 1_230_301_262  # advisory: who adds to roll-ups shares it, who makes some of them anew takes it alone
+# Figures of an attempt that a roll-up sums as they are.
+SUMMED = (
+    "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
+    "audio_tokens_out", "searches", "accelerator_ns", "duration_ms", "cost_nusd", *(f"{leg}_nusd" for leg in LEGS),
+    "saved_cache_nusd", "saved_batch_nusd", "answers",
+)  # fmt: skip
 # Roll-up field → how it follows from attempts.
 FROM_ATTEMPTS: dict[str, Any] = {
     "requests": Count("pk", filter=Q(answered=True)),
-    "answers_": Sum("answers"),
     "errors": Count("pk", filter=~Q(status="ok")),
-    "tokens_in_": Sum("tokens_in"),
-    "tokens_out_": Sum("tokens_out"),
-    "cached_tokens_in_": Sum("cached_tokens_in"),
-    "cache_write_tokens_": Sum("cache_write_tokens"),
-    "reasoning_tokens_": Sum("reasoning_tokens"),
-    "audio_tokens_in_": Sum("audio_tokens_in"),
-    "audio_tokens_out_": Sum("audio_tokens_out"),
-    "searches_": Sum("searches"),
-    "accelerator_ns_": Sum("accelerator_ns"),
-    "cost_nusd_": Sum("cost_nusd"),
-    **{f"{leg}_nusd_": Sum(f"{leg}_nusd") for leg in (*LEGS, "saved_cache", "saved_batch")},
     "answered_cost_nusd": Sum("cost_nusd", filter=Q(answered=True)),
-    "other_side_cost_nusd_": Sum("other_side_cost_nusd", filter=Q(answered=True)),
     "other_side_known": Count("pk", filter=Q(answered=True, other_side_cost_nusd__isnull=False)),
+    "other_side_cost_nusd_": Sum("other_side_cost_nusd", filter=Q(answered=True)),
     "other_side_own_cost_nusd": Sum("cost_nusd", filter=Q(answered=True, other_side_cost_nusd__isnull=False)),
-    "duration_ms_": Sum("duration_ms"),
+    **{f"{name}_": Sum(name) for name in SUMMED},
 }
 SPEND_FIELDS = [name.rstrip("_") for name in FROM_ATTEMPTS]
 JUDGED_FIELDS = ["judged", "correct"]
@@ -55,6 +51,23 @@ def day_of(at: datetime) -> datetime:
     return hour_of(at).replace(hour=0)
 
 
+def alone() -> None:
+    """Nobody adds to roll-ups until the caller's transaction ends: take it before the first of their rows is changed. SQLite
+    has one writer anyway."""
+    _lock("pg_advisory_xact_lock")
+
+
+def beside_others() -> None:
+    """Nobody makes roll-ups anew until the caller's transaction ends."""
+    _lock("pg_advisory_xact_lock_shared")
+
+
+def _lock(function: str) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}({LOCK})")
+
+
 def refresh(since: datetime, until: datetime) -> int:
     """Recompute every hour that [since, until] touches, and their days; gives the number of hourly rows.
 
@@ -63,6 +76,7 @@ def refresh(since: datetime, until: datetime) -> int:
     """
     start, end = hour_of(since), hour_of(until) + HOUR
     with transaction.atomic():
+        alone()
         rows = _hours_from_attempts(start, end)
         gone = _write_changed(SpendHour, rows, SPEND_FIELDS, start, end)
         _clear(gone)
@@ -134,7 +148,7 @@ def _clear(gone: list[SpendHour]) -> None:
 
 
 def refresh_days(start: datetime, end: datetime) -> None:
-    """Sum the hours of every day that [start, end) touches again."""
+    """Sum the hours of every day that [start, end) touches again. In a transaction that is `alone`."""
     first, after = day_of(start), day_of(end - HOUR) + timedelta(days=1)
     names = [name for name in Spend.NAMES if name != "start"]
     fields = SPEND_FIELDS + LATER_FIELDS
@@ -162,8 +176,9 @@ def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:
     found = [SpendHour(**dict(row) | {"start": hour_of(row["start"])}) for row in rows]
     if not found:
         return 0
-    _name_nodes(found)
     with transaction.atomic():
+        alone()
+        _name_nodes(found)
         SpendHour.objects.bulk_create(
             found,
             update_conflicts=True,

@@ -114,15 +114,11 @@ def money(bodies: list[bytes]) -> None:
     """Attempts and transfers alone, a batch at a time, as the consumer writes them."""
     from django.db import transaction
 
-    from costs import metering
     from costs.books import direct
     from costs.books.events import read_event
 
     for first in range(0, len(bodies), BATCH):
         batch = bodies[first : first + BATCH]
-        if not direct.usable():
-            metering.record_events([orjson.loads(body) for body in batch])
-            continue
         with collector_paused(), transaction.atomic():
             direct.write(map(read_event, batch), time.time_ns())
 

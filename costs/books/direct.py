@@ -1,17 +1,16 @@
-"""The straight way into the books in PostgreSQL: typed events → binary rows → two COPYs.
+"""The straight way into the books: typed events → rows made quickly → two statements, and their sums into the roll-ups.
 
 Only for events that are as they should be: every figure within its bounds, no clock gone wrong, no closed month, no known
 id. An event of another kind is left for the long way (costs.metering), and a batch that the database refuses is told again
-there as a whole. Both write the same rows.
+there as a whole. Both write the same rows. PostgreSQL takes them by COPY in its binary format, SQLite as values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Max
@@ -20,57 +19,83 @@ from costs.books import fiscal, partitions
 from costs.books.events import UNREADABLE, Call, UsageEvent, legs_of, read_calls
 from costs.books.sanity import AHEAD_NS, BEHIND_NS
 from costs.ledger import credit_account, expense_account
-from costs.models import LEGS, Attempt, FiscalPeriod, LedgerEntry
-from switchyard.core import binary
+from costs.models import Attempt, FiscalPeriod, LedgerEntry
+from costs.rollups import SUMMED
+from costs.sums import NAMES, Sums
+from switchyard.core import binary, plain
 from switchyard.core.clock import from_ns
 
 HOUR_NS = 3_600_000_000_000
 KNOWN_NAMES = 10_000
-_FIGURES = (
-    "attempt", "revision", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens",
-    "audio_tokens_in", "audio_tokens_out", "searches", "accelerator_ns", "duration_ms", "cost_nusd",
-)  # fmt: skip
-ATTEMPTS = binary.Layout(
-    Attempt,
-    own=("request_id", "upstream_id", "other_side_cost_nusd"),
-    figures=(*_FIGURES, *(f"{leg}_nusd" for leg in LEGS), "saved_cache_nusd", "saved_batch_nusd", "answers", "at"),
-    shared=("superseded", "organisation_id", "lob", "application", "key_id", "workload", "deployment", "side", "model",
-            "node", "purpose", "status", "batch", "usage_source", "price_version", "answered", "origin"),
-)  # fmt: skip
-ENTRIES = binary.Layout(
-    LedgerEntry,
-    own=("event_id", "request_id"),
-    figures=("at", "recorded_at", "amount_nusd", "attempt"),
-    shared=("organisation_id", "debit", "credit", "lob", "application", "key_id", "workload", "purpose", "job_id", "memo",
-            "price_version", "reverses_id", "origin"),
-)  # fmt: skip
+ATTEMPT: dict[str, tuple[str, ...]] = {
+    "own": ("request_id", "upstream_id", "other_side_cost_nusd"),
+    "figures": ("attempt", "revision", "at", *SUMMED),
+    "shared": ("superseded", "organisation_id", "lob", "application", "key_id", "workload", "deployment", "side", "model",
+               "node", "purpose", "status", "batch", "usage_source", "price_version", "answered", "origin"),
+}  # fmt: skip
+ENTRY: dict[str, tuple[str, ...]] = {
+    "own": ("event_id", "request_id"),
+    "figures": ("at", "recorded_at", "amount_nusd", "attempt"),
+    "shared": ("organisation_id", "debit", "credit", "lob", "application", "key_id", "workload", "purpose", "job_id", "memo",
+               "price_version", "reverses_id", "origin"),
+}  # fmt: skip
 _EVENT_NAMES = ("organisation_id", "lob", "application", "key_id", "workload", "purpose", "origin")
 _CALL_NAMES = ("deployment", "side", "model", "node", "status", "usage_source", "price_version", "batch")
-_figures, _event_names, _call_names = (
-    attrgetter(*_FIGURES),
-    attrgetter(*_EVENT_NAMES),
-    attrgetter(*_CALL_NAMES),
-)
-_shared: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}  # names → their part of both rows
+_event_names, _call_names = attrgetter(*_EVENT_NAMES), attrgetter(*_CALL_NAMES)
+_figures = attrgetter(*SUMMED[: SUMMED.index("cost_nusd") + 1])  # legs, savings and answers follow
+
+
+class Shared(NamedTuple):
+    """What rows under the same names have in common, of an attempt and of its transfer; the names of their roll-up."""
+
+    attempt: Any
+    entry: Any
+    names: tuple[Any, ...]
+
+
+class Way:
+    """How an engine takes rows."""
+
+    def __init__(self, engine: Any) -> None:
+        self.moment = engine.moment
+        self.attempts, self.entries = (
+            engine.Layout(Attempt, **ATTEMPT),
+            engine.Layout(LedgerEntry, **ENTRY),
+        )
+        self._shared: dict[tuple[Any, ...], Shared] = {}
+
+    def shared(self, key: tuple[Any, ...]) -> Shared:
+        """`key`: _EVENT_NAMES, _CALL_NAMES, and whether it answered."""
+        return self._shared.get(key) or self._share(key)
+
+    def _share(self, key: tuple[Any, ...]) -> Shared:
+        names = dict(zip((*_EVENT_NAMES, *_CALL_NAMES, "answered"), key, strict=True))
+        names["node"] = names["node"] or ""
+        memo = "" if names["usage_source"] == "reported" else names["usage_source"]
+        accounts = {
+            "debit": expense_account(names["lob"]),
+            "credit": credit_account(names["side"], names["deployment"], names["node"]),
+        }
+        if len(self._shared) >= KNOWN_NAMES:
+            self._shared.clear()
+        own = names | accounts | {"superseded": False, "job_id": "", "memo": memo, "reverses_id": None}
+        said = tuple(own[name] for name in NAMES)
+        self._shared[key] = Shared(self.attempts.share(own), self.entries.share(own), said)
+        return self._shared[key]
+
+
+WAYS = {"postgresql": Way(binary), "sqlite": Way(plain)}
 
 
 @dataclass(slots=True)
 class Lines:
     """What was written, and what wasn't: `odd` are the places of events that must go the long way."""
 
+    way: Way
     events: list[Any] = field(default_factory=list)
     odd: list[int] = field(default_factory=list)
-    attempts: list[bytes] = field(default_factory=list)
-    hours: set[int] = field(default_factory=set)  # since the epoch, in which something was booked
-
-    def touched(self) -> set[tuple[int, datetime]]:
-        """(organisation, hour) to roll up."""
-        hours = [datetime.fromtimestamp(hour * 3600, UTC) for hour in self.hours]
-        return {(pk, hour) for pk in {event.organisation_id for event in self.events} for hour in hours}
-
-
-def usable() -> bool:
-    return connection.vendor == "postgresql"
+    attempts: list[Any] = field(default_factory=list)
+    sums: Sums = field(default_factory=Sums)
 
 
 def write(source: Iterable[UsageEvent | None], now_ns: int) -> Lines:
@@ -80,9 +105,10 @@ def write(source: Iterable[UsageEvent | None], now_ns: int) -> Lines:
     IntegrityError when something of it is known, or dated into a month that was closed meanwhile; DataError for text that
     the database can't keep: then the transaction is lost, and nothing is written.
     """
-    lines = Lines()
-    ENTRIES.copy(_transfers(lines, source, now_ns))
-    ATTEMPTS.copy(lines.attempts)
+    lines = Lines(WAYS[connection.vendor])
+    lines.way.entries.insert(_transfers(lines, source, now_ns))
+    lines.way.attempts.insert(lines.attempts)
+    lines.sums.write()
     return lines
 
 
@@ -97,10 +123,10 @@ def _window(now_ns: int) -> tuple[int, int]:
     return max(now_ns - BEHIND_NS, int(first.timestamp()) * 10**9), now_ns + AHEAD_NS
 
 
-def _transfers(lines: Lines, source: Iterable[UsageEvent | None], now_ns: int) -> Iterator[bytes]:
-    """Parts of the transfers' rows; those of the attempts, which go next, are in `lines`."""
+def _transfers(lines: Lines, source: Iterable[UsageEvent | None], now_ns: int) -> Iterator[Any]:
+    """The transfers' rows; those of the attempts, which go next, are in `lines`."""
     low_ns, high_ns = _window(now_ns)
-    recorded = binary.moment(now_ns)
+    recorded = lines.way.moment(now_ns)
     for place, event in enumerate(source):
         calls = _calls(event, low_ns, high_ns) if event is not None else None
         if event is None or calls is None:
@@ -129,35 +155,31 @@ def _sound(call: Call, event: UsageEvent, low_ns: int, high_ns: int) -> bool:
     )
 
 
-def _add(lines: Lines, event: UsageEvent, calls: Sequence[Call], recorded: int) -> list[bytes]:
-    """Rows of an event's attempts to `lines`; gives those of its transfers."""
-    parts: list[bytes] = []
-    request, answering = binary.text(event.request_id), _answering(event, calls)
-    names = _event_names(event)
+def _add(lines: Lines, event: UsageEvent, calls: Sequence[Call], recorded: Any) -> list[Any]:
+    """Rows and sums of an event's attempts to `lines`; gives the rows of its transfers."""
+    entries: list[Any] = []
+    way, names, request_id, answering = (
+        lines.way,
+        _event_names(event),
+        event.request_id,
+        _answering(event, calls),
+    )
     for index, call in enumerate(calls):
-        answered, at, cost = index == answering, binary.moment(call.at_ns), call.cost_nusd
-        key = (*names, *_call_names(call), answered)
-        shared = _shared.get(key) or _share(key)
-        saved = call.saved
-        figures = (
-            *_figures(call),
-            *legs_of(call.legs),
-            saved.cache,
-            saved.batch,
-            event.answers if answered else 0,
-            at,
-        )
-        other = binary.big(event.other_side_cost_nusd if answered else None)
-        lines.attempts += (
-            ATTEMPTS.head, request, binary.text(call.upstream_id), other, ATTEMPTS.pack(figures), shared[0],
+        answered, at, cost, saved = index == answering, way.moment(call.at_ns), call.cost_nusd, call.saved
+        shared = way.shared((*names, *_call_names(call), answered))
+        other = event.other_side_cost_nusd if answered else None
+        summed = (
+            *_figures(call), *legs_of(call.legs), saved.cache, saved.batch, event.answers if answered else 0
         )  # fmt: skip
-        lines.hours.add(call.at_ns // HOUR_NS)
+        figures = (call.attempt, call.revision, at, *summed)
+        lines.attempts.append(
+            way.attempts.row((request_id, call.upstream_id, other), figures, shared.attempt)
+        )
+        lines.sums.take(shared.names, call.at_ns // HOUR_NS, answered, call.status == "ok", other, summed)
         if cost:
-            event_id = binary.text(f"{event.request_id}/{call.attempt}/{call.revision}")
-            parts += (
-                ENTRIES.head, event_id, request, ENTRIES.pack((at, recorded, cost, call.attempt)), shared[1],
-            )  # fmt: skip
-    return parts
+            own = (f"{request_id}/{call.attempt}/{call.revision}", request_id)
+            entries.append(way.entries.row(own, (at, recorded, cost, call.attempt), shared.entry))
+    return entries
 
 
 def _answering(event: UsageEvent, calls: Sequence[Call]) -> int:
@@ -166,19 +188,3 @@ def _answering(event: UsageEvent, calls: Sequence[Call]) -> int:
         if calls[index].deployment == event.deployment and calls[index].status != "error":
             return index
     return -1
-
-
-def _share(key: tuple[Any, ...]) -> tuple[bytes, bytes]:
-    """What rows under the same names have in common, of an attempt and of its transfer."""
-    names = dict(zip((*_EVENT_NAMES, *_CALL_NAMES, "answered"), key, strict=True))
-    names["node"] = names["node"] or ""
-    memo = "" if names["usage_source"] == "reported" else names["usage_source"]
-    accounts = {
-        "debit": expense_account(names["lob"]),
-        "credit": credit_account(names["side"], names["deployment"], names["node"]),
-    }
-    if len(_shared) >= KNOWN_NAMES:
-        _shared.clear()
-    own = names | accounts | {"superseded": False, "job_id": "", "memo": memo, "reverses_id": None}
-    _shared[key] = ATTEMPTS.share(own), ENTRIES.share(own)
-    return _shared[key]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
+from costs import rollups, sums
 from costs.books import fiscal
 from costs.models import Alert, Attempt, LedgerEntry
 from switchyard.core.bulk import Row, Table, insert, insert_unknown, table_of
@@ -76,11 +78,12 @@ def append_many(entries: Iterable[LedgerEntry]) -> Written:
 
 
 _EVENT, _DEBIT, _CREDIT, _AMOUNT = _places(ENTRIES, "event_id", "debit", "credit", "amount_nusd")
-(_COST,) = _places(ATTEMPTS, "cost_nusd")
+_COST, _AT = _places(ATTEMPTS, "cost_nusd", "at")
 
 
 def write(attempts: Sequence[Row], entries: Iterable[Row]) -> Written:
-    """Rows of ATTEMPTS and ENTRIES, in one transaction. IntegrityError when one is dated into a closed period.
+    """Rows of ATTEMPTS and ENTRIES, and what they add to the roll-ups, in one transaction. IntegrityError when one is dated
+    into a closed period.
 
     `entries` may be a generator that fills `attempts` as it goes: the rows of one are made while the database, on another
     core, takes those before it. Transfers go first for that: they cost the database more, and their makers less.
@@ -92,6 +95,7 @@ def write(attempts: Sequence[Row], entries: Iterable[Row]) -> Written:
             with transaction.atomic():
                 insert(ENTRIES, _checked(source, told))
                 insert(ATTEMPTS, attempts)
+                sums.add_rows(attempts)
             return Written(len(attempts), len(told))
         except IntegrityError:
             for _ in _checked(source, told):
@@ -116,9 +120,20 @@ def _write_unknown(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
     booked, odd = _sorted_out(ENTRIES, list(_without_refused(entries, at_odds, allowed)))
     # Another writer may have been faster with the same rows since we looked: PostgreSQL passes those over. SQLite has one
     # writer at a time, so there nothing is left that OR IGNORE could hide.
-    insert_unknown(ATTEMPTS, fresh)
+    written = insert_unknown(ATTEMPTS, fresh)
     insert_unknown(ENTRIES, booked)
+    if written == len(fresh):
+        sums.add_rows(fresh)
+    else:
+        _refresh_hours(fresh)
     return Written(len(fresh), len(booked), clashes, odd)
+
+
+def _refresh_hours(attempts: Sequence[Row]) -> None:
+    """Where nobody can tell which of the rows were ours."""
+    for hour in sorted({row[_AT][:13] for row in attempts}):
+        at = datetime.strptime(hour, "%Y-%m-%d %H").replace(tzinfo=UTC)
+        rollups.refresh(at, at)
 
 
 def _without_refused(entries: Sequence[Row], at_odds: set[str], allowed: dict[str, int]) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """Typed usage events of the gateway → decision records, in bulk: what stays JSON is written as it came.
 
-Only for PostgreSQL, and for events that need nothing but their record: a guard's finding or an upstream's refusal is read
+Only for events that need nothing but their record: a guard's finding or an upstream's refusal is read
 the long way (routing.services.records). Both write the same rows.
 """
 
@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
+from django.db import connection
 from msgspec import Meta, Raw
 
 from costs.books.events import UNREADABLE, Key, Money, Name, Small, UsageEvent
@@ -19,19 +20,18 @@ from routing.models import DecisionRecord
 from routing.proofs.leaves import Line, with_hops
 from routing.proofs.seals import seal
 from routing.selectors.decisions import KEPT
-from switchyard.core import binary
+from switchyard.core import binary, plain
 
 KNOWN_NAMES = 10_000
 _SHARED = (
     "organisation_id", "lob", "application", "key_id", "workload", "endpoint", "sensitivity", "side", "deployment", "model",
     "policy_version", "policy_hash", "error_code", "origin",
 )  # fmt: skip
-DECISIONS = binary.Layout(
-    DecisionRecord,
-    own=("id", "request_id", "other_side_cost_nusd", "detail", "sealed_answers"),
-    figures=("status", "cost_nusd", "latency_ms", "overhead_ms", "answers", "at"),
-    shared=(*_SHARED, "guard_verdict"),
-)
+DECISION: dict[str, tuple[str, ...]] = {
+    "own": ("id", "request_id", "other_side_cost_nusd", "detail", "sealed_answers"),
+    "figures": ("status", "cost_nusd", "latency_ms", "overhead_ms", "answers", "at"),
+    "shared": (*_SHARED, "guard_verdict"),
+}
 ABSENT = Raw(b"")
 Milliseconds = Annotated[float, Meta(ge=0)]
 
@@ -76,9 +76,27 @@ _read = msgspec.json.Decoder(ToldEvent).decode
 _read_guard = msgspec.json.Decoder(dict[str, Any]).decode
 _PREFIXES = tuple(f',"{name}":'.encode() for name in KEPT if name not in ("at_ns", "guard"))
 _kept = attrgetter(*(name for name in KEPT if name not in ("at_ns", "guard")))
-_names, _figures = attrgetter(*_SHARED), attrgetter(*DECISIONS.figures[:-1])
+_names, _figures = attrgetter(*_SHARED), attrgetter(*DECISION["figures"][:-1])
 _guards: dict[bytes, str | None] = {}  # JSON → verdict, None for one that found something
-_shared: dict[tuple[Any, ...], bytes] = {}
+
+
+class Way:
+    """How an engine takes rows."""
+
+    def __init__(self, engine: Any) -> None:
+        self.moment, self.layout = engine.moment, engine.Layout(DecisionRecord, **DECISION)
+        self._shared: dict[tuple[Any, ...], Any] = {}
+
+    def shared(self, key: tuple[Any, ...]) -> Any:
+        """What rows have in common; `key`: _SHARED, and the guard's verdict."""
+        if key not in self._shared:
+            if len(self._shared) >= KNOWN_NAMES:
+                self._shared.clear()
+            self._shared[key] = self.layout.share(dict(zip(DECISION["shared"], key, strict=True)))
+        return self._shared[key]
+
+
+WAYS = {"postgresql": Way(binary), "sqlite": Way(plain)}
 
 
 def read_told(body: bytes) -> ToldEvent | None:
@@ -114,7 +132,8 @@ def _plain_verdict(raw: bytes) -> str | None:
 
 def write_decisions(events: Sequence[ToldEvent]) -> None:
     """In the caller's transaction. IntegrityError when one is known, DataError for what the database can't keep."""
-    DECISIONS.copy(_rows(events))
+    way = WAYS[connection.vendor]
+    way.layout.insert(_rows(way, events))
     seal(_lines(events))
 
 
@@ -138,15 +157,14 @@ def _lines(events: Sequence[ToldEvent]) -> Iterator[Line]:
             )  # fmt: skip
 
 
-def _rows(events: Sequence[ToldEvent]) -> Iterator[bytes]:
+def _rows(way: Way, events: Sequence[ToldEvent]) -> Iterator[Any]:
+    row = way.layout.row
     for event in events:
-        key = (*_names(event), _verdict(event.guard))
-        yield from (
-            DECISIONS.head, binary.text(event.decision_id), binary.text(event.request_id),
-            binary.big(event.other_side_cost_nusd), binary.json_document(_detail(event)),
-            binary.text(event.sealed_answers), DECISIONS.pack((*_figures(event), binary.moment(event.at_ns))),
-            _shared.get(key) or _share(key),
+        own = (
+            event.decision_id, event.request_id, event.other_side_cost_nusd, _detail(event), event.sealed_answers,
         )  # fmt: skip
+        shared = way.shared((*_names(event), _verdict(event.guard)))
+        yield row(own, (*_figures(event), way.moment(event.at_ns)), shared)
 
 
 def _detail(event: ToldEvent) -> bytes:
@@ -157,10 +175,3 @@ def _detail(event: ToldEvent) -> bytes:
             told += (prefix, raw)
     told.append(b"}")
     return b"".join(told)
-
-
-def _share(key: tuple[Any, ...]) -> bytes:
-    if len(_shared) >= KNOWN_NAMES:
-        _shared.clear()
-    _shared[key] = DECISIONS.share(dict(zip((*_SHARED, "guard_verdict"), key, strict=True)))
-    return _shared[key]

@@ -1,7 +1,7 @@
 """Rows in PostgreSQL's binary COPY format, made from bytes that are ready: for tens of thousands of rows a second.
 
-A row is its columns in the order of `Layout.columns`: texts and nullable figures of its own, then figures, then what many
-rows have in common, encoded once. Times are microseconds since 2000. Source: PostgreSQL's documentation of COPY, "Binary
+A row is its columns in the order of `Layout.columns`; what many rows have in common is encoded once. Times are microseconds
+since 2000. Source: PostgreSQL's documentation of COPY, "Binary
 Format", and of its types' send functions. Lengths and constraints stay the database's to check.
 """
 
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, models
+from django.db import connection
+
+from switchyard.core.layouts import Columns
 
 SIGNATURE, END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
-SENT_TOGETHER = 400  # parts: some dozens of rows, tens of kilobytes
+SENT_TOGETHER = 60  # rows: tens of kilobytes
 EPOCH_US = 946_684_800_000_000  # 2000-01-01 in microseconds of Unix time
 _CODES = {
     "BigIntegerField": "q", "PositiveIntegerField": "i", "PositiveSmallIntegerField": "h", "FloatField": "d",
@@ -48,38 +50,33 @@ def moment(at_ns: int) -> int:
     return at_ns // 1000 - EPOCH_US
 
 
+_ENCODERS: dict[str, Callable[[Any], bytes]] = {"BigIntegerField": big, "JSONField": json_document}
+
+
 @dataclass(slots=True)
-class Layout:
-    """Where a model's columns stand in a row: `own` ones first, then `figures`, then `shared` ones.
+class Layout(Columns):
+    """Figures can't be null; own columns are text, JSON or whole numbers that may be missing."""
 
-    ValueError when a column is missing or named twice. Figures can't be null.
-    """
-
-    model: type[models.Model]
-    own: tuple[str, ...]
-    figures: tuple[str, ...]
-    shared: tuple[str, ...]
     head: bytes = field(init=False)  # with which every row begins
-    columns: tuple[str, ...] = field(init=False)
+    _encoders: tuple[Callable[[Any], bytes], ...] = field(init=False)
     _pack: Any = field(init=False)
     _blank: list[int] = field(init=False)
-    _fields: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._fields = {
-            str(f.column): f for f in self.model._meta.concrete_fields if not isinstance(f, models.AutoField)
-        }
-        self.columns = (*self.own, *self.figures, *self.shared)
-        if sorted(self.columns) != sorted(self._fields):
-            odd = set(self.columns) ^ set(self._fields)
-            raise ValueError(
-                f"{self.model.__name__}: each column once, but for its id; look at {sorted(odd) or 'doubles'}."
-            )
-        codes = [_CODES[self._fields[name].get_internal_type()] for name in self.figures]
+        super(Layout, self).__post_init__()
+        codes = [_CODES[self.fields[name].get_internal_type()] for name in self.figures]
         packed = struct.Struct(">" + "".join(f"i{code}" for code in codes))
         self._pack = packed.pack
         self._blank = [part for code in codes for part in (struct.calcsize(">" + code), 0)]
+        self._encoders = tuple(
+            _ENCODERS.get(self.fields[name].get_internal_type(), text) for name in self.own
+        )
         self.head = struct.pack(">h", len(self.columns))
+
+    def row(self, own: Iterable[Any], figures: Sequence[Any], shared: bytes) -> bytes:
+        """JSON comes as bytes. struct.error for what a column can't hold."""
+        encoded = [encode(value) for encode, value in zip(self._encoders, own, strict=True)]
+        return b"".join((self.head, *encoded, self.pack(figures), shared))
 
     def pack(self, figures: Sequence[Any]) -> bytes:
         """The figures of a row. struct.error for what its column can't hold."""
@@ -87,28 +84,26 @@ class Layout:
         values[1::2] = figures
         return self._pack(*values)
 
-    def share(self, values: dict[str, Any]) -> bytes:
+    def share(self, values: Mapping[str, Any]) -> bytes:
         """The shared columns of many rows: text, whole numbers, booleans, or None. struct.error as in `pack`."""
         return b"".join(self._value(name, values[name]) for name in self.shared)
 
     def _value(self, name: str, value: Any) -> bytes:
         if value is None:
             return NULL
-        code = _CODES.get(self._fields[name].get_internal_type())
+        code = _CODES.get(self.fields[name].get_internal_type())
         if code is None:
             return text(value)
         return struct.pack(f">i{code}", struct.calcsize(">" + code), value)
 
-    def copy(self, parts: Iterable[bytes]) -> None:
-        """Write rows into the table, their bytes in parts of any size; nothing, when there are none. IntegrityError or DataError
-        as any insert: then none of them is written. A generator makes parts while the database, on another core, takes
-        those before."""
-        source = iter(parts)
+    def insert(self, rows: Iterable[bytes]) -> None:
+        """Write rows into the table; nothing, when there are none. IntegrityError or DataError as any insert: then none of them
+        is written. A generator makes rows while the database, on another core, takes those before."""
+        source = iter(rows)
         some = list(itertools.islice(source, SENT_TOGETHER))
         if not some:
             return
-        columns = ", ".join(f'"{name}"' for name in self.columns)
-        statement = f"COPY {self.model._meta.db_table} ({columns}) FROM STDIN (FORMAT BINARY)"
+        statement = f"COPY {self.model._meta.db_table} ({self.list}) FROM STDIN (FORMAT BINARY)"
         with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:  # type: ignore[attr-defined]
             copy.write(SIGNATURE)
             while some:

@@ -90,15 +90,16 @@ def insert(table: Table, rows: Iterable[Row]) -> None:
             cursor.executemany(_insert_statement(table, "INSERT"), streamed)
 
 
-def insert_unknown(table: Table, rows: Sequence[Row]) -> None:
-    """Those that no unique constraint knows; the others are passed over. PostgreSQL takes them by way of a temporary table.
+def insert_unknown(table: Table, rows: Sequence[Row]) -> int:
+    """Those that no unique constraint knows; the others are passed over. Gives how many were written. PostgreSQL takes
+    them by way of a temporary table.
     In SQLite a row that breaks a check would be passed over as well: check before."""
     if not rows:
-        return
+        return 0
     with connection.cursor() as cursor:
         if connection.vendor != "postgresql":
             cursor.executemany(_insert_statement(table, "INSERT OR IGNORE"), rows)
-            return
+            return int(cursor.rowcount)
         staged = f"{table.name}_staged"
         cursor.execute(
             f"CREATE TEMP TABLE IF NOT EXISTS {staged} AS SELECT {table.list} FROM {table.name} LIMIT 0"
@@ -108,6 +109,7 @@ def insert_unknown(table: Table, rows: Sequence[Row]) -> None:
         cursor.execute(
             f"INSERT INTO {table.name} ({table.list}) SELECT {table.list} FROM {staged} ON CONFLICT DO NOTHING"
         )
+        return int(cursor.rowcount)
 
 
 def _insert_statement(table: Table, verb: str) -> str:

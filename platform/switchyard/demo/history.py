@@ -17,7 +17,7 @@ from switchyard.core.clock import from_ns, now
 from switchyard.core.ids import new_id
 from switchyard.demo import company, plans
 from switchyard.demo.traffic import DAYS, REQUESTS, WINDOW_S
-from switchyard.gateway.consumer import refresh
+from switchyard.gateway.consumer import judge
 from switchyard.jobs.models import Job, JobEvent
 from switchyard.tenancy.models import Organisation
 
@@ -60,7 +60,7 @@ def keep(job: Job, following: int, total: int, events: Sequence[Event]) -> None:
         job.save(update_fields=["result", "progress", "message", "lease_until"])
     hours = {from_ns(event["at_ns"]).replace(minute=0, second=0, microsecond=0) for event in usage}
     if hours:
-        refresh(job.organisation_id, sorted(hours))
+        judge(job.organisation_id, sorted(hours))
 
 
 def asked_to_stop(job: Job) -> str:
@@ -80,7 +80,7 @@ def finish(job: Job, seconds: float) -> None:
     end = datetime.fromtimestamp(job.params["end_s"], UTC)
     first = (end - timedelta(days=job.params["days"])).replace(minute=0, second=0, microsecond=0)
     hours = [first + timedelta(hours=i) for i in range(int((end - first).total_seconds() // 3600) + 1)]
-    refresh(job.organisation_id, hours)
+    judge(job.organisation_id, hours)
     close_intervals(job.organisation_id, first, end)
     plans.report_events(job.organisation_id, first, end)
     job.state, job.progress, job.finished_at, job.lease_until = "succeeded", 1.0, now(), None

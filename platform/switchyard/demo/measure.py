@@ -16,7 +16,6 @@ from django.db import transaction
 
 from costs.metering import record_events
 from costs.pricing import charge_of, price_version
-from costs.rollups import Refresher
 from modelhub.models import Evaluation
 from routing.contracts import DeploymentInfo, Snapshot
 from routing.execution.base import AttemptFailed
@@ -53,14 +52,11 @@ def measure_evaluations() -> int:
     }
     found = async_to_sync(_measure_all)(waiting, worlds, questions)
     with transaction.atomic():
-        booked = record_events([event for _, _, events in found for event in events])
+        record_events([event for _, _, events in found for event in events])
         measured = [(evaluation, p50_ms) for evaluation, p50_ms, _ in found if p50_ms is not None]
         for evaluation, p50_ms in measured:
             evaluation.p50_ms = p50_ms
             evaluation.save(update_fields=["p50_ms"])
-    refresher = Refresher()
-    refresher.touch(booked.times)
-    refresher.run(force=True)
     if measured:
         bump_config()
     return len(measured)

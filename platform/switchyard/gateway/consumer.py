@@ -27,13 +27,13 @@ from costs.models import Alert
 from routing.services import labels, records, told
 from switchyard.core.bulk import collector_paused
 from switchyard.core.clock import from_ns
+from switchyard.gateway.pacing import Pace
 
 log = logging.getLogger(__name__)
 GROUP, DEAD = "ledger", "sy:usage:dead"
-BATCH = 125  # entries, of up to eight events each
 BLOCK_MS = 500
 RECLAIM_IDLE_MS = 10_000
-ROLLUP_EVERY_S, ROLLUP_MAX_S = 2.0, 6.0
+MARK_EVERY_S = 2.0
 SPOOL_EVERY_S = 10.0
 Event = Mapping[str, Any]
 Bucket = tuple[int, datetime]
@@ -47,9 +47,9 @@ class Consumer:
         self.name = name or f"consumer-{os.getpid()}"
         self.spool_folder = (home or Path(settings.HOME)) / "spool"
         self.stopping = False
-        self._touched: set[Bucket] = set()
+        self._judged: set[Bucket] = set()
         self._rolled = self._spooled = self._reclaimed = 0.0
-        self._rollup_every_s = ROLLUP_EVERY_S
+        self._pace = Pace()
         self._grouped = False
 
     def stop(self, *_: Any) -> None:
@@ -61,6 +61,7 @@ class Consumer:
             try:
                 close_old_connections()
                 self.step()
+                time.sleep(self._pace.wait_s(time.monotonic()))
             except (RedisError, OperationalError, OSError) as error:
                 log.warning("waiting for Valkey or the database: %s", error)
                 self._grouped = False
@@ -68,18 +69,21 @@ class Consumer:
         try:
             self.roll_up()
         except OperationalError as error:
-            log.warning("the last hours are rolled up by the schedule, since the database is away: %s", error)
+            log.warning(
+                "the last judgements count with the next of their hours, since the database is away: %s",
+                error,
+            )
 
     def step(self) -> int:
-        """One read, recorded and acknowledged; roll-ups and spools when they are due. Gives the events taken."""
+        """One read, recorded and acknowledged; judgements, mark and spools when they are due. Gives the events taken."""
         self._ensure_group()
         entries = self._pending() or self._new()
+        began = time.monotonic()
         taken = self._take(entries) if entries else 0
+        self._pace.took(began, len(entries), taken)
         now = time.monotonic()
-        if now - self._rolled >= self._rollup_every_s:
+        if now - self._rolled >= MARK_EVERY_S:
             self.roll_up()
-            # Under a flood the present hour is long: reading on has the larger share of the time, within reports' age.
-            self._rollup_every_s = min(ROLLUP_MAX_S, max(ROLLUP_EVERY_S, 3 * (time.monotonic() - now)))
         if now - self._spooled >= SPOOL_EVERY_S:
             self._spooled = now
             spool.replay(self.spool_folder, self._deliver)
@@ -101,11 +105,15 @@ class Consumer:
         if now - self._reclaimed < RECLAIM_IDLE_MS / 1000:
             return []
         self._reclaimed = now
-        claimed = self.redis.xautoclaim(STREAM, GROUP, self.name, min_idle_time=RECLAIM_IDLE_MS, count=BATCH)
+        claimed = self.redis.xautoclaim(
+            STREAM, GROUP, self.name, min_idle_time=RECLAIM_IDLE_MS, count=self._pace.entries
+        )
         return [entry for entry in claimed[1] if entry[1]]
 
     def _new(self) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        read: Any = self.redis.xreadgroup(GROUP, self.name, {STREAM: ">"}, count=BATCH, block=BLOCK_MS)
+        read: Any = self.redis.xreadgroup(
+            GROUP, self.name, {STREAM: ">"}, count=self._pace.entries, block=BLOCK_MS
+        )
         return read[0][1] if read else []
 
     def _take(self, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> int:
@@ -133,10 +141,8 @@ class Consumer:
         return len(bodies)
 
     def record_told(self, bodies: Sequence[bytes]) -> Sequence[int]:
-        """Usage events that are as they should be, straight into the tables in one transaction (PostgreSQL only); gives the
-        places of those which weren't recorded. Raises only when the database is away."""
-        if not direct.usable():
-            return range(len(bodies))
+        """Usage events that are as they should be, straight into the tables in one transaction; gives the places of those which
+        weren't recorded. Raises only when the database is away."""
         try:
             with collector_paused(), transaction.atomic():
                 lines = direct.write(map(told.read_told, bodies), time.time_ns())
@@ -149,7 +155,6 @@ class Consumer:
         except Exception:
             log.exception("a batch of %d events can't go the straight way: it goes the long one", len(bodies))
             return range(len(bodies))
-        self._touched |= lines.touched()
         return lines.odd
 
     def _deliver(self, events: Sequence[Any]) -> None:
@@ -194,36 +199,28 @@ class Consumer:
         if not events:
             return
         with transaction.atomic():
-            booked = metering.record_events([e for e in events if e["kind"] == "usage"])
+            metering.record_events([e for e in events if e["kind"] == "usage"])
             records.record_events(events)
         labels.charge_feedback(events)  # takes locks of its own; told again after a crash, it books once
-        self._touch(events, booked.times)
-
-    def _touch(self, events: Sequence[Event], booked: Sequence[datetime]) -> None:
-        """Hours to roll up: those the rows are booked in (a late event's is the present one), those that were judged."""
-        judged = {
+        self._judged |= {
             (e["organisation_id"], _hour(from_ns(e["answered_at_ns"])))
             for e in events
             if e["kind"] != "usage"
         }
-        organisations = {e["organisation_id"] for e in events if e["kind"] == "usage"}
-        hours = {_hour(at) for at in booked}
-        self._touched |= judged | {(pk, hour) for pk in organisations for hour in hours}
 
     def roll_up(self) -> None:
-        """Recompute the hours that were touched: judgements first known by routing, then all of money's sums."""
-        touched, self._touched = self._touched, set()
+        """Judgements of the hours that were judged; money's sums are in the roll-ups since it was booked."""
+        judged, self._judged = self._judged, set()
         self._rolled = time.monotonic()
-        if not touched:
-            rollups.mark()  # nothing came: the roll-ups are level with the ledger as of now
         by_organisation: dict[int, list[datetime]] = defaultdict(list)
-        for organisation_id, hour in touched:
+        for organisation_id, hour in judged:
             by_organisation[organisation_id].append(hour)
         try:
             for organisation_id, hours in by_organisation.items():
-                refresh(organisation_id, hours)
+                judge(organisation_id, hours)
+            rollups.mark()
         except OperationalError:
-            self._touched |= touched
+            self._judged |= judged
             raise
 
 
@@ -286,21 +283,7 @@ def stalled_s(url: str) -> float:
     return min(idle_ms) / 1000 if idle_ms else 0.0
 
 
-def refresh(organisation_id: int, hours: Iterable[datetime]) -> None:
-    """Roll-ups of whole hours, idempotent."""
+def judge(organisation_id: int, hours: Iterable[datetime]) -> None:
+    """How many answers of whole hours were judged, and how many were right, into the roll-ups; idempotent."""
     spans = [(hour, hour + timedelta(hours=1)) for hour in sorted(hours)]
-    judged = records.judgements(organisation_id, spans)
-    for start, end in _joined(spans):
-        rollups.refresh(start, end)
-    rollups.record_judgements(judged)
-
-
-def _joined(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
-    """Neighbouring hours as one span."""
-    joined: list[tuple[datetime, datetime]] = []
-    for start, end in spans:
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined
+    rollups.record_judgements(records.judgements(organisation_id, spans))

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,14 +19,14 @@ from costs.books.closing import close_period, ensure_periods
 from costs.books.events import UNREADABLE, Call, UsageEvent, read_event
 from costs.books.verification import verify_books
 from costs.models import LEGS, Attempt, LedgerEntry
-from switchyard.core import binary
-from switchyard.core.clock import now, now_ns
+from switchyard.core import binary, plain
+from switchyard.core.bulk import stored
+from switchyard.core.clock import from_ns, now, now_ns
 from switchyard.core.ids import new_id
 from tests.costs.books.test_absurd_events import ABSURD, COST
 from tests.costs.events import make_attempt, make_event, private_attempt
 
 pytestmark = pytest.mark.django_db
-on_postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="COPY is PostgreSQL's")
 OWN = {"id", "request_id", "event_id", "recorded_at", "recorded", "reverses"}
 
 
@@ -71,7 +71,6 @@ SHAPES: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@on_postgres
 @pytest.mark.parametrize(("attempts", "changes"), SHAPES.values(), ids=list(SHAPES))
 def test_both_ways_write_the_same_rows(attempts: list[dict[str, Any]], changes: dict[str, Any]) -> None:
     at = now().replace(microsecond=0)
@@ -87,7 +86,6 @@ def test_both_ways_write_the_same_rows(attempts: list[dict[str, Any]], changes: 
     assert verify_books(1) == []
 
 
-@on_postgres
 def test_a_known_event_ends_the_straight_way_and_the_long_one_passes_it_over() -> None:
     known, new = (
         make_event(with_legs(make_attempt(), 9), at=now(), request_id=new_id("req")) for _ in range(2)
@@ -131,7 +129,7 @@ def taken(event: Mapping[str, Any]) -> bool:
         told = read_event(body(event))
     except UNREADABLE:
         return False
-    lines = direct.Lines()
+    lines = direct.Lines(direct.WAYS["postgresql"])
     list(direct._transfers(lines, [told], now_ns()))
     return lines.odd == []
 
@@ -158,6 +156,14 @@ def test_wrong_clocks_and_closed_months_are_left_to_the_long_way() -> None:
         close_period(organisation_id=1, month=last_month)
     assert not taken(make_event(*plain, at=last_month))
     assert taken(make_event(*plain, at=now()))
+
+
+def test_a_time_is_text_as_the_database_keeps_it() -> None:
+    for at_ns, said in (
+        (1_795_747_563_617_941_000, "2026-11-27 02:46:03.617941"), (1_795_747_563_000_000_000, "2026-11-27 02:46:03"),
+        (0, "1970-01-01 00:00:00"),
+    ):  # fmt: skip
+        assert plain.moment(at_ns) == stored(from_ns(at_ns)) == said
 
 
 FIGURES = st.one_of(
@@ -220,19 +226,17 @@ def test_texts_are_bounded_as_their_columns_are() -> None:
 
 def test_a_layout_names_each_column_once() -> None:
     with pytest.raises(ValueError, match="revision"):
-        binary.Layout(
-            Attempt, own=(), figures=tuple(direct.ATTEMPTS.figures[2:]), shared=direct.ATTEMPTS.shared
-        )
+        binary.Layout(Attempt, **direct.ATTEMPT | {"figures": direct.ATTEMPT["figures"][2:]})
     with pytest.raises(ValueError, match="doubles"):
-        layout = direct.ENTRIES
-        binary.Layout(LedgerEntry, own=layout.own, figures=(*layout.figures, "attempt"), shared=layout.shared)
+        plain.Layout(LedgerEntry, **direct.ENTRY | {"figures": (*direct.ENTRY["figures"], "attempt")})
 
 
 def test_a_row_is_what_postgresql_documents_as_binary() -> None:
     """By hand: 20 fields; lengths of 4 bytes, big-endian; microseconds since 2000."""
-    assert direct.ENTRIES.head == (19).to_bytes(2, "big")
+    entries = direct.WAYS["postgresql"].entries
+    assert entries.head == (19).to_bytes(2, "big")
     assert binary.text("é") == b"\0\0\0\2\xc3\xa9"
     assert binary.big(None) == b"\xff\xff\xff\xff" and binary.big(1) == b"\0\0\0\x08" + b"\0" * 7 + b"\1"
     assert binary.moment(946_684_800_000_000_000 + 1_999) == 1
-    packed = direct.ENTRIES.pack((1, 2, 3, 4))
+    packed = entries.pack((1, 2, 3, 4))
     assert packed == b"".join(b"\0\0\0\x08" + n.to_bytes(8, "big") for n in (1, 2, 3)) + b"\0\0\0\2\0\4"

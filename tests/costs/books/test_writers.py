@@ -16,12 +16,17 @@ import pytest
 import time_machine
 from django.db import connection, transaction
 
+from costs import rollups
+from costs.books import direct
 from costs.books.closing import close_period
+from costs.books.events import read_event
 from costs.books.verification import verify_books
 from costs.metering import record_events
-from costs.models import AccountHour, Attempt, LedgerEntry
+from costs.models import AccountHour, Attempt, LedgerEntry, SpendHour
+from switchyard.core.clock import now_ns
 from switchyard.core.ids import new_id
 from tests.costs.events import NOON, make_attempt, make_event
+from tests.costs.level import assert_level
 from tests.fakes.valkey import ValkeyServer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,6 +92,34 @@ def test_two_consumers_that_are_killed_again_and_again_book_everything_once(
     assert Attempt.objects.count() == LedgerEntry.objects.count() == len(events)
     assert sum(r.debit_nusd for r in AccountHour.objects.all()) == sum(e["cost_nusd"] for e in events)
     assert verify_books(1) == []
+    assert_level()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+def test_hours_made_anew_while_others_book_into_them_lack_nothing():
+    """Without a lock, what was booked between the sum and its writing would be written over."""
+    done = []
+
+    def make_anew() -> None:
+        try:
+            while not done:
+                rollups.refresh(NOON, NOON)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=make_anew)
+    other.start()
+    try:
+        for _ in range(60):
+            record_events([make_event(request_id=new_id("req"))])
+            with transaction.atomic():
+                direct.write([read_event(orjson.dumps(told(1)))], now_ns())
+    finally:
+        done.append(True)
+        other.join(10)
+    assert SpendHour.objects.get().requests == 120
+    assert_level()
 
 
 @pytest.mark.django_db(transaction=True)

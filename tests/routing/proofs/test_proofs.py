@@ -220,7 +220,6 @@ def test_the_command_reads_everything_and_fails_on_a_change(company):
     assert one["decision_id"] in err.getvalue()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="the straight way is PostgreSQL's")
 def test_the_straight_way_into_the_tables_seals_the_same(company):
     plain = {"tier": "edge", "task": "classification", "purpose": "answer", "stream": False}
     told_events = [

@@ -165,12 +165,11 @@ def test_a_misconfigured_upstream_raises_one_alert(gateway: RunningGateway, ledg
     assert (alert.kind, alert.subject) == ("upstream_misconfigured", "ext-a")
 
 
-def test_touched_hours_are_rolled_up_soon(gateway: RunningGateway, ledger: Consumer) -> None:
+def test_what_is_booked_is_in_the_roll_ups_at_once(gateway: RunningGateway, ledger: Consumer) -> None:
     from costs.models import SpendHour
 
     ask(gateway, 2)
     ledger.step()
-    ledger.roll_up()
     row = SpendHour.objects.get()
     assert row.answers == 2 and row.deployment == "ext-a"
 
@@ -237,15 +236,16 @@ def test_the_command_ends_cleanly_on_sigterm(valkey: ValkeyServer, tmp_path: Pat
         process.wait()
 
 
-def test_hours_to_roll_up_are_those_the_rows_are_booked_in(gateway: RunningGateway, ledger: Consumer) -> None:
-    """A call that a wrong clock dated years ago is booked now: that hour is rolled up, and no hour of years ago."""
+def test_the_roll_up_is_of_the_hour_that_rows_are_booked_in(
+    gateway: RunningGateway, ledger: Consumer
+) -> None:
+    """A call that a wrong clock dated years ago is booked now: that hour has it in its roll-up, and no hour of years ago."""
     from costs.models import SpendHour
 
     ask(gateway)
     (event,) = gateway.events(1)
     old_ns = event["at_ns"] - 900 * 86_400 * 10**9
     ledger.record([event | {"at_ns": old_ns, "attempts": [a | {"at_ns": old_ns} for a in event["attempts"]]}])
-    ledger.roll_up()
     row = SpendHour.objects.get()
     assert row.requests == 1 and row.start.year == LedgerEntry.objects.get().recorded_at.year
     assert Alert.objects.get().kind == "clock_skew"
