@@ -14,7 +14,7 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote
 
-from modelhub.ml.inspect.look import Look
+from modelhub.ml.inspect.look import Look, places
 
 ROUNDS = 2  # a text inside a text inside a text is taken out; what is deeper stays
 # Format characters, variation selectors, fillers and tags: nobody sees them. (first, last)
@@ -119,7 +119,7 @@ def uncovered(look: Look) -> str:
     found: list[str] = []
     for _ in range(ROUNDS):
         undone = _undone(look)
-        inside = _decoded(look.text) if look.longest_word >= _LEAST_WORD else []
+        inside = _decoded(look.text) if _may_be_coded(look) else []
         if undone != look.text:
             inside.append(undone)
         if not inside:
@@ -137,24 +137,37 @@ def _undone(look: Look) -> str:
         text = unquote(_FORM.sub(" ", text), errors="replace")
     if b"&" in odd and _ENTITY.search(text):
         text = html.unescape(text)
-    bracketed = b"[" in odd or b"{" in odd or b"<" in odd
-    if "dot" in look.words or bracketed or ("at" in look.words and ("(at" in text or "(AT" in text)):
-        text = _addressed(text)
+    if b"[" in odd or b"{" in odd or b"<" in odd or ("at" in look.words and ("(at" in text or "(AT" in text)):
+        text = _bracketed(text)
+    if "dot" in look.words and "at" in look.words:
+        text = _SPOKEN_DOT.sub(".", _SPOKEN_AT.sub("@", text))
     if b"</" in odd or (b":" in odd and ('":' in text or "':" in text or '" :' in text)):
         text = _NAMED.sub(_as_said, text)
     return text
 
 
-def _addressed(text: str) -> str:
-    """With the signs of e-mail addresses where they are written out: (at), [dot], "at example dot com"."""
+def _bracketed(text: str) -> str:
+    """With the signs of e-mail addresses where they are written out: (at), [dot]."""
     if _AT.search(text) or _DOT.search(text):
-        text = _BEFORE_SIGN.sub("", _DOT.sub(".", _AT.sub("@", text)))
-    return _SPOKEN_DOT.sub(".", _SPOKEN_AT.sub("@", text))
+        return _BEFORE_SIGN.sub("", _DOT.sub(".", _AT.sub("@", text)))
+    return text
 
 
 def _as_said(match: re.Match[str]) -> str:
     told = spoken(match.group(1) or match.group(2))
     return f"{told}: " if told else match.group()
+
+
+def _may_be_coded(look: Look) -> bool:
+    """Whether a long word is none that people write: it has digits, or small and capital letters mixed."""
+    if look.longest_word < _LEAST_WORD:
+        return False
+    return any(not _is_word(look, word) for word in look.words if len(word) >= _LEAST_WORD)
+
+
+def _is_word(look: Look, word: str) -> bool:
+    written = {look.text[at : at + len(word)] for at in places(look.lower, word)}
+    return word.isalpha() and all(w.islower() or w.isupper() or w.istitle() for w in written)
 
 
 def _decoded(text: str) -> list[str]:
