@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connections
+from django.db.backends.signals import connection_created
 
 from modelhub.models import Deployment
 from tests import factories
@@ -31,12 +32,21 @@ def company(
         row.save()
     factories.make_workload(gateway.company.service, "screening", task="moderation")
     gateway.refresh()
+    connection_created.connect(_reads_meanwhile)
     stop = threading.Event()
     worker = threading.Thread(target=_work, args=(stop,), daemon=True)
     worker.start()
     yield gateway
     stop.set()
     worker.join(30)
+    connection_created.disconnect(_reads_meanwhile)
+
+
+def _reads_meanwhile(connection: Any, **_: Any) -> None:
+    """Threads share the tests' database in memory: who reads a table that another writes would be refused at once, which no
+    file and no server does."""
+    if connection.vendor == "sqlite":
+        connection.cursor().execute("PRAGMA read_uncommitted = 1")
 
 
 def _work(stop: threading.Event) -> None:
