@@ -133,6 +133,19 @@ def test_running_the_command_twice_doubles_nothing_and_keeps_keys_and_passwords(
     assert {e["workload"] for e in examples} == set(Workload.objects.values_list("name", flat=True))
 
 
+def test_a_start_that_broke_off_leaves_the_administrator_a_password_that_is_known(
+    db, tmp_path, settings, monkeypatch
+):
+    settings.HOME = tmp_path
+    with monkeypatch.context() as broken:
+        broken.setattr(bootstrap, "create_company", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            call_command("bootstrap")
+    call_command("bootstrap")
+    kept = json.loads((tmp_path / "demo-secrets.json").read_text())
+    assert User.objects.get(username="admin").check_password(kept["admin"]["password"])
+
+
 def test_what_somebody_removed_or_revoked_is_handled_gently(organisation):
     from switchyard.core.clock import now
 

@@ -34,6 +34,7 @@ class Command(BaseCommand):
         organisation = bootstrap.ensure_organisation(*company.ORGANISATION)
         schedule.ensure_schedule()
         kept["admin"] = bootstrap.ensure_accounts(organisation, kept)
+        write_private_json(home.secrets_json, kept)  # before what may fail: a password is told only once
         if not options["empty"]:
             upstreams = {
                 "private": bootstrap.Upstream(
