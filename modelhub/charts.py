@@ -11,7 +11,7 @@ LITTLE, NEITHER, MUCH = "#b9722d", "#f4f4f2", "#1d5f91"
 
 
 def heat_map(
-    values: Sequence[Sequence[float]],
+    values: Sequence[Sequence[float | None]],
     columns: Sequence[str],
     rows: Sequence[str],
     *,
@@ -19,9 +19,9 @@ def heat_map(
     centre: float | None = None,
     highest: float | None = None,
 ) -> dict[str, Any]:
-    """A table of numbers as colours; row 0 on top. `centre`: the value that is neither much nor
+    """A table of numbers as colours; row 0 on top, None left blank. `centre`: the value that is neither much nor
     little (white); it lies under `highest`."""
-    top = highest or max((v for row in values for v in row), default=1.0) or 1.0
+    top = highest or max((v for row in values for v in row if v is not None), default=1.0) or 1.0
     scale = HEAT if centre is None else [[0.0, LITTLE], [centre / top, NEITHER], [1.0, MUCH]]
     trace: dict[str, Any] = {
         "type": "heatmap", "z": [list(row) for row in values], "x": list(columns), "y": list(rows), "zmin": 0,
@@ -32,7 +32,7 @@ def heat_map(
     layout = {
         "height": max(170, 70 + 24 * len(rows)), "margin": {"l": 130, "r": 20, "t": 8, "b": 44},
         "showlegend": False,
-        "xaxis": {"type": "category", "automargin": True, "tickangle": 0, "nticks": 24},
+        "xaxis": {"type": "category", "automargin": True, "tickangle": 0, "nticks": 16},
         "yaxis": {"type": "category", "autorange": "reversed", "automargin": True},
     }  # fmt: skip
     return {"data": [trace], "layout": layout}

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+from django.db.models import Sum
 
 from modelhub.ml.activation.load import LayerLoad, divergence, layer_loads
 from modelhub.ml.activation.placement import LayerPlan, plan_layer
@@ -15,6 +16,7 @@ from modelhub.models import ExpertActivation
 from switchyard.tenancy.querysets import Scope
 
 MOST_DEVICES, MOST_REPLICAS = 1024, 4096  # of a placement that somebody may ask for
+LEAST_EVEN = 100  # tokens of an even share: below, an expert under a tenth of it may be so by chance
 
 
 @dataclass(slots=True)
@@ -46,8 +48,16 @@ class ExpertUse:
             for b in names[i + 1 :]
         ]
 
+    @property
+    def enough(self) -> bool:
+        """Whether so much was counted in every layer that an idle expert is idle and not unlucky."""
+        return bool((self.total.mean(axis=1) >= LEAST_EVEN).all())
+
     def suggestions(self) -> list[Suggestion]:
-        """What to prune by load alone; merging takes the experts' outputs, which the model's card holds."""
+        """What to prune by load alone, none before enough was counted; merging takes the experts' outputs, which the model's
+        card holds."""
+        if not self.enough:
+            return []
         return [s for layer, counts in enumerate(self.total) for s in suggest(layer, counts)]
 
     def placement(self, devices: int, redundant: int) -> list[LayerPlan]:
@@ -58,9 +68,11 @@ class ExpertUse:
 
 
 def models_logged(scope: Scope) -> list[str]:
-    """Models of which the reader may see counts."""
-    rows = ExpertActivation.objects.for_tenant(scope).order_by("model")
-    return list(rows.values_list("model", flat=True).distinct())
+    """Models of which the reader may see counts, the one with most tokens first."""
+    rows = (
+        ExpertActivation.objects.for_tenant(scope).order_by().values("model").annotate(counted=Sum("tokens"))
+    )
+    return [row["model"] for row in rows.order_by("-counted", "model")]
 
 
 def expert_use(

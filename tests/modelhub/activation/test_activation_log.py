@@ -13,9 +13,11 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from modelhub.models import ActivationSource, ExpertActivation
+from modelhub.selectors.experts import ExpertUse
 from modelhub.services import activation
 from switchyard.core.clock import now
 from switchyard.core.errors import UpstreamFailure
+from switchyard.dashboards.views.experts import cells
 from tests import factories as make
 from tests.switchyard.dashboards.company import Company, make_company
 
@@ -146,6 +148,39 @@ def test_the_page_shows_hot_experts_heat_maps_and_a_plan(company: Company, sourc
     assert "card lost" in text and "Renewal" in text and "heatmap" in text
     refused = client_of("amy", company, "admin").get("/experts/?devices=3").content.decode()
     assert "multiple of 3" in refused
+
+
+def test_the_model_with_most_tokens_is_shown_first_though_another_comes_before_it_by_name(
+    company: Company, source: ActivationSource
+) -> None:
+    rare = of("support-intent", [[1, 3]]) | {"model": "lm-tiny", "tokens": 1}
+    activation.store(source, log((7, [rare, of("support-intent", [[1, 3]])])))
+    client = client_of("alice", company, "admin")
+    assert "<option selected>txt-base</option>" in client.get("/experts/").content.decode()
+    assert [row["model"] for row in client.get("/api/v1/experts").json()["results"]] == [
+        "txt-base",
+        "lm-tiny",
+    ]
+
+
+@pytest.mark.parametrize(("tokens", "told"), [(99, False), (100, True)])
+def test_an_expert_is_called_superfluous_only_when_enough_was_counted(
+    company: Company, source: ActivationSource, tokens: int, told: bool
+) -> None:
+    """Four experts: an even share is a quarter of all that was counted in the layer."""
+    activation.store(source, log((7, [of("support-intent", [[4 * tokens - 2, 1, 1, 0]])])))
+    text = client_of("alice", company, "admin").get("/experts/").content.decode()
+    assert ("under a tenth of an even share" in text) is told
+    assert ("Too little was counted to say" in text) is not told
+    found = client_of("anna", company, "admin").get("/api/v1/experts/txt-base").json()
+    assert bool(found["suggestions"]) is told
+
+
+def test_an_expert_that_nobody_used_is_blank_and_not_little_used(
+    company: Company, source: ActivationSource
+) -> None:
+    use = ExpertUse("txt-base", "serving", np.array([[10, 0, 30]]))
+    assert cells(np.array([[2, 0, 6]]), use) == [1.0, None, 1.0]
 
 
 def test_the_page_tells_a_reader_of_one_line_of_business_nothing_of_the_others(

@@ -26,9 +26,10 @@ def devices(request: PageRequest) -> HttpResponse:
 
 
 def _not_yet() -> str:
-    return _("Nothing was measured here yet: run %(command)s once on the machine that computes.") % {
-        "command": COMMAND
-    }
+    return _(
+        "Nothing was measured here yet. The trainer does it within a quarter of an hour when no job waits; %(command)s "
+        "on the machine that computes does it at once."
+    ) % {"command": COMMAND}
 
 
 def _profiles(found: list[MeasuredDevice]) -> Panel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from django.http import Http404, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
@@ -13,7 +14,14 @@ from modelhub.charts import heat_map
 from modelhub.ml.activation.load import lift
 from modelhub.ml.activation.placement import LayerPlan, vllm_settings
 from modelhub.models.activation import SOURCES
-from modelhub.selectors.experts import MOST_DEVICES, MOST_REPLICAS, ExpertUse, expert_use, models_logged
+from modelhub.selectors.experts import (
+    LEAST_EVEN,
+    MOST_DEVICES,
+    MOST_REPLICAS,
+    ExpertUse,
+    expert_use,
+    models_logged,
+)
 from switchyard.dashboards.pages import Column, PageRequest, Panel, page, show_panels
 from switchyard.dashboards.selectors import workloads
 
@@ -100,6 +108,12 @@ def _places(use: ExpertUse) -> list[str]:
     return [f"{layer}·E{expert}" for layer in range(layers) for expert in range(experts)]
 
 
+def cells(mine: np.ndarray, use: ExpertUse) -> list[float | None]:
+    """A part's use of every expert, in multiples of all together's; None where nobody used it. Shapes: mine (L, E) -> L · E."""
+    times, used = lift(mine, use.total).ravel().tolist(), (use.total > 0).ravel()
+    return [value if known else None for value, known in zip(times, used, strict=True)]
+
+
 def _load(use: ExpertUse | None, titles: dict[tuple[int, int], str]) -> Panel:
     """Layer × expert, in multiples of an even share."""
     rows, figure = [], None
@@ -138,7 +152,7 @@ def _by_lob(use: ExpertUse | None) -> Panel:
                     for e in load.hot
                 ]
         figure = heat_map(
-            [mine.ravel().tolist() for mine in lifts.values()], _places(use), [lob or _("none") for lob in lifts],
+            [cells(use.by_lob[lob], use) for lob in lifts], _places(use), [lob or _("none") for lob in lifts],
             unit=_("× all together"), centre=1.0, highest=3.0,
         )  # fmt: skip
     return Panel(
@@ -162,7 +176,8 @@ def _by_label(use: ExpertUse | None) -> Panel:
             tokens = int(use.by_label[key].sum())
             rows.append([key[1], key[2] or "–", tokens, layer, expert, float(mine[layer, expert])])
         figure = heat_map(
-            [mine.ravel().tolist() for mine in lifts], _places(use), [f"{key[1]}: {key[2] or '–'}"[:48] for key in busiest],
+            [cells(use.by_label[key], use) for key in busiest], _places(use),
+            [f"{key[1]}: {key[2] or '–'}"[:48] for key in busiest],
             unit=_("× all together"), centre=1.0, highest=4.0,
         )  # fmt: skip
     return Panel(
@@ -179,7 +194,12 @@ def _by_label(use: ExpertUse | None) -> Panel:
 def _suggestions(use: ExpertUse | None, stated: dict[str, Any]) -> Panel:
     """Prune by load, merge by what the card measured of the experts' outputs."""
     rows: list[list[Any]] = []
+    empty = _("No expert is cold, and no two of them are alike.")
     if use is not None:
+        if not use.enough:
+            empty = _("Too little was counted to say: an even share has to be %(n)s tokens.") % {
+                "n": LEAST_EVEN
+            }
         rows = [[_("prune"), s.layer, ", ".join(map(str, s.experts)), s.lost_share,
                  _("under a tenth of an even share")] for s in use.suggestions()]  # fmt: skip
         for pair in stated.get("similar", []):
@@ -191,7 +211,7 @@ def _suggestions(use: ExpertUse | None, stated: dict[str, Any]) -> Panel:
         "expert-suggestions", _("What could be pruned or merged"),
         [Column(_("What")), Column(_("Layer"), "count"), Column(_("Experts")), Column(_("Load that moves"), "rate"),
          Column(_("Why"))],
-        rows, empty=_("No expert is cold, and no two of them are alike."),
+        rows, empty=empty,
         note=_("A suggestion by this period's load; what it costs in accuracy is measured when it is tried."),
     )  # fmt: skip
 
