@@ -179,7 +179,8 @@ class RedisAdmission:
             except Exception:
                 log.exception("Keeping the admission's spool and leases failed; trying again")
 
-    async def _ask(self, ask: AdmissionAsk, wired: Wired) -> list[Any]:
+    def _ask(self, ask: AdmissionAsk, wired: Wired) -> asyncio.Future[list[Any]]:
+        """The reply to come. Raises LinkDown where nobody needs to wait for that."""
         if self._courier.down:
             raise LinkDown("Valkey is out of reach.")
         checkpoint, turn = _encoded(ask.checkpoint), self._courier.turn
@@ -189,7 +190,7 @@ class RedisAdmission:
         ]  # fmt: skip
         if checkpoint is not None:
             item[6:] = turn.add_event(checkpoint.body), str(checkpoint.cost_nusd), checkpoint.decision_id
-        return await self._courier.asked(item, partial(self._abandon, ask, wired))
+        return self._courier.asked(item, partial(self._abandon, ask, wired))
 
     def _abandon(self, ask: AdmissionAsk, wired: Wired, reply: list[Any]) -> None:
         """The caller went away while its call was out: what was granted goes straight back."""

@@ -43,21 +43,28 @@ class Pack:
         return len(self.bodies) >= PACK_EVENTS or self.size >= PACK_BYTES
 
 
-@dataclass(slots=True, eq=False)
 class Turn:
-    """What goes out together. `events` are the bodies that the JSON names by index."""
+    """What goes out together. `events` are the bodies that the JSON names by index.
 
-    paths: dict[Wired, int] = field(default_factory=dict)  # by identity → place in the JSON, from 1
-    counters: list[list[Any]] = field(default_factory=list)
-    settlements: list[list[Any]] = field(default_factory=list)
-    packs: list[Pack] = field(default_factory=list)
-    asks: list[list[Any]] = field(default_factory=list)
-    events: list[bytes] = field(default_factory=list)
-    event_ids: list[str] = field(default_factory=list)
-    # who asked, and what is done with an answer that comes after he went away
-    replies: list[tuple[asyncio.Future[Any], Callable[[list[Any]], None]]] = field(default_factory=list)
-    done: list[asyncio.Future[None]] = field(default_factory=list)
-    sweep: bool = False
+    No dataclass: one is made for each call, and literals cost a quarter of what nine factories do.
+    """
+
+    __slots__ = (
+        "asks", "counters", "done", "event_ids", "events", "packs", "paths", "replies", "settlements", "sweep",
+    )  # fmt: skip
+
+    def __init__(self, *, sweep: bool = False) -> None:
+        self.paths: dict[Wired, int] = {}  # by identity → place in the JSON, from 1
+        self.counters: list[list[Any]] = []
+        self.settlements: list[list[Any]] = []
+        self.packs: list[Pack] = []
+        self.asks: list[list[Any]] = []
+        self.events: list[bytes] = []
+        self.event_ids: list[str] = []
+        # who asked, and what is done with an answer that comes after he went away
+        self.replies: list[tuple[asyncio.Future[Any], Callable[[list[Any]], None]]] = []
+        self.done: list[asyncio.Future[None]] = []
+        self.sweep = sweep
 
     def add_event(self, body: bytes) -> int:
         self.events.append(body)
@@ -83,15 +90,22 @@ class Turn:
 
     def parts(self, lease_ms: int, decision_ttl_s: int) -> list[bytes]:
         """The function's arguments: the JSON, then what it names by index."""
-        entries = [(len(self.events) + i, pack.decisions) for i, pack in enumerate(self.packs, 1)]
-        body = orjson.dumps(
+        parts = [b""]
+        for wired in self.paths:
+            parts.append(wired.path_json)
+        parts += self.events
+        entries, place = [], len(self.events)
+        for pack in self.packs:
+            place += 1
+            entries.append((place, pack.decisions))
+            parts.append(pack.bodies[0] if len(pack.bodies) == 1 else b"\n".join(pack.bodies))
+        parts[0] = orjson.dumps(
             {
                 "lease": lease_ms, "ttl": decision_ttl_s, "n": len(self.paths),
                 "i": self.counters, "s": self.settlements, "x": entries, "w": 1 if self.sweep else 0, "r": self.asks,
             }
         )  # fmt: skip
-        paths = (wired.path_json for wired in self.paths)
-        return [body, *paths, *self.events, *(b"\n".join(pack.bodies) for pack in self.packs)]
+        return parts
 
 
 class Courier:
@@ -120,12 +134,12 @@ class Courier:
         self._kick()
         return reply
 
-    async def sent(self) -> None:
-        """Returns when the present turn was taken or could not be: the spool knows which."""
+    def sent(self) -> asyncio.Future[None]:
+        """Done when the present turn was taken or could not be: the spool knows which."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.turn.done.append(done)
         self._kick()
-        await done
+        return done
 
     async def drain(self) -> None:
         while self._under_way:
@@ -134,11 +148,14 @@ class Courier:
     def _kick(self) -> None:
         if not self._under_way:
             self._under_way = True
-            self._gather(GATHER_TURNS)
+            if self.companions() > 1:
+                self._gather(GATHER_TURNS)
+            else:
+                asyncio.get_running_loop().call_soon(self._leave)
 
     def _gather(self, turns: int) -> None:
-        """One call out at a time; whoever comes meanwhile travels with the next, and so does who is only a few turns of
-        the loop away: a call costs 50 µs, one more passenger five. Callbacks, for a task a call would cost 20 µs more."""
+        """Whoever comes while a call is out travels with the next, and so does who is only a few turns of the loop away: a
+        call costs 50 µs, one more passenger five. Callbacks, for a task a call would cost 20 µs more."""
         loop = asyncio.get_running_loop()
         if min(turns, self.companions() - 1) > 0:
             loop.call_soon(self._gather, turns - 1)
@@ -156,25 +173,30 @@ class Courier:
             if self.down:
                 raise LinkDown("Valkey is out of reach.")
             parts = turn.parts(self._lease_ms, self._decision_ttl_s)
-            answered = partial(self._answered, turn, unwritten, parts)
+            answered = partial(self._arrived, turn, unwritten, parts)
             self.link.submit(answered, "FCALL", FUNCTION, "0", *parts)
         except Exception as error:
-            self._arrived(turn, unwritten, None, error)
+            self._arrived(turn, unwritten, None, None, error)
 
-    def _answered(
-        self, turn: Turn, unwritten: OSError | None, parts: list[bytes], reply: Any, error: Exception | None
+    def _arrived(
+        self,
+        turn: Turn,
+        unwritten: OSError | None,
+        again: list[bytes] | None,
+        reply: Any,
+        error: Exception | None,
     ) -> None:
-        if isinstance(error, ScriptUnknown):  # the server began anew: it is told the functions
-            self.link.submit(_learned, "FUNCTION", "LOAD", "REPLACE", LIBRARY)
-            answered = partial(self._arrived, turn, unwritten)
-            self.link.submit(answered, "FCALL", FUNCTION, "0", *parts)
-        else:
-            self._arrived(turn, unwritten, reply, error)
-
-    def _arrived(self, turn: Turn, unwritten: OSError | None, reply: Any, error: Exception | None) -> None:
-        """Whatever happens to one call, the next one leaves."""
+        """Whatever happens to one call, the next one leaves. `again`: what is said once more to a server that began anew,
+        which is told the functions first."""
         try:
-            told = orjson.loads(reply) if error is None else {}
+            if error is None:
+                told = orjson.loads(reply)
+            elif again is not None and isinstance(error, ScriptUnknown):
+                self.link.submit(_learned, "FUNCTION", "LOAD", "REPLACE", LIBRARY)
+                self.link.submit(
+                    partial(self._arrived, turn, unwritten, None), "FCALL", FUNCTION, "0", *again
+                )
+                return
         except ValueError as garbled:
             error = garbled
         try:
