@@ -71,3 +71,23 @@ def test_a_registry_out_of_reach_is_named_before_the_first_install(monkeypatch):
     assert state == doctor.BAD and "PIP_INDEX_URL=" in sentence
     monkeypatch.setattr(doctor, "installed", lambda: True)
     assert doctor.check_registry()[0] == doctor.GOOD
+
+
+@pytest.mark.parametrize(
+    "options, maps, state",
+    [
+        ("'--enable-shared'", "7f00 r-xp /opt/lib/libpython3.11.so.1.0", doctor.NOTE),
+        (
+            "'--enable-shared' '--enable-optimizations'",
+            "7f00 r-xp /opt/lib/libpython3.11.so.1.0",
+            doctor.GOOD,
+        ),
+        ("'--enable-shared'", "55d0 r-xp /usr/bin/python3.11", doctor.GOOD),
+    ],
+)
+def test_a_python_that_was_built_without_optimisations_is_named(monkeypatch, options, maps, state):
+    monkeypatch.setattr(doctor.sysconfig, "get_config_var", lambda name: options)
+    monkeypatch.setattr(Path, "read_text", lambda self: maps)
+    told, sentence = doctor.check_build()
+    assert told == state
+    assert ("PYTHON=" in sentence) == (state == doctor.NOTE)
