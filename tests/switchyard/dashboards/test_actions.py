@@ -269,6 +269,19 @@ def test_the_cards_of_all_shipped_models_are_shown(company: Company) -> None:
     assert [name for name in shipped if f"h-card-{name}" not in text] == []
 
 
+def test_a_candidate_of_another_model_has_its_card_beside_the_deployments_own(company: Company) -> None:
+    from modelhub.models import ModelVersion
+    from tests import factories as make
+
+    deployment = make.make_deployment(company.organisation, "rows", model="tabular-base")
+    ModelVersion.objects.create(
+        deployment=deployment, workload=company.workloads["legal"], version="dgn-1", stage="candidate",
+        upstream_model="tabular-dgn/equipment-fault",
+    )  # fmt: skip
+    text = client_of("emil", company, "admin").get("/models/").content.decode()
+    assert "h-card-tabular-base" in text and "h-card-tabular-dgn" in text
+
+
 def test_the_saving_against_each_single_side_has_its_sign(company: Company) -> None:
     client = client_of("fin", company, "finance")
     text = client.get("/").content.decode()

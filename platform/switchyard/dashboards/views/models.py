@@ -34,7 +34,7 @@ def models(request: PageRequest) -> HttpResponse:
         {
             "deployments": shown,
             "launchable": {row.pk for row in shown if launchable(row)},
-            "cards": _cards({d.model for d in shown}, {w.name for w in workloads(request.ask)}),
+            "cards": _cards(_held(shown, rows), {w.name for w in workloads(request.ask)}),
             "waiting": imports_for(scope),
             "may_promote": scope.has_role(*ENGINEERS),
             "versions": [
@@ -48,6 +48,11 @@ def models(request: PageRequest) -> HttpResponse:
             "audits": BiasAudit.objects.for_tenant(scope).select_related("workload")[:20],
         },
     )
+
+
+def _held(deployments: list[Deployment], versions: list[ModelVersion]) -> set[str]:
+    """Models of the deployments, and those of versions that answer beside them: a candidate may be another model."""
+    return {d.model for d in deployments} | {v.upstream_model.partition("/")[0] for v in versions}
 
 
 def _measured(version: ModelVersion, found: Evaluation | None) -> dict[str, Any]:
