@@ -44,10 +44,11 @@ class Glance:
 
     def lean(self, keys: Sequence[Sequence[str]]) -> np.ndarray:
         """(N,) of texts of at least one and at most LONGEST keys each: below zero, the net needn't read them."""
-        found, step = np.empty(len(keys), np.float32), KEPT_KEYS // LONGEST
-        for start in range(0, len(keys), step):
-            found[start : start + step] = self._lean(keys[start : start + step])
-        return found
+        step = KEPT_KEYS // LONGEST
+        if 0 < len(keys) <= step:
+            return self._lean(keys)
+        some = [self._lean(keys[at : at + step]) for at in range(0, len(keys), step)]
+        return np.concatenate([np.empty(0, np.float32), *some])
 
     def _lean(self, keys: Sequence[Sequence[str]]) -> np.ndarray:
         texts = windows.laid_out(keys, apart=1)
@@ -61,11 +62,8 @@ class Glance:
         known = [i for i, told in enumerate(keys) if self.may(told)]
         if not known:
             return list(range(len(keys)))
-        light = {
-            i
-            for i, value in zip(known, self.lean([keys[i] for i in known]).tolist(), strict=True)
-            if value < 0
-        }
+        values = self.lean([keys[i] for i in known] if len(known) < len(keys) else keys).tolist()
+        light = {i for i, value in zip(known, values, strict=True) if value < 0}
         return [i for i in range(len(keys)) if i not in light]
 
     def stored(self) -> dict[str, np.ndarray]:

@@ -17,26 +17,23 @@ class Windows:
     def __init__(
         self, taps: np.ndarray, bias: np.ndarray, vector: Callable[[str], np.ndarray], most: int
     ) -> None:
-        self._taps, self._vector, self.most = taps, vector, most
-        width = len(bias)
-        self._here = slice(width, 2 * width)
-        self._bias = bias
+        self._taps, self._bias, self._vector, self.most = taps, bias, vector, most
         self._known: dict[str, int] = {}
-        # The first row is what stands where no token is; pages of the others come as they are written.
-        self._table = np.zeros((1 + most, taps.shape[1]), np.float32)
+        # To the place after, its own, the place before. The first row is what stands where no token is; the others' pages come as
+        # they are written.
+        self._tables = np.zeros((3, 1 + most, len(bias)), np.float32)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._known)
 
     def _place(self, key: str) -> int:
-        """Where in the table a key's row is. Kept, it is all that a token costs."""
+        """Where in the tables a key's rows are. Kept, they are all that a token costs."""
         place = self._known.get(key)
         if place is None:
             place = len(self._known) + 1
-            row = self._table[place]
-            row[:] = self._vector(key) @ self._taps
-            row[self._here] += self._bias
+            self._tables[:, place] = (self._vector(key) @ self._taps).reshape(3, -1)
+            self._tables[1, place] += self._bias
             self._known[key] = place
         return place
 
@@ -57,12 +54,12 @@ class Windows:
                 places += gap
             del places[total:]
             places += [0] * (total - len(places))
-            parts = self._table[places]
-        width = len(self._bias)
-        here = parts[:, self._here]
-        here[1:] += parts[:-1, :width]
-        here[:-1] += parts[1:, 2 * width :]
-        return np.maximum(here, 0)
+            rows = np.array(places, np.intp)
+            after, here, before = self._tables
+            found = here.take(rows, axis=0, mode="clip")
+            found[1:] += after.take(rows[:-1], axis=0, mode="clip")
+            found[:-1] += before.take(rows[1:], axis=0, mode="clip")
+        return np.maximum(found, 0, out=found)
 
 
 def laid_out(keys: Keys, apart: int) -> list[slice]:
