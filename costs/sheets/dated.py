@@ -174,13 +174,20 @@ def take_back(*, price: Price) -> None:
 
 
 def missing_rate(price: Price) -> None:
-    """Tell once a day that a sheet can't be turned into dollars: its deployment gets no traffic."""
-    raise_alert(
-        organisation_id=price.organisation_id, kind="missing_exchange_rate", subject=price.deployment,
-        message=_(
+    """Tell once a day that a sheet can't be turned into dollars: its deployment gets no traffic, now or once it begins."""
+    if price.valid_from > now():
+        words = _(
+            "From %(when)s on %(name)s gets no traffic: its price sheet is then in %(currency)s, and no exchange rate of "
+            "%(currency)s is known. Enter one before."
+        )
+    else:
+        words = _(
             "%(name)s gets no traffic: its price sheet is in %(currency)s, and no exchange rate of %(currency)s is in force. "
             "Enter one."
-        ) % {"name": price.deployment, "currency": price.currency},
+        )
+    raise_alert(
+        organisation_id=price.organisation_id, kind="missing_exchange_rate", subject=price.deployment,
+        message=words % {"name": price.deployment, "currency": price.currency, "when": f"{price.valid_from:%Y-%m-%d}"},
         unique_key=f"missing_exchange_rate:{price.organisation_id}:{price.pk}:{now():%Y%m%d}",
     )  # fmt: skip
 

@@ -154,6 +154,17 @@ def test_without_a_rate_the_deployment_is_unpriced_and_somebody_is_told(organisa
     ) and "no exchange rate of EUR" in alert.message
 
 
+def test_a_coming_sheet_without_a_rate_says_when_traffic_would_end(organisation):
+    add(organisation)
+    day = now() + timedelta(days=40)
+    create_price(
+        organisation_id=organisation.pk, deployment="ext-a", valid_from=day, source="a book", actor=None, currency="EUR",
+        input_nusd_per_munit=1, output_nusd_per_munit=2,
+    )  # fmt: skip
+    assert set(price_sheets(organisation.pk)) == {"ext-a"}, "the present one is in force"
+    assert Alert.objects.get().message.startswith(f"From {day:%Y-%m-%d} on ext-a gets no traffic")
+
+
 def test_what_is_absurd_is_judged_in_dollars(organisation):
     create_rate(organisation_id=organisation.pk, currency="JPY", nusd_per_unit=6_700_000, source="BoJ", actor=None,
                 valid_from=START)  # fmt: skip
