@@ -17,7 +17,7 @@ from switchyard.core.quick import quick
 PIECE_TOKENS, WINDOW_TOKENS = 50_000, 1_000_000
 FIELDS = frozenset({
     "web_search_options", "search_parameters", "plugins", "enable_search", "tools", "modalities", "audio", "prediction",
-    "service_tier", "speed", "inference_geo",
+    "service_tier", "speed", "inference_geo", "cache_control",
 })  # fmt: skip
 OWN_TOOLS = frozenset({"function", "custom"})  # that the caller runs itself
 LIVE_SOURCES, WEB_RESULTS = 20, 5  # searches of xAI and results of OpenRouter where a request names no number
@@ -66,13 +66,12 @@ NOTHING = Apart()
 
 def asked_apart(body: Mapping[str, Any], raw: bytes) -> Apart:
     """Of a checked body of chat or text completions and its bytes. Never raises."""
-    long_lived = b'"ttl"' in raw
-    if FIELDS.isdisjoint(body) and not long_lived and _plain(body.get("messages")):
+    if FIELDS.isdisjoint(body) and _plain(body.get("messages")):
         return NOTHING
     parts = list(_parts(body))
     choices = body["n"] if isinstance(body.get("n"), int) else 1
     unpriced = [*_refused(body)]
-    if long_lived and (field := _long_cache(body)):
+    if b'"ttl"' in raw and (field := _long_cache(body)):
         unpriced.append(
             (field, "a cache of more than five minutes has a price that no sheet here holds; leave it out")
         )
@@ -103,7 +102,9 @@ def asked_apart(body: Mapping[str, Any], raw: bytes) -> Apart:
 def _plain(messages: Any) -> bool:
     """Whether all of them are text alone, as most are."""
     for message in messages or ():
-        if type(message) is not dict or type(message.get("content")) is not str or "audio" in message:
+        if type(message) is not dict or type(message.get("content")) is not str:
+            return False
+        if len(message) > 2 and ("audio" in message or "cache_control" in message):
             return False
     return True
 

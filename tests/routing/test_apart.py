@@ -76,6 +76,11 @@ def test_searches_are_counted_at_their_most(body: dict[str, Any], most: int, fie
             "messages.cache_control.ttl",
         ),
         ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "cache_control.ttl"),
+        (
+            {"messages": [{"role": "user", "content": "x", "cache_control": {"ttl": "1h"}}]},
+            "messages.cache_control.ttl",
+        ),
+        ({"tools": [OWN | {"cache_control": {"ttl": "1h"}}]}, "tools.cache_control.ttl"),
     ],
 )
 def test_what_no_sheet_can_hold_is_named(body: dict[str, Any], field: str):
