@@ -21,7 +21,9 @@ from switchyard.core.clock import now
 Row = TypeVar("Row", SpendHour, SpendDay)
 HOUR = timedelta(hours=1)
 MARK = "spend"
-LOCK = 1_230_301_262  # advisory: who adds to roll-ups shares it, who makes some of them anew takes it alone
+DAY, EPOCH = timedelta(days=1), datetime(1970, 1, 1, tzinfo=UTC)
+HOUR_LOCKS, DAY_LOCKS = 1_230_301_262, 1_230_301_263  # advisory, of two numbers
+DIFFERENT_LOCKS = 64  # however long a span is
 # Figures of an attempt that a roll-up sums as they are.
 SUMMED = (
     "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
@@ -51,21 +53,19 @@ def day_of(at: datetime) -> datetime:
     return hour_of(at).replace(hour=0)
 
 
-def alone() -> None:
-    """Nobody adds to roll-ups until the caller's transaction ends: take it before the first of their rows is changed. SQLite
-    has one writer anyway."""
-    _lock("pg_advisory_xact_lock")
-
-
-def beside_others() -> None:
-    """Nobody makes roll-ups anew until the caller's transaction ends."""
-    _lock("pg_advisory_xact_lock_shared")
-
-
-def _lock(function: str) -> None:
+def lock(locks: int, numbers: Iterable[int], *, alone: bool) -> None:
+    """Until the caller's transaction ends: hours (HOUR_LOCKS) or days (DAY_LOCKS) since the epoch, shared by who adds to them,
+    `alone` for who makes them anew. Everybody takes hours, then their rows, then days, then theirs. SQLite has one writer."""
     if connection.vendor == "postgresql":
+        function = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+        wanted = sorted({number % DIFFERENT_LOCKS for number in numbers})
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {function}({LOCK})")
+            cursor.execute(f"SELECT {function}(%s, number) FROM unnest(%s::int[]) number", [locks, wanted])
+
+
+def _since_epoch(start: datetime, end: datetime, unit: timedelta) -> range:
+    """Hours or days of [start, end)."""
+    return range((start - EPOCH) // unit, (end - EPOCH) // unit)
 
 
 def refresh(since: datetime, until: datetime) -> int:
@@ -76,7 +76,7 @@ def refresh(since: datetime, until: datetime) -> int:
     """
     start, end = hour_of(since), hour_of(until) + HOUR
     with transaction.atomic():
-        alone()
+        lock(HOUR_LOCKS, _since_epoch(start, end, HOUR), alone=True)
         rows = _hours_from_attempts(start, end)
         gone = _write_changed(SpendHour, rows, SPEND_FIELDS, start, end)
         _clear(gone)
@@ -148,8 +148,9 @@ def _clear(gone: list[SpendHour]) -> None:
 
 
 def refresh_days(start: datetime, end: datetime) -> None:
-    """Sum the hours of every day that [start, end) touches again. In a transaction that is `alone`."""
-    first, after = day_of(start), day_of(end - HOUR) + timedelta(days=1)
+    """Sum the hours of every day that [start, end) touches again, in the caller's transaction."""
+    first, after = day_of(start), day_of(end - HOUR) + DAY
+    lock(DAY_LOCKS, _since_epoch(first, after, DAY), alone=True)
     names = [name for name in Spend.NAMES if name != "start"]
     fields = SPEND_FIELDS + LATER_FIELDS
     grouped = (
@@ -177,7 +178,6 @@ def record_judgements(rows: Iterable[Mapping[str, Any]]) -> int:
     if not found:
         return 0
     with transaction.atomic():
-        alone()
         _name_nodes(found)
         SpendHour.objects.bulk_create(
             found,

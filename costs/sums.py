@@ -55,8 +55,9 @@ class Sums:
                 cells[(start, *names)] = (
                     list(came) if before is None else [a + b for a, b in zip(before, came, strict=True)]
                 )
-        rollups.beside_others()
+        rollups.lock(rollups.HOUR_LOCKS, (start for start, *_ in hours), alone=False)
         _add(SpendHour, hours)
+        rollups.lock(rollups.DAY_LOCKS, (start // HOURS_A_DAY for start, *_ in days), alone=False)
         _add(SpendDay, days)
 
 

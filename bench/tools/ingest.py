@@ -1,9 +1,10 @@
 """How many usage events a second the ledger's consumer takes, and what it costs its own processor.
 
-DATABASE_URL=… python -m bench.tools.ingest EVENTS REPEATS → JSON as the last line. Events are as the gateway writes them, JSON
-in hand as the stream gives them; parsing counts. `money`: attempts and transfers; `whole`: the decisions' records as well;
-`stream` (PostgreSQL): the consumer's own loop, from Valkey to the acknowledgement, roll-ups included. Beside the rate, the
-processor time of this process and of its PostgreSQL session.
+DATABASE_URL=… python -m bench.tools.ingest EVENTS REPEATS [BATCH …] → JSON as the last line. Events are as the gateway writes
+them, JSON in hand as the stream gives them; parsing counts. `money`: attempts and transfers; `whole`: the decisions' records
+as well; `whole_N`: the same in batches of N events, for what a batch costs by itself; `stream` (PostgreSQL): the consumer's own
+loop, from Valkey to the acknowledgement, roll-ups included. Beside the rate, the processor time of this process and of its
+PostgreSQL session.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +125,9 @@ def money(bodies: list[bytes]) -> None:
             direct.write(map(read_event, batch), time.time_ns())
 
 
-def whole(consumer: Any, bodies: list[bytes]) -> None:
-    for first in range(0, len(bodies), BATCH):
-        consumer.deliver_bodies([{b"d": body} for body in bodies[first : first + BATCH]])
+def whole(consumer: Any, bodies: list[bytes], batch: int = BATCH) -> None:
+    for first in range(0, len(bodies), batch):
+        consumer.deliver_bodies([{b"d": body} for body in bodies[first : first + batch]])
 
 
 def stream(consumer: Any, count: int) -> None:
@@ -156,7 +158,7 @@ def running(folder: Path) -> Iterator[str]:
         server.stop()
 
 
-def measure(count: int, repeats: int) -> dict[str, Any]:
+def measure(count: int, repeats: int, batches: Sequence[int] = ()) -> dict[str, Any]:
     from django.core.management import call_command
 
     from costs.ledger import trial_balance
@@ -177,11 +179,16 @@ def measure(count: int, repeats: int) -> dict[str, Any]:
                 if name == "stream":
                     fill(consumer, bodies)
                 goes = {
-                    "money": lambda b=bodies: money(b),
-                    "whole": lambda b=bodies: whole(consumer, b),
-                    "stream": lambda: stream(consumer, count),
-                }  # fmt: skip
+                    "money": partial(money, bodies),
+                    "whole": partial(whole, consumer, bodies),
+                    "stream": partial(stream, consumer, count),
+                }
                 series[name].append(timed(count, session, goes[name]))
+                wanted += count
+            for batch in batches:
+                taking = partial(whole, consumer, events(count, organisation.pk, number), batch)
+                go = timed(count, session, taking)
+                series[f"whole_{batch}"].append(go)
                 wanted += count
     booked = (Attempt.objects.count(), LedgerEntry.objects.count())
     if booked != (wanted, wanted):
@@ -195,4 +202,5 @@ def measure(count: int, repeats: int) -> dict[str, Any]:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "switchyard.settings.dev")
     django.setup()
-    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]))))
+    count, repeats, *batches = (int(word) for word in sys.argv[1:])
+    print(json.dumps(measure(count, repeats, batches)))

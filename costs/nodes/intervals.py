@@ -175,7 +175,6 @@ def _write_variances(hours: Iterable[Hour]) -> None:
             days.add(rollups.day_of(hour.new.start))
     if not pairs:
         return
-    rollups.alone()
     with (
         connection.cursor() as cursor
     ):  # one prepared statement; thousands of CASE branches take minutes to plan

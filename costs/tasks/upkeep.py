@@ -15,8 +15,9 @@ from switchyard.core.clock import now
 
 @shared_task(name="costs.refresh_rollups")
 def refresh_rollups(hours: int = 3) -> int:
-    """The last hours again, in case the consumer was stopped between commit and roll-up. Gives hourly rows."""
-    return rollups.refresh(now() - timedelta(hours=hours), now())
+    """The hours before this one from their attempts again, should somebody have changed them by hand. Gives hourly rows. The
+    present hour is left alone: who books into it would wait for the sum of all it holds."""
+    return rollups.refresh(now() - timedelta(hours=hours), rollups.hour_of(now()) - rollups.HOUR)
 
 
 @shared_task(name="costs.sweep_leases")

@@ -41,9 +41,12 @@ def seal(lines: Iterable[Line]) -> None:
 def _append(organisation_id: int, lines: Sequence[Line]) -> None:
     leaves = packed([line.decision_id for line in lines], [line.digest() for line in lines])
     times = [line.at_us for line in lines]
-    DecisionChain.objects.get_or_create(organisation_id=organisation_id)
     # Writers of one organisation queue up here until they commit: a chain has one end.
-    end = DecisionChain.objects.select_for_update().get(organisation_id=organisation_id)
+    ends = DecisionChain.objects.select_for_update().filter(organisation_id=organisation_id)
+    end = ends.first()
+    if end is None:
+        DecisionChain.objects.get_or_create(organisation_id=organisation_id)
+        end = ends.get()
     fields: dict[str, Any] = {
         "organisation_id": organisation_id, "sequence": end.sequence + 1, "at": now(), "first_at": moment(min(times)),
         "last_at": moment(max(times)), "n": len(lines), "counts": counted(lines), "leaves": leaves,

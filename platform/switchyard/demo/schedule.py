@@ -16,7 +16,7 @@ class Beat:
 
 
 SCHEDULE: tuple[Beat, ...] = (
-    Beat("money: bring the roll-ups up", "costs.refresh_rollups", 5, "minutes"),
+    Beat("money: bring the roll-ups up", "costs.refresh_rollups", 1, "hours"),
     Beat("money: bill the nodes' finished hours", "costs.close_intervals", 10, "minutes"),
     Beat("money: bill late work of the last month", "costs.close_late_work", 1, "days"),
     Beat("money: give back what crashed calls reserved", "costs.sweep_leases", 30, "seconds"),

@@ -113,8 +113,9 @@ def test_hours_made_anew_while_others_book_into_them_lack_nothing():
     try:
         for _ in range(60):
             record_events([make_event(request_id=new_id("req"))])
+            one = make_event(make_attempt(legs={"input": 1_400}), request_id=new_id("req"))
             with transaction.atomic():
-                direct.write([read_event(orjson.dumps(told(1)))], now_ns())
+                assert direct.write([read_event(orjson.dumps(one))], now_ns()).odd == []
     finally:
         done.append(True)
         other.join(10)
