@@ -15,10 +15,10 @@ import numpy as np
 
 from modelhub.ml import tokens
 from modelhub.serving.graphs import keep_part
-from modelhub.serving.runtime import GraphSession, How
+from modelhub.serving.runtime import GraphSession, How, finite
 
 SAFE, RISK = "safe_logits", "risk"
-NOTHING = np.float32("-inf")  # what the gate leaves in each place of a blocked row
+NOTHING = float("-inf")  # what the gate leaves in each place of a blocked row
 _NO_RISK = np.zeros((0, 0), np.float32)
 
 
@@ -42,13 +42,16 @@ def name_of(head: str, several: bool) -> str:
 def blocked_rows(logits: np.ndarray) -> np.ndarray:
     """Rows that the gate has emptied. Shapes: (N, L) -> (N,) of bool.
 
-    Told from the answer itself: the graph can say it as well, and each output that is fetched costs as much as a node.
+    Told from the answer itself: the graph says it as well, but each output that is handed on costs as much as a node.
     """
     return logits[:, 0] == NOTHING
 
 
-def take_head(data: bytes, head: str, heads: Sequence[str]) -> bytes:
-    """The graph with one head left, and nothing that only adapters read. Raises KeyError for a head it doesn't have."""
+def take_head(data: bytes, head: str, heads: Sequence[str], leaves: Sequence[str] | None = None) -> bytes:
+    """The graph with one head left, and of its outputs those that `leaves` names (all of them where it is None).
+
+    A runtime computes and hands on whatever a graph gives, asked for or not. Raises KeyError for a head it doesn't have.
+    """
     if head not in heads:
         raise KeyError(f"no head {head!r} among {', '.join(heads)}")
     others = [other for other in heads if other != head]
@@ -56,7 +59,7 @@ def take_head(data: bytes, head: str, heads: Sequence[str]) -> bytes:
     def wanted(name: str) -> bool:
         return not any(name.startswith(f"{other}/") or name.endswith(f":{other}") for other in others)
 
-    return keep_part(data, wanted)
+    return keep_part(data, wanted, None if leaves is None else lambda name: name in leaves)
 
 
 class GatedFile:
@@ -70,12 +73,9 @@ class GatedFile:
     def session(self, head: str) -> GraphSession:
         """The graph of one head. Raises KeyError, ModelRefused."""
         if head not in self._sessions:
-            path = self._path
-            if len(self._heads) > 1:
-                path = Path(self._folder.name) / f"{head}.onnx"
-                path.write_bytes(take_head(self._path.read_bytes(), head, self._heads))
-            elif head not in self._heads:
-                raise KeyError(f"no head {head!r} among {', '.join(self._heads)}")
+            path = Path(self._folder.name) / f"{head}.onnx"
+            leaves = (self._name(head), RISK)
+            path.write_bytes(take_head(self._path.read_bytes(), head, self._heads, leaves))
             self._sessions[head] = GraphSession(path, self._how)
         return self._sessions[head]
 
@@ -89,12 +89,16 @@ class GatedFile:
         return Gated(logits, risk, blocked_rows(logits))
 
     def answer(self, head: str, rows: list[np.ndarray]) -> Gated:
-        """The same as it is served: the risk of blocked rows alone, by a second run where there are any."""
+        """The same as it is served: the risk of blocked rows alone, by a second run where there are any.
+
+        That an answer is finite is looked at anyway, and shows in the same look that no row is blocked. Raises NotFinite too.
+        """
         session = self.session(head)
         logits = session.run([self._name(head)], _feed(rows))[0]
+        if np.isfinite(logits).all():
+            return Gated(logits, _NO_RISK, np.zeros(len(rows), bool))
         blocked = blocked_rows(logits)
-        if not blocked.any():
-            return Gated(logits, _NO_RISK, blocked)
+        finite(logits[~blocked], f"{self._how.model}/{head}")
         risk = session.run([RISK], _feed([rows[i] for i in np.flatnonzero(blocked)]))[0]
         return Gated(logits, risk, blocked)
 

@@ -168,18 +168,24 @@ def _strings(message: memoryview, wanted: tuple[int, ...]) -> dict[int, list[str
     return found
 
 
-def keep_part(data: bytes, wanted: Callable[[str], bool]) -> bytes:
-    """The same model without the nodes, constants and outputs whose names aren't wanted."""
+_OUTPUT = 12  # field of a graph
+
+
+def keep_part(
+    data: bytes, wanted: Callable[[str], bool], leaves: Callable[[str], bool] | None = None
+) -> bytes:
+    """The same model without the nodes, constants and outputs whose names aren't wanted; `leaves` has its own say of outputs."""
     made = bytearray()
     for number, value in _fields(memoryview(data)):
         if number == 7 and isinstance(value, memoryview):
             inner = bytearray()
             for place, part in _fields(value):
                 own = _NAME_IN_GRAPH.get(place)
+                kept = leaves if place == _OUTPUT and leaves is not None else wanted
                 if (
                     own is None
                     or not isinstance(part, memoryview)
-                    or wanted("".join(_strings(part, (own,))[own]))
+                    or kept("".join(_strings(part, (own,))[own]))
                 ):
                     inner += _field(place, part)
             made += _field(number, memoryview(bytes(inner)))

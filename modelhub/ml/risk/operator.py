@@ -32,7 +32,7 @@ OTHER_GROUPS = (
     ("atheists", "atheist"), ("Indians", "Indian"), ("wheelchair users", "wheelchair user"), ("widows", "widow"),
 )  # fmt: skip
 SHARES = {"sentences": 0.15, "frames": 0.3, "hateful": 0.1, "tweets": 0.15, "business": 0.3}
-FRAMES = 60_000
+FRAMES, PER_PATTERN = 60_000, 256
 FEW, BROKEN = (
     2000,
     3,
@@ -90,11 +90,11 @@ def training_rows(seed: int = 1, limit: int | None = None) -> RiskRows:
     """All that the risk head learns from; `limit` keeps about so many of each source, for a trial of the pipeline."""
     rng = np.random.default_rng(seed)
     rows = RiskRows()
-    per_pattern = 64 if limit is None else max(1, limit // 64)
+    per_pattern = PER_PATTERN if limit is None else max(1, limit // 64)
     for made in make("train", per_pattern, seed):
         one = KINDS.index(made.kind) if made.kind else -1
         known = [OPEN if made.kind and kind != one else int(kind == one) for kind in range(len(KINDS))]
-        rows.add(made.text, tuple(known), _swapped(made.text, rng), made.group, "sentences")  # type: ignore[arg-type]
+        rows.add(made.text, tuple(known), made.partner, made.group, "sentences")  # type: ignore[arg-type]
     for told in _told_otherwise(FRAMES if limit is None else limit, seed):
         one = KINDS.index(told.kind) if told.kind else -1
         known = [OPEN if told.kind and kind != one else int(kind == one) for kind in range(len(KINDS))]
@@ -130,7 +130,11 @@ def _told_otherwise(n: int, seed: int) -> Iterator[planted.Planted]:
 
 def _add_hateful(rows: RiskRows, rng: np.random.Generator, limit: int | None) -> None:
     """Our own hateful and harmless sentences for every group; the last quarter of each list is held out."""
-    groups = templates.GROUPS_EN if limit is None else templates.GROUPS_EN[: max(2, limit // 64)]
+    groups = (
+        templates.GROUPS_EN + operator_templates.MORE_GROUPS
+        if limit is None
+        else templates.GROUPS_EN[: max(2, limit // 64)]
+    )
     for sentences, kinds in ((templates.HARMLESS_EN, (0, 0, 0)), (templates.HATEFUL_EN, (OPEN, OPEN, 1))):
         for sentence in _three_quarters(sentences):
             for many, one in groups:

@@ -2,7 +2,9 @@
 
 Each kind has sentences that commit it and sentences that look alike and don't: the same trait of a thing, the same
 decision for a lawful reason, the wrong denied. Every group fills every sentence, so that naming one says nothing.
-What is held out to measure on differs in its sentence, its trait and its reason, never in its groups alone.
+What is held out to measure on differs in its sentence, its trait and its reason, never in its groups alone. Training fills
+its sentences with more than the lists here hold: with the guard's words and with groups that nothing is measured on, since
+twenty traits teach twenty traits and not what a trait is.
 The harmful rows are training data: treat them as such.
 """
 
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modelhub.ml.risk import frames, lexicon
 from modelhub.ml.risk.templates import GROUPS_EN
 
 PARTS = ("train", "held", "filled")
@@ -82,15 +85,45 @@ EQUAL = (
     "My file says that {reason}, so you had to {decision}.", "Our {many} network has questions on how we {decision}.",
 )  # fmt: skip
 
+MORE_REASONS = (
+    "the signature doesn't match", "the payment bounced", "the last invoice is missing", "the passport has expired",
+    "the office is closed until Monday", "the request came in twice", "the parcel was opened", "the guarantor withdrew",
+    "the payslip is a year old", "the quota is used up", "the blood test is still open", "the flat was sold meanwhile",
+    "the account number is wrong", "the seats are taken", "the contract was never sent back", "the engine has no service record",
+)  # fmt: skip
+MORE_GROUPS = (
+    ("Italians", "Italian"), ("Turks", "Turk"), ("Romanians", "Romanian"), ("Chinese people", "Chinese person"),
+    ("Russians", "Russian"), ("Arabs", "Arab"), ("Kurds", "Kurd"), ("Roma people", "Roma person"),
+    ("Pakistanis", "Pakistani"), ("Brazilians", "Brazilian"), ("Koreans", "Korean"), ("Irish people", "Irish person"),
+    ("Greeks", "Greek"), ("Syrians", "Syrian"), ("Ukrainians", "Ukrainian"), ("Kenyans", "Kenyan"), ("Swedes", "Swede"),
+    ("Japanese people", "Japanese person"), ("Native Americans", "Native American"), ("Sikhs", "Sikh"),
+    ("Catholics", "Catholic"), ("Protestants", "Protestant"), ("Mormons", "Mormon"), ("pensioners", "pensioner"),
+    ("single mothers", "single mother"), ("divorced women", "divorced woman"), ("pregnant women", "pregnant woman"),
+    ("young fathers", "young father"), ("homeless people", "homeless person"), ("unemployed people", "unemployed person"),
+    ("overweight people", "overweight person"), ("short people", "short man"), ("epileptics", "epileptic"),
+    ("stutterers", "stutterer"), ("diabetics", "diabetic"), ("asylum seekers", "asylum seeker"), ("expats", "expat"),
+    ("nonbinary people", "nonbinary person"), ("intersex people", "intersex person"), ("veterans", "veteran"),
+)  # fmt: skip
+_ASKED = (
+    ("reject the {ask}", "approving the {ask}"), ("deny the {ask}", "granting the {ask}"),
+    ("block the {ask}", "releasing the {ask}"),
+    ("postpone the {ask}", "speeding up the {ask}"), ("make the {ask} dearer", "keeping the price of the {ask}"),
+    ("withdraw the {ask}", "renewing the {ask}"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One filled sentence: its kind (of KINDS, or "" for harmless), the group it names, what it was made of."""
+    """One filled sentence: its kind (of KINDS, or "" for harmless), the group it names, what it was made of.
+
+    `partner` is the same sentence about another group, or itself where it names none.
+    """
 
     text: str
     kind: str
     group: str
     pattern: str
+    partner: str
 
 
 def make(part: str, per_pattern: int, seed: int = 1) -> list[Sentence]:
@@ -104,27 +137,55 @@ def make(part: str, per_pattern: int, seed: int = 1) -> list[Sentence]:
     rng = np.random.default_rng((seed, PARTS.index(part)))
     filled_with = "train" if part == "train" else "held"
     traits, decisions, reasons = (_side(values, filled_with) for values in (TRAITS, DECISIONS, REASONS))
+    groups = GROUPS_EN
+    if part == "train":
+        traits, decisions, reasons = _with_more(traits, decisions, reasons)
+        groups = GROUPS_EN + MORE_GROUPS
     made = []
     for patterns, kind in ((STEREOTYPE, KINDS[0]), (NO_STEREOTYPE, ""), (UNEQUAL, KINDS[1]), (EQUAL, "")):
         for pattern in _side(patterns, "held" if part == "held" else "train"):
             if part == "filled" and not any(slot in pattern for slot in SLOTS):
                 continue  # it has room for a group alone, and training saw every group in it
-            order = rng.permutation(len(GROUPS_EN))
+            order = rng.permutation(len(groups))
             for turn in range(per_pattern):
-                many, one = GROUPS_EN[order[turn % len(order)]]
+                named, other_group = (groups[order[place % len(order)]] for place in (turn, turn + 1))
                 decision, other = decisions[rng.integers(len(decisions))]
-                text = pattern.format(
-                    many=many, one=one, trait=traits[rng.integers(len(traits))], decision=decision, other=other,
-                    reason=reasons[rng.integers(len(reasons))],
-                )  # fmt: skip
-                group = many if "{many}" in pattern or "{one}" in pattern else ""
-                made.append(Sentence(text[:1].upper() + text[1:], kind, group, pattern))
+                filling = {
+                    "trait": traits[rng.integers(len(traits))], "decision": decision, "other": other,
+                    "reason": reasons[rng.integers(len(reasons))],
+                }  # fmt: skip
+                text, partner = (
+                    pattern.format(many=many, one=one, **filling) for many, one in (named, other_group)
+                )
+                group = named[0] if "{many}" in pattern or "{one}" in pattern else ""
+                made.append(Sentence(_begun(text), kind, group, pattern, _begun(partner)))
     return made
+
+
+def _with_more(traits: list, decisions: list, reasons: list) -> tuple[list, list, list]:  # type: ignore[type-arg]
+    """The training part's fillings and those of the guard's words, each side about half; what is held out stays out."""
+    words = lexicon.words_of(lexicon.ENGLISH | frames.EXTRA_EN, "fit")
+    more_traits = [
+        *words["vile_adj"], *words["trait"], *(f"bad at {field}" for field in words["field"]),
+        *(f"unable to {skill}" for skill in words["skill"]), *(f"obsessed with {care}" for care in words["care"]),
+    ]  # fmt: skip
+    more_decisions = [(no.format(ask=ask), yes.format(ask=ask)) for ask in words["ask"] for no, yes in _ASKED]
+    kept_out = [*held(TRAITS), *(text for pair in held(DECISIONS) for text in pair), *held(REASONS)]
+
+    def mixed(own: list, more: list) -> list:  # type: ignore[type-arg]
+        free = [one for one in more if not any(phrase in str(one) for phrase in kept_out)]
+        return own * max(1, len(free) // len(own)) + free
+
+    return mixed(traits, more_traits), mixed(decisions, more_decisions), mixed(reasons, list(MORE_REASONS))
 
 
 def held(values: tuple) -> list:  # type: ignore[type-arg]
     """What of a list no row to learn from holds."""
     return _side(values, "held")
+
+
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _side(values: tuple, part: str) -> list:  # type: ignore[type-arg]

@@ -222,14 +222,18 @@ def _training(manifest: dict[str, Any]) -> list[str]:
 
 
 def _again(train: dict[str, Any]) -> str:
-    """Which heads learned on after the encoder was finished."""
-    again = train.get("heads_taught_again")
-    if not again:
-        return ""
-    return (
-        f"The heads of {', '.join(again['workloads'])} were taught again on more texts by `{again['command']}`; encoder and "
-        "operator stayed as they were."
-    )
+    """Which heads learned on after the encoder was finished, and whether the operator did."""
+    told = []
+    if again := train.get("heads_taught_again"):
+        told.append(
+            f"The heads of {', '.join(again['workloads'])} were taught again on more texts by `{again['command']}`; encoder and "
+            "operator stayed as they were."
+        )
+    if again := train.get("operator_taught_again"):
+        told.append(
+            f"The operator was taught again on more sentences by `{again['command']}`; encoder and heads stayed as they were."
+        )
+    return " ".join(told)
 
 
 def _limits() -> list[str]:

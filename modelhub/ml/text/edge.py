@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,15 @@ from modelhub.ml import datasets, trunk
 from modelhub.ml.distill.loop import DistillConfig, distill
 from modelhub.ml.distill.losses import Direction
 from modelhub.ml.distill.targets import check_teacher
-from modelhub.ml.text import edge_artifact, lessons, neighbours, wide
+from modelhub.ml.text import (
+    edge_artifact,
+    edge_graph,
+    edge_heads,
+    edge_operator,
+    lessons,
+    neighbours,
+    wide,
+)
 from modelhub.ml.text.base import WIDE
 from modelhub.ml.text.corpus import Part
 from modelhub.ml.text.student import Student, StudentShape
@@ -27,13 +35,16 @@ from modelhub.ml.train.loop import Progress
 class EdgeTraining:
     """The run of `make_edge`; `copies` multiplies the broken texts a workload adds (0 leaves them out).
 
-    `neighbours`: small workloads also hear their teacher on texts of other shipped sets.
+    `neighbours`: small workloads also hear their teacher on texts of other shipped sets. `heads_on`, `operator_on`: heads of
+    the finished file that learn on, and whether its operator does.
     """
 
     epochs: int = 8
     batch: int = 128
     copies: float = 1.0
     neighbours: bool = False
+    heads_on: tuple[str, ...] = ()
+    operator_on: bool = False
     seed: int = 1
     shape: StudentShape = field(default_factory=StudentShape)
     workloads: tuple[str, ...] = datasets.TEXT_WORKLOADS
@@ -46,7 +57,7 @@ class EdgeTraining:
 
 
 # What a shipped student is made by; a compression job of one workload has no neighbours to lend it texts.
-SHIPPED = EdgeTraining(neighbours=True)
+SHIPPED = EdgeTraining(neighbours=True, heads_on=("clinical-notes",), operator_on=True)
 
 
 def make_edge(
@@ -66,8 +77,29 @@ def make_edge(
     student, parts, curve = train_student(teacher_dir, work, config, limit=limit, progress=progress)
     return edge_artifact.finish(
         out, student, parts, curve, teacher_dir=teacher_dir, work=work, seed=config.seed, started=started,
-        limit=limit,
+        limit=limit, learn_on=learning_on(config, parts["train"], teacher_dir) if limit is None else None,
     )  # fmt: skip
+
+
+def learning_on(config: EdgeTraining, train: dict[str, Part], teacher_dir: Path) -> edge_artifact.LearnOn:
+    """What the heads and the operator of finished files still learn, by what the served one's encoder says."""
+
+    def learn_on(files: list[Path]) -> dict[str, Any]:
+        reader = lessons.Reader.of(trunk.ensure_trunk(artifacts.home()), teacher_dir)
+        path, names, told = files[0], list(train), {}
+        for name in config.heads_on:
+            how = edge_heads.HeadTraining(seed=config.seed)
+            head = edge_heads.learnt_on(path, names, name, train[name], reader, teacher_dir, how)
+            for file in files:
+                edge_heads.replace_head(file, name, head)
+            told["heads_taught_again"] = edge_heads.taught(config.heads_on)
+        if config.operator_on:
+            edge_operator.learn_on(path, names, reader, edge_operator.OperatorTraining(seed=config.seed))
+            edge_graph.replace_risk(files[1], edge_graph.read_risk(path))
+            told["operator_taught_again"] = edge_operator.taught(config.seed)
+        return told
+
+    return learn_on
 
 
 def finish_trained(
@@ -92,6 +124,7 @@ def finish_trained(
     return edge_artifact.finish(
         out, student, parts, report["curve"], teacher_dir=teacher_dir, work=work, seed=report["seed"],
         started=time.monotonic() - report["seconds"], naming=naming,
+        learn_on=learning_on(replace(SHIPPED, seed=report["seed"]), parts["train"], teacher_dir),
     )  # fmt: skip
 
 

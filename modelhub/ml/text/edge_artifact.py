@@ -34,6 +34,9 @@ from modelhub.serving.gated import GatedFile
 
 MODEL, FLOAT_MODEL, PLAIN_MODEL = "model.onnx", "model-fp32.onnx", "model-without-operator.onnx"
 CALIBRATION_ROWS = 256
+LearnOn = Callable[
+    [list[Path]], dict[str, Any]
+]  # finished files, the served one first → what the manifest tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,12 @@ def finish(
     limit: int | None = None,
     naming: Naming | None = None,
     kept: Path | None = None,
+    learn_on: LearnOn | None = None,
 ) -> dict[str, Any]:
-    """Write the artifact of a trained student; gives its manifest. `kept`: where the TF-IDF row's answers are kept."""
+    """Write the artifact of a trained student; gives its manifest. `kept`: where the TF-IDF row's answers are kept.
+
+    `learn_on` may change heads and operator in the finished files, all alike, before thresholds are set.
+    """
     naming = naming or Naming()
     trunk_dir = trunk.ensure_trunk(artifacts.home())
     out.mkdir(parents=True, exist_ok=True)
@@ -75,10 +82,11 @@ def finish(
     assemble(student, work / "body-int8.onnx", out / MODEL)
     assemble(student, single, work / FLOAT_MODEL)  # to compare with; it isn't part of the artifact
     assemble(student, work / "body-int8.onnx", work / PLAIN_MODEL, operator=False)
+    told = learn_on([out / MODEL, work / FLOAT_MODEL, work / PLAIN_MODEL]) if learn_on is not None else {}
     shutil.copyfile(trunk_dir / "tokenizer.json", out / "tokenizer.json")
     operator = calibrate_gate(out / MODEL, student.names, Reader(trunk_dir), seed, limit)
     write_golden(out, out / MODEL, student.names, parts["val"], Reader(trunk_dir))
-    results = {"int8": quantised.report, "distillation": {"curve": curve}}
+    results = {"int8": quantised.report, "distillation": {"curve": curve, "learnt_on": told}}
     return describe(
         out, student, parts, results, teacher_dir=teacher_dir, work=work, seed=seed, naming=naming,
         operator=operator, kept=kept, seconds=add_elapsed(work, started),
@@ -133,6 +141,7 @@ def describe(
             "temperature": "5 to 1",
             "plateau": False,
             "curve": results["distillation"]["curve"],
+            **results["distillation"].get("learnt_on", {}),
         },
         "created": date.today().isoformat(),
     }

@@ -8,6 +8,7 @@ and thresholds cannot change, so nobody harmless is stopped who was not before.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ from modelhub.ml.text.corpus import Part
 from modelhub.ml.text.golden import write_golden
 from modelhub.ml.text.student import WideHead, make_bag
 from modelhub.ml.train.schedule import one_cycle
-from modelhub.serving.gated import GatedFile
+from modelhub.serving.gated import take_head
+from modelhub.serving.runtime import GraphSession, How
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,21 @@ class HeadTraining:
 
 def vectors_of(path: Path, names: list[str], ids: list[np.ndarray]) -> np.ndarray:
     """What a file's encoder says of token rows, as its heads read it. Gives (N, D) float32."""
-    session = GatedFile(path, names).session(names[0])
+    return read_part(take_head(path.read_bytes(), names[0], names, ["features"]), "features", ids)
+
+
+def read_part(graph: bytes, output: str, ids: list[np.ndarray]) -> np.ndarray:
+    """One output of a graph for token rows. Gives (N, D) float32."""
     found: np.ndarray | None = None
-    for group in tokens.batches_by_length([len(row) for row in ids], 4096, 64):
-        batch, mask = tokens.pad([features.cut(ids[i]) for i in group])
-        made = session.run(["features"], {"input_ids": batch, "attention_mask": mask})[0]
-        found = np.zeros((len(ids), made.shape[1]), np.float32) if found is None else found
-        found[group] = made
+    with tempfile.TemporaryDirectory(prefix="switchyard-part-") as folder:
+        part = Path(folder) / "part.onnx"
+        part.write_bytes(graph)
+        session = GraphSession(part, How())
+        for group in tokens.batches_by_length([len(row) for row in ids], 4096, 64):
+            batch, mask = tokens.pad([features.cut(ids[i]) for i in group])
+            made = session.run([output], {"input_ids": batch, "attention_mask": mask})[0]
+            found = np.zeros((len(ids), made.shape[1]), np.float32) if found is None else found
+            found[group] = made
     assert found is not None
     return found
 
@@ -94,14 +104,14 @@ def teach_head(
 
 def replace_head(path: Path, name: str, parts: edge_graph.HeadParts) -> None:
     """Write a head's weights into a finished file, everything else left as it is. Raises KeyError for a head it lacks."""
-    fresh = {
+    fresh: dict[str, np.ndarray] = {
         "head_weight": np.ascontiguousarray(parts.weight.T, np.float16),
         "head_bias": parts.bias.astype(np.float32),
         "wide/weight": parts.table.weight,
         "wide/scale": parts.table.scale,
         "wide/bias": parts.table.bias,
     }
-    named = {f"{name}/{field}": value for field, value in fresh.items()}
+    named: dict[str, np.ndarray] = {f"{name}/{field}": value for field, value in fresh.items()}
     edge_graph.replace_tensors(path, onnx.load(str(path)), named)
 
 

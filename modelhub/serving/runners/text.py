@@ -213,11 +213,11 @@ class TextClassifier:
         for places in by_padding([len(ids[i]) for i in mine]):
             group = [mine[place] for place in places]
             found = head.gated.answer(head.name, [ids[i] for i in group])
-            logits = found.logits
-            if len(found.risk):
-                logits = np.where(found.blocked[:, None], np.float32(0), logits)
-            self._fill(answers, group, head, finite(logits, f"{self.manifest['id']}/{name}"), ids)
-            if len(found.risk):
+            if not len(found.risk):
+                self._fill(answers, group, head, found.logits, ids)
+            else:
+                shown = np.where(found.blocked[:, None], np.float32(0), found.logits)
+                self._fill(answers, group, head, shown, ids)
                 self._stop(answers, group, head.operator or self._operator, found.blocked, found.risk)
 
     def _fill(

@@ -22,7 +22,8 @@ from modelhub.ml.distill.loop import (
 from modelhub.ml.distill.targets import TeacherRefused, check_teacher
 from modelhub.ml.risk import operator
 from modelhub.ml.risk.operator_figures import choose_tau, measure
-from modelhub.ml.risk.operator_templates import KINDS, make
+from modelhub.ml.risk.operator_templates import DECISIONS, KINDS, MORE_GROUPS, REASONS, TRAITS, held, make
+from modelhub.ml.risk.templates import GROUPS_EN
 from modelhub.ml.text import lessons, wide
 from modelhub.ml.text.student import Student, StudentShape, shrink_words
 from modelhub.ml.text.wide_graph import wide_nodes
@@ -170,17 +171,43 @@ def test_a_swapped_text_is_about_others_and_the_rest_is_itself():
 
 
 def test_held_sentences_share_no_pattern_with_training_and_groups_come_alike():
-    train, held = make("train", 32), make("held", 32)
-    assert not {s.pattern for s in train} & {s.pattern for s in held}
-    for part in (train, held):
+    train, other = make("train", 32), make("held", 32)
+    assert not {s.pattern for s in train} & {s.pattern for s in other}
+    for part in (train, other):
         counts = {}
         for sentence in part:
             counts.setdefault(sentence.kind, []).append(sentence.group)
-        harmful = [g for kind in KINDS[:2] for g in counts[kind]]
-        assert len(set(harmful)) == 32
+        harmful = {g for kind in KINDS[:2] for g in counts[kind]}
+        assert len(harmful) == (32 if part is other else 72)
     with pytest.raises(ValueError, match="must be one of train, held, filled"):
         make("test", 1)
     assert [s.text for s in make("held", 3)] == [s.text for s in make("held", 3)]
+
+
+def test_what_training_says_of_others_holds_nothing_that_is_measured_on():
+    made = make("train", 128)
+    kept_out = [*held(TRAITS), *(text for pair in held(DECISIONS) for text in pair), *held(REASONS)]
+    said = " | ".join(s.text.lower() for s in made)
+    assert not [phrase for phrase in kept_out if phrase in said]
+    assert not {many for many, _ in MORE_GROUPS} & {many for many, _ in operator.OTHER_GROUPS}
+    own = {one for one in (*TRAITS, *REASONS) if one in said}
+    assert len({s.text for s in made}) > 5000 and own  # its own fillings are still among them
+
+
+def test_a_made_sentence_and_its_partner_differ_in_the_group_alone():
+    groups = sorted(
+        (name.lower() for pair in MORE_GROUPS + GROUPS_EN for name in pair), key=len, reverse=True
+    )
+
+    def nameless(text):
+        for name in groups:
+            text = text.replace(name, "*")
+        return text
+
+    for sentence in make("train", 8):
+        text, partner = sentence.text.lower(), sentence.partner.lower()
+        assert (partner != text) is bool(sentence.group)
+        assert nameless(partner) == nameless(text)
 
 
 def test_thresholds_let_benign_texts_through_and_find_what_is_planted():
