@@ -18,17 +18,14 @@ SOON = timedelta(days=7)
 
 
 def check_prices(organisation_id: int) -> int:
-    """How many of the external deployments in use have no price, none in dollars, or none beyond the next week."""
+    """How many of the external deployments in use have no price, none in dollars, or none so beyond the next week."""
     at = now()
     held, rates = prices_in_force(organisation_id, at), rates_in_force(organisation_id, at)
-    followed = set(
-        Price.objects.filter(organisation_id=organisation_id, valid_from__gt=at).values_list(
-            "deployment", flat=True
-        )
-    )
+    coming = Price.objects.filter(organisation_id=organisation_id, valid_from__gt=at).order_by("-valid_from")
+    next_of = {row.deployment: row for row in coming}  # the first to begin
     found = 0
     for name in sorted(external_models(organisation_id, enabled=True)):
-        row = held.get(name)
+        row, after = held.get(name), next_of.get(name)
         if row is None:
             _tell(
                 organisation_id,
@@ -38,7 +35,9 @@ def check_prices(organisation_id: int) -> int:
             )
         elif row.currency not in rates:
             missing_rate(row)
-        elif row.valid_to is not None and row.valid_to < at + SOON and name not in followed:
+        elif after is not None and after.valid_from < at + SOON and _without_rate(after):
+            missing_rate(after)
+        elif row.valid_to is not None and row.valid_to < at + SOON and after is None:
             _tell(
                 organisation_id, "price_ends", name,
                 _("The price sheet of %(name)s ends at %(end)s UTC and none follows: it gets no traffic from then on. Enter the "
@@ -48,6 +47,10 @@ def check_prices(organisation_id: int) -> int:
             continue
         found += 1
     return found
+
+
+def _without_rate(coming: Price) -> bool:
+    return coming.currency not in rates_in_force(coming.organisation_id, coming.valid_from)
 
 
 def _tell(organisation_id: int, kind: str, name: str, message: str) -> None:
