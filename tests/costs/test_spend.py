@@ -94,6 +94,16 @@ def test_token_classes_sum_to_the_cost_and_say_what_they_count():
     assert list(by_key(ask(group="token_class,side")))[0] == "input|external"
 
 
+def test_sound_and_searches_are_classes_of_their_own():
+    legs = {"input": 60, "output": 40, "audio_input": 800, "audio_output": 900, "searches": 5_000}
+    record(make_event(leg_attempt(**legs) | {"audio_tokens_in": 30, "audio_tokens_out": 9, "searches": 2}))
+    found = by_key(ask(group="token_class"))
+    assert {k: r["cost_nusd"] for k, r in found.items()} == legs
+    counts = {k: found[k]["units"] for k in ("audio_input", "audio_output", "searches")}
+    assert counts == {"audio_input": 30, "audio_output": 9, "searches": 2}
+    assert found["input"]["units"] == 100 - 40 - 30, "what was heard is counted on its own line"
+
+
 def test_only_spend_is_grouped_by_token_class():
     with pytest.raises(ValueError, match="no grouping"):
         reports.accuracy(scope=EVERYBODY, start=MIDNIGHT, end=MIDNIGHT + DAY, group="token_class")

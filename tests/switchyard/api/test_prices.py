@@ -17,7 +17,8 @@ from tests.switchyard.api.company import Company
 FULL: dict[str, Any] = {
     "currency": "USD", "input_usd_per_mtok": "3.00", "cached_input_usd_per_mtok": "0.30", "cache_write_usd_per_mtok": "3.75",
     "output_usd_per_mtok": "15.00", "reasoning_usd_per_mtok": None, "usd_per_mcall": "10.00", "usd_per_second": "0.000725",
-    "training_usd_per_mtok": "25.00", "minimum_usd": "0.0001", "batch_pct": "50",
+    "training_usd_per_mtok": "25.00", "minimum_usd": "0.0001", "batch_pct": "50", "audio_input_usd_per_mtok": "40.00",
+    "audio_output_usd_per_mtok": None, "usd_per_msearch": "25000.00",
     "tiers": [{"above_tokens_in": 200000, "input_usd_per_mtok": "6.00", "output_usd_per_mtok": "22.50"}],
 }  # fmt: skip
 BOOK = "model,input_usd_per_mtok,output_usd_per_mtok\nvendor-mini,0.25,2.0\n"
@@ -36,6 +37,8 @@ def test_a_whole_sheet_reads_as_it_was_written_in_prices_and_in_its_deployment(p
     shown = priced.alice.get("deployments/ext-a")["prices"]
     assert {name: shown[name] for name in FULL} == FULL and shown["source"] == "book"
     sheet = price_sheets(priced.organisation.pk)["ext-a"]
+    assert (sheet.search_nusd_per_munit, sheet.audio_input_nusd_per_munit) == (25_000 * 10**9, 40 * 10**9)
+    assert sheet.audio_output_nusd_per_munit is None
     assert (sheet.batch_ppm, sheet.second_nusd_per_munit, sheet.minimum_nusd) == (
         500_000,
         725_000_000_000,
