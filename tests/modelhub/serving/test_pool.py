@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -285,14 +284,18 @@ async def test_models_and_metrics_say_what_really_runs_and_are_nobody_elses_busi
 
 async def test_a_value_that_is_no_number_is_a_typed_error_counted_and_never_an_answer(served, monkeypatch):
     session, server, _ = served
-    gated = server.pool.loaded("txt-edge").runner._heads.of("support-sentiment").gated
-    real = gated.run
+    graph = (
+        server.pool.loaded("txt-edge")
+        .runner._heads.of("support-sentiment")
+        .gated.session("support-sentiment")
+    )
+    real = graph.run
 
-    def poisoned(head, rows):
-        found = real(head, rows)
-        return replace(found, logits=found.logits * np.nan) if len(rows[0]) > 20 else found
+    def poisoned(names, feeds, *more):
+        found = real(names, feeds, *more)
+        return [part * np.nan for part in found] if feeds["input_ids"].shape[1] > 20 else found
 
-    monkeypatch.setattr(gated, "run", poisoned)
+    monkeypatch.setattr(graph, "run", poisoned)
     assert await ask(session, "word " * 30) == 500
     assert await ask(session) == 200
     value = server.metrics.registry.get_sample_value
