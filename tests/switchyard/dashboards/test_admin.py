@@ -270,3 +270,29 @@ def test_staff_without_permissions_sees_nothing(company: Company) -> None:
     client = Client()
     client.force_login(make.make_user("carol", company.organisation, "viewer", is_staff=True))
     assert client.get("/admin/costs/ledgerentry/").status_code == 403
+
+
+def test_the_admin_names_what_it_shows_in_the_readers_language(admin: Client) -> None:
+    admin.cookies["django_language"] = "zh-hans"
+    page = admin.get("/admin/routing/policy/").content.decode()
+    assert "选择 策略 来修改" in page and "审计事件" in page and "创建时间" in page
+    admin.cookies["django_language"] = "en"
+    page = admin.get("/admin/routing/policy/").content.decode()
+    assert "Select policy to change" in page and "Audit events" in page
+
+
+def test_every_model_of_ours_in_the_admin_is_named_on_the_list() -> None:
+    from django.contrib import admin as site
+    from django.utils import translation
+
+    from switchyard.dashboards.admin_names import OURS
+
+    with translation.override("zh-hans"):
+        english = [
+            str(name)
+            for model in site.site._registry
+            if model._meta.app_label in OURS
+            for name in (model._meta.verbose_name, model._meta.verbose_name_plural)
+            if str(name).replace("API", "").isascii()
+        ]
+    assert english == []
