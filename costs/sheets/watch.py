@@ -35,7 +35,7 @@ def check_prices(organisation_id: int) -> int:
             )
         elif row.currency not in rates:
             missing_rate(row)
-        elif after is not None and after.valid_from < at + SOON and _without_rate(after):
+        elif after is not None and after.valid_from < at + SOON and _without_rate(organisation_id, after):
             missing_rate(after)
         elif row.valid_to is not None and row.valid_to < at + SOON and after is None:
             _tell(
@@ -49,8 +49,8 @@ def check_prices(organisation_id: int) -> int:
     return found
 
 
-def _without_rate(coming: Price) -> bool:
-    return coming.currency not in rates_in_force(coming.organisation_id, coming.valid_from)
+def _without_rate(organisation_id: int, coming: Price) -> bool:
+    return coming.currency not in rates_in_force(organisation_id, coming.valid_from)
 
 
 def _tell(organisation_id: int, kind: str, name: str, message: str) -> None:
