@@ -147,3 +147,25 @@ def test_a_compiler_that_refuses_is_quoted(tmp_path, monkeypatch):
     with pytest.raises(build.NotBuilt, match="refused"):
         build.build(tmp_path / "experts.so")
     assert not (tmp_path / "experts.so").exists()
+
+
+@pytest.mark.parametrize("tokens", [1, 40])
+def test_in_the_benchmark_every_contestant_of_a_side_does_the_same_work(tokens):
+    from bench.tools.contestants import Layers, Shape
+    from bench.tools.turns import check_agreement
+
+    layers = Layers(Shape("small", 8, 64, 32, 2, 3), tokens)
+    with torch.no_grad():
+        sides = {
+            "sparse": layers.sparse_float(),
+            "dense": layers.dense_float(),
+            "active": layers.dense_float(64),
+        }
+        for found in sides.values():
+            check_agreement(found)
+        low = {"sparse": layers.sparse_int8(), "dense": layers.dense_int8()}
+        for side, found in low.items():
+            assert any("native" in name for name in found)
+            wanted = np.asarray(sides[side]["onnxruntime unrolled" if side == "sparse" else "torch dense"](0))
+            for name, run in found.items():
+                assert np.abs(np.asarray(run(0)) - wanted).max() < 0.1 * np.abs(wanted).max(), name
