@@ -1,6 +1,6 @@
 """The gateway's hot path in one process, for looking into: CPU time a request, beside the front reference, and a profile.
 
-python -m bench.tools.hot [cost | sample | profile | calls] [REQUESTS] [ROUNDS] [stream] [guarded] — `cost` prints CPU
+python -m bench.tools.hot [cost | sample | profile | calls | native] [REQUESTS] [ROUNDS] [stream] [guarded] — `cost` prints CPU
 microseconds a request of gateway and reference with their ratio, and what the guard adds, in turns; `sample` and `profile` the
 functions that took most of it; `calls` how many functions a request calls, one caller at a time: a figure that no neighbour
 moves; `guarded`: these with the guard on. CPU time is the process's own, so that neighbours on the machine move it less than a
@@ -206,6 +206,24 @@ async def sample(hot: Hot, requests: int, *mode: str) -> None:
             print(f"  {count * each:7.1f}  {name}")
 
 
+async def native(hot: Hot, requests: int, *mode: str) -> None:
+    """Shares of this process's CPU time by library, and by function of it."""
+    if shutil.which("perf") is None:
+        raise SystemExit("perf isn't installed (Debian: apt install linux-perf).")
+    with tempfile.NamedTemporaryFile(prefix="sy-perf-") as found:
+        words = ["perf", "record", "-e", "cpu-clock", "-F", "2000", "-o", found.name, "-p", str(os.getpid())]
+        watch = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        await asyncio.sleep(1)
+        await hot.load(hot.urls["gateway"], hot.keys["plain"], requests, *mode)
+        watch.send_signal(signal.SIGINT)
+        await asyncio.to_thread(watch.wait, 30)
+        for sort, most in (("dso", 15), ("dso,symbol", 40)):
+            report = ["perf", "report", "-i", found.name, "--no-children", "--stdio", "--sort", sort]
+            told = await asyncio.to_thread(subprocess.run, report, capture_output=True, text=True)
+            lines = [line for line in told.stdout.splitlines() if line and not line.startswith("#")]
+            print("\n".join(lines[:most]), end="\n\n")
+
+
 async def serve(hot: Hot, words: list[str]) -> None:
     what, requests, rounds = words[0], int(words[1]), int(words[2])
     async with served(hot.port):
@@ -219,6 +237,8 @@ async def serve(hot: Hot, words: list[str]) -> None:
             await profile(hot, requests, *mode)
         elif what == "sample":
             await sample(hot, requests, *mode)
+        elif what == "native":
+            await native(hot, requests, *mode)
         elif what == "calls":
             await calls(hot, requests, *mode)
         else:
