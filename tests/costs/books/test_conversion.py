@@ -16,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from django.core.management import call_command
 from django.db import connection
 call_command("migrate", "costs", "0004", verbosity=0)
-from costs.models import Attempt, LedgerEntry
+from django.db.migrations.loader import MigrationLoader
+then = MigrationLoader(connection).project_state(("costs", "0004_money_step")).apps
+Attempt, LedgerEntry = then.get_model("costs", "Attempt"), then.get_model("costs", "LedgerEntry")
 from switchyard.core.ids import new_id
 start = datetime(2026, 8, 20, tzinfo=UTC)
 for day in range(100):
@@ -33,6 +35,7 @@ LedgerEntry.objects.bulk_create([LedgerEntry(
     lob="legal", purpose="label")])
 before = list(LedgerEntry.objects.order_by("id").values_list("id", "event_id", "amount_nusd"))
 call_command("migrate", verbosity=0)
+from costs.models import Attempt, LedgerEntry
 assert list(LedgerEntry.objects.order_by("id").values_list("id", "event_id", "amount_nusd")) == before
 assert Attempt.objects.count() == 100
 with connection.cursor() as cursor:
