@@ -102,10 +102,11 @@ def _match_call(lines: list[Billed], rows: list[Booked], reprice: Reprice, done:
 def _pair(
     lines: list[Billed], units: list[Unit]
 ) -> tuple[list[tuple[Billed, Unit]], list[Billed], list[Unit]]:
-    """Each line with the unit most like it: same figures, then same tokens, then anything that cost, then anything."""
+    """Each line with the unit most like it: same figures, then same tokens, then anything that cost, then anything. A credit is
+    nobody's answer, whatever its tokens."""
     rules: Sequence[Callable[[Billed, Unit], bool]] = (
         lambda line, unit: line.cost_nusd == cost_of(unit) and same_tokens(line, unit),
-        lambda line, unit: same_tokens(line, unit),
+        lambda line, unit: line.cost_nusd >= 0 and same_tokens(line, unit),
         lambda line, unit: line.cost_nusd >= 0 and cost_of(unit) > 0,
         lambda line, unit: line.cost_nusd >= 0,
     )

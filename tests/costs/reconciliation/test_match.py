@@ -185,6 +185,18 @@ def test_a_model_that_only_one_side_knows_is_missing_or_unbilled():
     ]  # fmt: skip
 
 
+def test_a_credit_without_tokens_is_no_correction_of_an_attempt_without_tokens():
+    """It set what an attempt had cost to less than nothing."""
+    _, row = call(0)
+    done = match(
+        [Billed(NOON, "b", -27, id=row.id, tokens_in=0, tokens_out=0)],
+        [replace(row, tokens_in=0, tokens_out=0)],
+        reprice,
+    )
+    assert [(gap.cause, gap.nusd) for gap in done.gaps] == [("credit", -27), ("unbilled", -row.cost_nusd)]
+    assert [(fix.cause, fix.cost_nusd) for fix in done.fixes] == [("unbilled", 0)]
+
+
 # ------------------------------------------------------------------------------------------------- property
 lines = st.builds(
     Billed,
