@@ -153,10 +153,11 @@ def _searches(body: Mapping[str, Any], unpriced: list[tuple[str, str]]) -> tuple
             continue
         count, field = count + (_bound(plugin, "max_results") or WEB_RESULTS), f"plugins[{i}]"
     for i, tool in enumerate(_listed(body.get("tools"))):
-        if not isinstance(tool, dict) or tool.get("type") in OWN_TOOLS or "function" in tool:
+        kind = str(tool.get("type")) if isinstance(tool, dict) else "function"
+        if kind in OWN_TOOLS or "function" in tool:
             continue
         most, named = _bound(tool, "max_uses"), f"tools[{i}]"
-        if "search" not in str(tool.get("type")):
+        if "search" not in kind:
             unpriced.append(
                 (named, "of tools that a vendor runs only searches can be priced here; leave it out")
             )
