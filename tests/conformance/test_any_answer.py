@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from routing.apart import NOTHING
 from routing.execution.adapters import CHAT, CLASSIFY, COMPLETION, MODERATE, OTHERS
 from routing.execution.base import AttemptFailed
 from routing.execution.sse import FrameReader
@@ -43,7 +44,7 @@ HEAD = {
 WHOLE = HEAD | {"choices": [CHOICE | {"message": SAID}]}
 CHUNK = HEAD | {"object": "chat.completion.chunk", "choices": [CHOICE | {"delta": SAID}], "error": None}
 ASKED: Any = SimpleNamespace(
-    version=None, workload=None, wish="chatter", batch=False, request_id="r",
+    version=None, workload=None, wish="chatter", batch=False, request_id="r", apart=NOTHING,
     body={"model": "chatter", "input": ["a"], "records": [{"a": 1}]},
 )  # fmt: skip
 

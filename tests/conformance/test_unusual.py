@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from costs.models import Price
 from routing.execution.adapters import answers_of, written_for
 from routing.inspection.gather import gather
 from tests.fakes.gateway import RunningGateway
@@ -78,6 +79,8 @@ def test_what_could_not_be_held_or_read_is_refused_by_name(
 # ---------------------------------------------------------------------------------------------------- what is unreadable
 def test_an_answer_that_is_spoken_is_read_by_its_transcript(gateway: RunningGateway) -> None:
     guarded(gateway, "enforce")
+    Price.objects.filter(deployment="ext-a").update(audio_output_nusd_per_munit=80_000_000_000)
+    gateway.refresh()
     sound = {"id": "audio_1", "data": "aGk=", "transcript": "They are all vermin.", "expires_at": 1}
     gateway.external.manners.message = {"content": None, "audio": sound}
     gateway.external.manners.deltas = [

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 PARTS = {
-    "the books": ["test_ledger.py", "test_commits.py", "test_rollups.py", "books"],
+    "the books": ["test_ledger.py", "test_commits.py", "test_rollups.py", "test_sums.py", "books"],
     "what comes into them": ["../routing/test_told.py", "../switchyard/gateway/test_consumer.py"],
     "what is read from them": ["test_reports.py", "test_budgets.py", "test_labels.py", "nodes"],
 }

@@ -6,6 +6,7 @@ python -m tests.journeys.workers company | publish     is run with the processes
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import subprocess
@@ -79,40 +80,44 @@ class Workers:
 
     @contextmanager
     def lines(self, each: int) -> Iterator[list[Line]]:
-        """So many fresh connections to each of the processes."""
-        found: dict[int, list[Line]] = {pid: [] for pid in self.pids}
-        opened: list[http.client.HTTPConnection] = []
+        """So many fresh connections to each of the processes: while it takes them, the others are halted."""
+        opened: dict[int, list[http.client.HTTPConnection]] = {}
         try:
-            while min(map(len, found.values())) < each:
-                assert len(opened) < 600, f"not every process takes connections: {found}"
-                fresh = [
-                    http.client.HTTPConnection("127.0.0.1", self.places.port, timeout=30)
-                    for _ in range(3 * each)
+            for pid in self.pids:
+                fresh = opened[pid] = [
+                    http.client.HTTPConnection("127.0.0.1", self.places.port, timeout=30) for _ in range(each)
                 ]
-                opened += fresh
-                for connection in fresh:
-                    connection.connect()
-                ports_of = {connection.sock.getsockname()[1]: connection for connection in fresh}
-                for port, pid in self._owners(set(ports_of)).items():
-                    if len(found[pid]) < each:
-                        found[pid].append(Line(pid, ports_of[port]))
-            yield [line for lines in zip(*found.values(), strict=True) for line in lines]
+                with self._alone(pid):
+                    for connection in fresh:
+                        connection.connect()
+                    self._wait_until_taken(pid, {connection.sock.getsockname()[1] for connection in fresh})
+            yield [
+                Line(pid, line)
+                for lines in zip(*opened.values(), strict=True)
+                for pid, line in zip(opened, lines, strict=True)
+            ]
         finally:
-            for connection in opened:
+            for connection in itertools.chain(*opened.values()):
                 connection.close()
 
-    def _owners(self, ports: set[int]) -> dict[int, int]:
-        """Our end's port → the process that took the connection."""
+    @contextmanager
+    def _alone(self, pid: int) -> Iterator[None]:
+        others = [psutil.Process(other) for other in self.pids if other != pid]
+        for other in others:
+            other.suspend()
+        try:
+            yield
+        finally:
+            for other in others:
+                other.resume()
+
+    @staticmethod
+    def _wait_until_taken(pid: int, ports: set[int]) -> None:
+        """Our ends' ports, until the process holds the other ends."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            found = {
-                c.raddr.port: pid
-                for pid in self.pids
-                for c in psutil.Process(pid).net_connections("tcp4")
-                if c.raddr and c.raddr.port in ports
-            }
-            if found.keys() == ports:
-                return found
+            if ports <= {c.raddr.port for c in psutil.Process(pid).net_connections("tcp4") if c.raddr}:
+                return
             time.sleep(0.01)
         raise AssertionError("Nobody took the connection.")
 
