@@ -129,7 +129,9 @@ class Replayer:
         low, high = FEEDBACK_DELAY_MS
         delay_ms = low + zlib.crc32(request.request_id.encode()) % (high - low)
         event["event_id"] = f"fb:{request.decision_id}:0:demonstration"
-        event["at_ns"] = min(request.received_ns + delay_ms * 1_000_000, now_ns())  # nothing is booked in the future
+        event["at_ns"] = min(
+            request.received_ns + delay_ms * 1_000_000, now_ns()
+        )  # nothing is booked in the future
         return event
 
     def _desk(self, admission: PastAdmission) -> pipeline.Desk:

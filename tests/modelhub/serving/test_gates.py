@@ -123,7 +123,9 @@ def test_what_is_told_of_a_blocked_row_is_its_own_risk_and_what_the_file_says_is
     whole, served = file.run(HEADS[0], rows), file.answer(HEADS[0], rows)
     assert 0 < served.blocked.sum() < len(rows)
     np.testing.assert_array_equal(served.blocked, whole.blocked)
-    np.testing.assert_allclose(served.risk, whole.risk[whole.blocked], atol=0.02)  # 8 bits are scaled by the batch
+    np.testing.assert_allclose(
+        served.risk, whole.risk[whole.blocked], atol=0.02
+    )  # 8 bits are scaled by the batch
     feed = dict(zip(("input_ids", "attention_mask"), tokens.pad(rows), strict=True))
     told = ort.InferenceSession(str(made / "model.onnx")).run([f"blocked:{HEADS[0]}"], feed)[0]
     np.testing.assert_array_equal(told[:, 0], whole.blocked)
