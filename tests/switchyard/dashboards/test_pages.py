@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from costs.models import SpendDay, SpendHour
 from tests import factories as make
 from tests.switchyard.dashboards.company import Company, make_company
 
@@ -131,6 +132,13 @@ def test_the_first_figure_is_the_cost_as_it_was_and_what_one_side_would_have_cos
     assert text.index("As it was") < text.index("Cost by line of business")
     assert "contract-clauses</strong>" in text, "work that may not leave is named"
     assert "Demonstration data:" in text
+
+
+def test_work_without_a_workload_has_a_name_in_the_first_figure(company: Company) -> None:
+    for model in (SpendHour, SpendDay):
+        model.objects.filter(workload="contract-clauses").update(workload="")
+    text = client_of("alice", company, "admin").get("/").content.decode()
+    assert "work without a workload</strong>" in text
 
 
 def test_a_panel_comes_as_csv_with_exact_dollars(company: Company) -> None:
