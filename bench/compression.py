@@ -4,15 +4,16 @@ Students of three seeds are trained into `$SWITCHYARD_HOME/bench/compression` an
 minutes a seed on one quiet core, a later one finds them; `COMPRESSION_WEIGHTS=DIR` takes `student-<seed>.safetensors` that
 `modelhub.ml.text.edge_carry` trained elsewhere. So are the figures that no clock takes part in: `NO_TIMES=1` makes
 these beside other work, `BENCH_RESUME=1` takes them over. `COMPRESSION_TRIAL=1` tries everything at a small size and writes
-nothing.
+nothing. `python -m bench.compression students times` (or `structure`) measures these parts again and leaves the other rows as
+they stand on record.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.common import Results
+from bench.common import Results, refresh
 from bench.tools import overhead
-from bench.tools.parts import part
+from bench.tools.structure import SEED_FOLDER, SEEDS, TRIAL, kept, structure_rows
 from modelhub import artifacts
 from modelhub.ml import datasets, tokens, trunk
-from modelhub.ml.compress import figures, two_hundred
+from modelhub.ml.compress import figures
 from modelhub.ml.distill.targets import cached_logits
 from modelhub.ml.quantize.choose import compare
 from modelhub.ml.risk.operator_templates import KINDS
@@ -36,54 +37,54 @@ from modelhub.ml.text.lessons import Reader
 from modelhub.serving.gated import GatedFile
 from modelhub.serving.runners.text import TextClassifier
 
-WEIGHTS = os.environ.get("COMPRESSION_WEIGHTS", "")
-TRIAL, NO_TIMES = bool(os.environ.get("COMPRESSION_TRIAL")), bool(os.environ.get("NO_TIMES"))
-SEEDS = (1, 2, 3)
+WEIGHTS, NO_TIMES = os.environ.get("COMPRESSION_WEIGHTS", ""), bool(os.environ.get("NO_TIMES"))
 LEAST_ROWS = 1000
 ROUNDS = 7
-SEED_FOLDER = "bench/compression"
 
 
-def main() -> None:
+def main(asked: Sequence[str] = ()) -> None:
     import torch
 
     torch.set_num_threads(1)
-    results = Results("compression")
-    teacher_dir = artifacts.find("txt-base")
-    seeds = [student_of(seed, teacher_dir) for seed in SEEDS[: 1 if TRIAL else None]]
-    teacher = TextClassifier(teacher_dir)
-    made = ",".join(artifacts.digest(paths["folder"] / artifacts.MANIFEST)[:12] for paths in seeds)
-
-    def kept(name: str, measure: Callable[[Results], None], key: str = made) -> None:
-        if TRIAL:
-            measure(results)
-        else:
-            part(results, artifacts.home() / SEED_FOLDER / "parts", name, key, measure)
-
-    for workload in datasets.TEXT_WORKLOADS:
-        kept(
-            f"quality-{workload}",
-            partial(quality_rows, workload=workload, seeds=seeds, teacher_dir=teacher_dir),
-        )
-    int8_ways(results, seeds)
-    operator_rows(results, seeds)
-    mark = f"{trunk.WEIGHTS_SHA256[:12]}-{separation_mark()}"
-    kept("separation", separation_rows, mark)  # no student takes part in these
-    kept("redundancy", redundancy_rows, "two-hundred")
-    kept("knowledge", knowledge_rows, artifacts.digest(artifacts.find("code-kb") / artifacts.MANIFEST)[:12])
-    if NO_TIMES:
+    results, parts = Results("compression"), asked or tuple(PARTS)
+    for name in parts:
+        PARTS[name](results)
+    if TRIAL or NO_TIMES:
         print(
-            "  NO_TIMES: every part without a clock is kept; run again with BENCH_RESUME=1 on a quiet machine"
+            "  nothing is written: NO_TIMES keeps what has no clock for BENCH_RESUME=1, COMPRESSION_TRIAL tries everything"
         )
-        return
-    for workload in datasets.TEXT_WORKLOADS:
-        speed_rows(results, workload, seeds, teacher)
-    overhead_rows(results, seeds)
-    if not TRIAL:
+    elif asked:
+        refresh(results, parts)
+    else:
         results.write()
 
 
+def student_rows(results: Results) -> None:
+    """What students of three seeds answer, and what their operators stop."""
+    teacher_dir, seeds = artifacts.find("txt-base"), students()
+    made = ",".join(artifacts.digest(paths["folder"] / artifacts.MANIFEST)[:12] for paths in seeds)
+    for workload in datasets.TEXT_WORKLOADS:
+        measure = partial(quality_rows, workload=workload, seeds=seeds, teacher_dir=teacher_dir)
+        kept(results, f"quality-{workload}", measure, made)
+    int8_ways(results, seeds)
+    operator_rows(results, seeds)
+
+
+def time_rows(results: Results) -> None:
+    """What a quiet machine must say."""
+    if NO_TIMES:
+        return
+    seeds, teacher = students(), TextClassifier(artifacts.find("txt-base"))
+    for workload in datasets.TEXT_WORKLOADS:
+        speed_rows(results, workload, seeds, teacher)
+    overhead_rows(results, seeds)
+
+
 # --- students -------------------------------------------------------------------------------------------------------
+
+
+def students() -> list[dict[str, Path]]:
+    return [student_of(seed, artifacts.find("txt-base")) for seed in SEEDS[: 1 if TRIAL else None]]
 
 
 def student_of(seed: int, teacher_dir: Path) -> dict[str, Path]:
@@ -290,105 +291,7 @@ def int8_ways(results: Results, seeds: list[dict[str, Path]]) -> None:
         )  # fmt: skip
 
 
-# --- structure ------------------------------------------------------------------------------------------------------
-
-
-def separation_mark() -> str:
-    """Names the settings: what was kept under others counts for nothing."""
-    from modelhub.ml.compress.recover import Separation
-
-    return hashlib.sha256(repr(Separation()).encode()).hexdigest()[:8]
-
-
-def _tell_step(told: dict[str, Any]) -> None:
-    if told["step"] % 25 == 0:
-        print(f"  {told}", flush=True)
-
-
-def separation_rows(results: Results) -> None:
-    """The pretrained trunk's dense parts in sixteen experts, four of which answer, with both controls; three seeds."""
-    from modelhub.ml.compress.recover import MOST_STEPS, Reference, Separation, few, run
-    from modelhub.ml.text.pretrained import load_corpus
-
-    corpus, rows = load_corpus()
-    rows = {"train": few(rows["train"], 20 if TRIAL else 1500), "val": few(rows["val"], 10 if TRIAL else 500)}
-    told: dict[str, list[float]] = {
-        name: [] for name in ("share", "random_share", "ffn_zero_share", "before", "random_before", "active")
-    }
-    reference = Reference.of(corpus, rows)
-    for seed in SEEDS[: 1 if TRIAL else None]:
-        work = artifacts.home() / SEED_FOLDER / f"separation-{separation_mark()}-{seed}"
-        config = Separation(steps=3 if TRIAL else MOST_STEPS, seed=seed)
-        found = run(
-            corpus, rows, config, reference=reference, work=None if TRIAL else work, progress=_tell_step
-        )
-        for name in ("share", "random_share", "ffn_zero_share"):
-            told[name].append(found[name])
-        for name, who in (("before", "learned_router"), ("random_before", "random_router")):
-            told[name].append(found[who]["before"]["mean"] / found["dense"]["mean"])
-        told["active"].append(found["active_share_ffn"])
-    how = "MiniLM, six workloads' mean accuracy by fixed linear heads, over the dense trunk's; 200 recovery steps; three seeds"
-    results.add(
-        "separation_share_25",
-        told["share"],
-        "",
-        f"16 experts a block, 4 answer a token: {how}",
-        at_least=0.99,
-    )
-    results.add(
-        "random_router_share_25", told["random_share"], "", f"the same with experts chosen by chance: {how}"
-    )
-    results.add(
-        "ffn_zero_share", told["ffn_zero_share"], "", "every feed-forward part left out", control=True
-    )
-    results.add("separation_share_25_before", told["before"], "", "before any recovery step", control=True)
-    results.add(
-        "random_router_share_25_before",
-        told["random_before"],
-        "",
-        "by chance, before any recovery step",
-        control=True,
-    )
-    results.add(
-        "separation_active_share_ffn",
-        told["active"],
-        "",
-        "feed-forward parameters a token touches, router and shifts among them, over the dense part's",
-        control=True,
-    )
-
-
-def redundancy_rows(results: Results) -> None:
-    """Two hundred small experts: planted pairs found, merged by function and by chance."""
-    config = two_hundred.TwoHundred(steps=20) if TRIAL else two_hundred.TwoHundred()
-    runs = [
-        two_hundred.run(two_hundred.TwoHundred(seed=seed, steps=config.steps))
-        for seed in SEEDS[: 1 if TRIAL else None]
-    ]
-    how = "200 experts, d=32, 40 planted pairs; squared error over the target's variance; three seeds"
-    for metric in (
-        "planted_pairs_found",
-        "error",
-        "error_merged",
-        "error_pruned",
-        "error_merged_by_chance",
-        "groups",
-    ):
-        results.add(f"two_hundred_{metric}", [run[metric] for run in runs], "", how, control=True)
-
-
-def knowledge_rows(results: Results) -> None:
-    """What doesn't survive: facts."""
-    from modelhub.ml.distill.knowledge import load_teacher, survive
-
-    teacher = load_teacher(artifacts.find("code-kb"))
-    runs = [survive(teacher, steps=3 if TRIAL else 600, seed=seed) for seed in SEEDS[: 1 if TRIAL else None]]
-    results.add(
-        "knowledge_surviving_share", [run["share"] for run in runs], "",
-        f"facts that a student of code-kb recalls over those of its teacher ({runs[0]['teacher_recalled']:.1%}); three seeds",
-        control=True,
-    )  # fmt: skip
-
+PARTS = {"students": student_rows, "structure": structure_rows, "times": time_rows}
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
