@@ -97,8 +97,7 @@ def _record(usage: list[Event]) -> Recorded:
     if written.conflicts or written.refused:
         corrected: list[datetime] = []
         done.conflicts = settle_conflicts(written, corrected)
-        for hour in sorted({rollups.hour_of(at) for at in corrected}):
-            rollups.refresh(hour, hour)
+        rollups.refresh_hours(corrected)
     _alert(*batch.alerts.values())
     return done
 

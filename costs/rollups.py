@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q, Sum
 from django.db.models.functions import TruncDay, TruncHour
 
-from costs.models import LEGS, Attempt, RollupMark, Spend, SpendDay, SpendHour
+from costs.models import LEGS, QUANTITIES, Attempt, RollupMark, Spend, SpendDay, SpendHour
 from costs.reading import once
 from switchyard.core.bulk import grouped_by_hash
 from switchyard.core.clock import now
@@ -26,9 +26,8 @@ HOUR_LOCKS, DAY_LOCKS = 1_230_301_262, 1_230_301_263  # advisory, of two numbers
 DIFFERENT_LOCKS = 64  # however long a span is
 # Figures of an attempt that a roll-up sums as they are.
 SUMMED = (
-    "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
-    "audio_tokens_out", "searches", "accelerator_ns", "duration_ms", "cost_nusd", *(f"{leg}_nusd" for leg in LEGS),
-    "saved_cache_nusd", "saved_batch_nusd", "answers",
+    *QUANTITIES, "accelerator_ns", "duration_ms", "cost_nusd", *(f"{leg}_nusd" for leg in LEGS), "saved_cache_nusd",
+    "saved_batch_nusd", "answers",
 )  # fmt: skip
 # Roll-up field → how it follows from attempts.
 FROM_ATTEMPTS: dict[str, Any] = {
@@ -40,6 +39,7 @@ FROM_ATTEMPTS: dict[str, Any] = {
     "other_side_own_cost_nusd": Sum("cost_nusd", filter=Q(answered=True, other_side_cost_nusd__isnull=False)),
     **{f"{name}_": Sum(name) for name in SUMMED},
 }
+SPEND_NAMES = tuple(name for name in Spend.NAMES if name != "start")
 SPEND_FIELDS = [name.rstrip("_") for name in FROM_ATTEMPTS]
 JUDGED_FIELDS = ["judged", "correct"]
 LATER_FIELDS = [*JUDGED_FIELDS, "variance_nusd"]  # written by others, after the attempts
@@ -151,13 +151,12 @@ def refresh_days(start: datetime, end: datetime) -> None:
     """Sum the hours of every day that [start, end) touches again, in the caller's transaction."""
     first, after = day_of(start), day_of(end - HOUR) + DAY
     lock(DAY_LOCKS, _since_epoch(first, after, DAY), alone=True)
-    names = [name for name in Spend.NAMES if name != "start"]
     fields = SPEND_FIELDS + LATER_FIELDS
     grouped = (
         SpendHour.objects.filter(start__gte=first, start__lt=after)
         .annotate(day=TruncDay("start", tzinfo=UTC))
         .order_by()
-        .values("day", *names)
+        .values("day", *SPEND_NAMES)
         .annotate(**{f"{field}_": Sum(field) for field in fields})
     )
     rows = []
@@ -218,7 +217,7 @@ def as_of() -> datetime:
 
 
 class Refresher:
-    """For the consumer's loop: collects touched times, brings the roll-ups up at most every `every_s` seconds."""
+    """Collects touched times, brings the roll-ups up at most every `every_s` seconds."""
 
     def __init__(self, every_s: float = 3.0) -> None:
         self._every_s = every_s
@@ -235,14 +234,19 @@ class Refresher:
         self._next = time.monotonic() + self._every_s
         hours, self._hours = sorted(self._hours), set()
         try:
-            for first, last in _spans(hours):
-                refresh(first, last)
+            refresh_hours(hours)
         except BaseException:
             self._hours.update(hours)
             raise
         if not hours:
             mark()
         return len(hours)
+
+
+def refresh_hours(times: Iterable[datetime]) -> None:
+    """Recompute the hours that some times lie in, and no other."""
+    for first, last in _spans(sorted({hour_of(at) for at in times})):
+        refresh(first, last)
 
 
 def _spans(hours: list[datetime]) -> list[tuple[datetime, datetime]]:

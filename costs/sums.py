@@ -17,11 +17,12 @@ from costs.models import Attempt, Spend, SpendDay, SpendHour
 from switchyard.core.bulk import Row, table_of
 
 HOURS_A_DAY = 24
-NAMES = tuple(name for name in Spend.NAMES if name != "start")
+NAMES = rollups.SPEND_NAMES
 FIELDS = tuple(rollups.SPEND_FIELDS)  # the six that depend on the answer, then SUMMED
 _COST = rollups.SUMMED.index("cost_nusd")
 _ATTEMPTS = table_of(Attempt)
 _place = _ATTEMPTS.columns.index
+_AT = _place("at")
 _names = itemgetter(*map(_place, NAMES))
 _figures = itemgetter(*map(_place, rollups.SUMMED))
 _said = itemgetter(*map(_place, ("at", "superseded", "answered", "status", "other_side_cost_nusd")))
@@ -67,13 +68,23 @@ def add_rows(attempts: Iterable[Row]) -> None:
     for row in attempts:
         at, superseded, answered, status, other = _said(row)
         if not superseded:
-            sums.take(_names(row), _hour(at[:13]), answered, status == "ok", other, _figures(row))
+            sums.take(_names(row), _hour(at), answered, status == "ok", other, _figures(row))
     sums.write()
 
 
+def refresh_rows(attempts: Iterable[Row]) -> None:
+    """The hours of such rows from all their attempts, where nobody can tell which of the rows were ours."""
+    hours = {_hour(row[_AT]) for row in attempts}
+    rollups.refresh_hours(datetime.fromtimestamp(hour * 3600, UTC) for hour in hours)
+
+
+def _hour(at: str) -> int:
+    """A time as the database keeps it → hours since the epoch."""
+    return _hour_of(at[:13])
+
+
 @lru_cache(maxsize=1024)
-def _hour(text: str) -> int:
-    """`2026-11-27 03` → hours since the epoch."""
+def _hour_of(text: str) -> int:
     return int(datetime.strptime(text, "%Y-%m-%d %H").replace(tzinfo=UTC).timestamp()) // 3600
 
 

@@ -111,11 +111,7 @@ class Run:
         took = time.perf_counter() - began
         self.upstream_s += took
         # A failure before any answer costs nothing: vendors bill what they deliver, nodes what they computed.
-        usage = Usage(
-            usage.tokens_in, usage.tokens_out, usage.cached_tokens_in, usage.cache_write_tokens, usage.reasoning_tokens,
-            usage.calls, usage.accelerator_ns, int(took * 1e9), usage.batch, usage.source, usage.audio_tokens_in,
-            usage.audio_tokens_out, usage.searches,
-        )  # fmt: skip
+        usage = usage.timed(usage.accelerator_ns, int(took * 1e9), usage.source)
         paid = failure is None or failure.usage is not None
         if paid and usage.searches is None and self.request.apart.searches and target.side == "external":
             usage = replace(usage, searches=self.request.apart.searches)  # as many as were reserved for

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -62,13 +63,10 @@ class Way:
             engine.Layout(Attempt, **ATTEMPT),
             engine.Layout(LedgerEntry, **ENTRY),
         )
-        self._shared: dict[tuple[Any, ...], Shared] = {}
-
-    def shared(self, key: tuple[Any, ...]) -> Shared:
-        """`key`: _EVENT_NAMES, _CALL_NAMES, and whether it answered."""
-        return self._shared.get(key) or self._share(key)
+        self.shared = lru_cache(maxsize=KNOWN_NAMES)(self._share)
 
     def _share(self, key: tuple[Any, ...]) -> Shared:
+        """`key`: _EVENT_NAMES, _CALL_NAMES, and whether it answered."""
         names = dict(zip((*_EVENT_NAMES, *_CALL_NAMES, "answered"), key, strict=True))
         names["node"] = names["node"] or ""
         memo = "" if names["usage_source"] == "reported" else names["usage_source"]
@@ -76,12 +74,9 @@ class Way:
             "debit": expense_account(names["lob"]),
             "credit": credit_account(names["side"], names["deployment"], names["node"]),
         }
-        if len(self._shared) >= KNOWN_NAMES:
-            self._shared.clear()
         own = names | accounts | {"superseded": False, "job_id": "", "memo": memo, "reverses_id": None}
         said = tuple(own[name] for name in NAMES)
-        self._shared[key] = Shared(self.attempts.share(own), self.entries.share(own), said)
-        return self._shared[key]
+        return Shared(self.attempts.share(own), self.entries.share(own), said)
 
 
 WAYS = {"postgresql": Way(binary), "sqlite": Way(plain)}

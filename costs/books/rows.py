@@ -17,15 +17,13 @@ from costs.books.sanity import (
 )
 from costs.books.writing import ATTEMPTS, ENTRIES
 from costs.ledger import credit_account, expense_account
-from costs.models import LEGS, PURPOSES, Attempt
+from costs.models import LEGS, PURPOSES, QUANTITIES, Attempt
 from switchyard.core.bulk import Row
 
 Event = Mapping[str, Any]
 _LEGS = frozenset(LEGS)
 _NO_LEGS = {f"{leg}_nusd": 0 for leg in (*LEGS, "saved_cache", "saved_batch")}
-_QUANTITIES = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
-               "audio_tokens_out", "searches")  # fmt: skip
-_quantities = itemgetter(*_QUANTITIES)
+_quantities = itemgetter(*QUANTITIES)
 _SMALL, _MANY = 32_767, 2_000_000_000
 _MONEY = (0, MAX_COST_NUSD)
 _WHOLE: dict[str, tuple[int, int]] = {
@@ -103,7 +101,7 @@ def attempt_values(event: Event, item: Event, answered: bool) -> dict[str, Any]:
     }
     quantities = _quantities(values)
     if not plausible(cost, quantities):
-        check_amounts(cost_nusd=cost, **dict(zip(_QUANTITIES, quantities, strict=True)))
+        check_amounts(cost_nusd=cost, **dict(zip(QUANTITIES, quantities, strict=True)))
     check_span("duration_ms", values["duration_ms"], MAX_ACCELERATOR_NS / 1e6)
     _add_legs(values, item, cost)
     _check(values)

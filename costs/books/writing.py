@@ -9,12 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from costs import rollups, sums
+from costs import sums
 from costs.books import fiscal
 from costs.models import Alert, Attempt, LedgerEntry
 from switchyard.core.bulk import Row, Table, insert, insert_unknown, table_of
@@ -78,7 +77,7 @@ def append_many(entries: Iterable[LedgerEntry]) -> Written:
 
 
 _EVENT, _DEBIT, _CREDIT, _AMOUNT = _places(ENTRIES, "event_id", "debit", "credit", "amount_nusd")
-_COST, _AT = _places(ATTEMPTS, "cost_nusd", "at")
+(_COST,) = _places(ATTEMPTS, "cost_nusd")
 
 
 def write(attempts: Sequence[Row], entries: Iterable[Row]) -> Written:
@@ -125,15 +124,8 @@ def _write_unknown(attempts: Sequence[Row], entries: Sequence[Row]) -> Written:
     if written == len(fresh):
         sums.add_rows(fresh)
     else:
-        _refresh_hours(fresh)
+        sums.refresh_rows(fresh)
     return Written(len(fresh), len(booked), clashes, odd)
-
-
-def _refresh_hours(attempts: Sequence[Row]) -> None:
-    """Where nobody can tell which of the rows were ours."""
-    for hour in sorted({row[_AT][:13] for row in attempts}):
-        at = datetime.strptime(hour, "%Y-%m-%d %H").replace(tzinfo=UTC)
-        rollups.refresh(at, at)
 
 
 def _without_refused(entries: Sequence[Row], at_odds: set[str], allowed: dict[str, int]) -> Iterator[Row]:

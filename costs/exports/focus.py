@@ -24,7 +24,7 @@ from costs.exports.focus_labels import label_rows
 from costs.exports.focus_names import Names
 from costs.exports.focus_prices import Prices
 from costs.exports.statements import INSIDE, METERS
-from costs.models import Attempt, LedgerEntry, SpendHour
+from costs.models import QUANTITIES, Attempt, LedgerEntry, SpendHour
 from costs.rollups import day_of
 from switchyard.tenancy.querysets import Scope
 
@@ -34,18 +34,7 @@ NANO = Decimal("1e-9")
 KEY = ("lob", "application", "workload", "deployment", "model", "side", "node", "purpose", "origin")
 PRICED = (*KEY, "price_version", "batch", "usage_source")
 LEG_SUMS = tuple(f"{leg}_nusd" for leg in METERS)
-COUNTS = (
-    "tokens_in",
-    "tokens_out",
-    "cached_tokens_in",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "audio_tokens_in",
-    "audio_tokens_out",
-    "searches",
-    "accelerator_ns",
-    "duration_ms",
-)
+COUNTS = (*QUANTITIES, "accelerator_ns", "duration_ms")
 MILLION_TOKENS = "1000000 Tokens"
 Row = dict[str, str]
 

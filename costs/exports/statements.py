@@ -30,7 +30,7 @@ from costs.exports.charges import (
     unnamed,
 )
 from costs.ledger import credit_account
-from costs.models import NodeInterval, SpendDay
+from costs.models import QUANTITIES, NodeInterval, SpendDay
 
 BASES = ("chargeback", "showback")
 MILLION, HOUR_NS = 1_000_000, 3_600_000_000_000
@@ -52,9 +52,9 @@ METERS: Mapping[str, tuple[str, str, str, int]] = {
 # Counted in, priced apart.
 INSIDE = {"input": ("cached_input", "cache_write", "audio_input"), "output": ("reasoning", "audio_output")}
 WORK = ("application", "workload", "deployment", "model", "side", "node", "purpose")
-SUMS = ("cost_nusd", "requests", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens",
-        "audio_tokens_in", "audio_tokens_out", "searches", "accelerator_ns", "duration_ms", "variance_nusd",
-        *(f"{leg}_nusd" for leg in METERS))  # fmt: skip
+SUMS = (
+    "cost_nusd", "requests", *QUANTITIES, "accelerator_ns", "duration_ms", "variance_nusd", *(f"{leg}_nusd" for leg in METERS),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

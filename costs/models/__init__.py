@@ -3,6 +3,7 @@
 from costs.models.books import (
     LEGS,
     PURPOSES,
+    QUANTITIES,
     SIDES,
     AccountHour,
     Attempt,
@@ -20,6 +21,7 @@ from costs.models.rollups import LabelHour, RollupMark, Spend, SpendDay, SpendHo
 __all__ = [
     "LEGS",
     "PURPOSES",
+    "QUANTITIES",
     "SIDES",
     "AccountHour",
     "Alert",

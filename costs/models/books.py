@@ -17,6 +17,12 @@ LEGS = (
     "audio_output", "searches",
 )  # fmt: skip
 
+# What an attempt is counted by; those after the first two are parts of them, but for searches.
+QUANTITIES = (
+    "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
+    "audio_tokens_out", "searches",
+)  # fmt: skip
+
 
 class CostLegs(models.Model):
     """A cost by its parts, and what cache and batch prices saved against the plain price."""

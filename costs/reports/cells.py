@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay
 
-from costs.models import LEGS, SpendDay, SpendHour
+from costs.models import LEGS, QUANTITIES, SpendDay, SpendHour
 from costs.reading import once
 from costs.rollups import HOUR, day_of, hour_of
 from switchyard.tenancy.querysets import Scope
@@ -22,9 +22,8 @@ from switchyard.tenancy.querysets import Scope
 NAMES = ("lob", "application", "workload", "deployment", "model", "side", "node", "purpose")
 LEG_SUMS = tuple(f"{leg}_nusd" for leg in LEGS)
 SUMS = (
-    "requests", "answers", "errors", "tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens",
-    "reasoning_tokens", "audio_tokens_in", "audio_tokens_out", "searches", "accelerator_ns", "cost_nusd", "variance_nusd",
-    "answered_cost_nusd", "other_side_cost_nusd", "other_side_known", "other_side_own_cost_nusd", "judged", "correct",
+    "requests", "answers", "errors", *QUANTITIES, "accelerator_ns", "cost_nusd", "variance_nusd", "answered_cost_nusd",
+    "other_side_cost_nusd", "other_side_known", "other_side_own_cost_nusd", "judged", "correct",
     "saved_cache_nusd", "saved_batch_nusd", *LEG_SUMS,
 )  # fmt: skip
 DAY = timedelta(days=1)

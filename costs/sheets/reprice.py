@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import QuerySet, Sum
 
 from costs.contracts import PriceSheet, Usage
-from costs.models import LEGS, Attempt, Price
+from costs.models import LEGS, QUANTITIES, Attempt, Price
 from costs.pricing import external_charge
 from costs.reports.base import LEG_SUMS, spend_rows
 from costs.rollups import as_of, hour_of
@@ -24,8 +24,6 @@ from switchyard.tenancy.querysets import Scope
 MOST_CALLS = 1_000_000  # priced one by one; some seconds
 CHUNK = 5_000
 ROLLUPS, CALLS = "roll-ups", "calls"
-_TOKENS = ("tokens_in", "tokens_out", "cached_tokens_in", "cache_write_tokens", "reasoning_tokens", "audio_tokens_in",
-           "audio_tokens_out", "searches")  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -164,26 +162,26 @@ def _end_of_hour(end: datetime) -> datetime:
 
 
 def _of_rollups(rows: QuerySet, sheet: PriceSheet) -> dict[tuple[str, str], Sums]:
-    sums = {f"{name}_": Sum(name) for name in (*_TOKENS, *LEG_SUMS)}
+    sums = {f"{name}_": Sum(name) for name in (*QUANTITIES, *LEG_SUMS)}
     cells = {}
     for row in rows.order_by().values("deployment", "lob").annotate(**sums):
-        usage = Usage(**{name: row[f"{name}_"] or 0 for name in _TOKENS})
+        usage = Usage(**{name: row[f"{name}_"] or 0 for name in QUANTITIES})
         booked = {leg: row[f"{leg}_nusd_"] for leg in LEGS if row[f"{leg}_nusd_"]}
         cells[row["deployment"], row["lob"]] = Sums(0, booked, dict(external_charge(usage, sheet).legs))
     return cells
 
 
 def _of_calls(attempts: QuerySet, sheet: PriceSheet) -> dict[tuple[str, str], Sums]:
-    names = ("deployment", "lob", "status", "duration_ms", "batch", *_TOKENS, *LEG_SUMS)
+    names = ("deployment", "lob", "status", "duration_ms", "batch", *QUANTITIES, *LEG_SUMS)
     cells: dict[tuple[str, str], Sums] = {}
     for row in attempts.order_by().values_list(*names).iterator(chunk_size=CHUNK):
         deployment, lob, status, duration_ms, batch, *counts = row
-        tokens, legs = counts[: len(_TOKENS)], counts[len(_TOKENS) :]
+        tokens, legs = counts[: len(QUANTITIES)], counts[len(QUANTITIES) :]
         booked = {leg: amount for leg, amount in zip(LEGS, legs, strict=True) if amount}
         if status == "error" and not any(tokens) and not booked:
             continue  # it never answered, so nobody bills it
         usage = Usage(
-            **dict(zip(_TOKENS, tokens, strict=True)), duration_ns=int(duration_ms * 1e6), batch=batch
+            **dict(zip(QUANTITIES, tokens, strict=True)), duration_ns=int(duration_ms * 1e6), batch=batch
         )
         cell = cells.setdefault((deployment, lob), Sums())
         cell.add(Sums(1, booked, dict(external_charge(usage, sheet).legs)))

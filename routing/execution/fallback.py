@@ -147,11 +147,7 @@ def timed(usage: Usage, target: DeploymentInfo, header: str | None, began: float
         measured = int(header)
     else:
         measured, source = int((time.perf_counter() - began) * 1e9), "estimated"
-    return Usage(
-        usage.tokens_in, usage.tokens_out, usage.cached_tokens_in, usage.cache_write_tokens, usage.reasoning_tokens,
-        usage.calls, measured, usage.duration_ns, usage.batch, source, usage.audio_tokens_in, usage.audio_tokens_out,
-        usage.searches,
-    )  # fmt: skip
+    return usage.timed(measured, usage.duration_ns, source)
 
 
 def nobody(run: Run, failure: AttemptFailed | None) -> SwitchyardError:

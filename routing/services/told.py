@@ -7,6 +7,7 @@ the long way (routing.services.records). Both write the same rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -85,15 +86,11 @@ class Way:
 
     def __init__(self, engine: Any) -> None:
         self.moment, self.layout = engine.moment, engine.Layout(DecisionRecord, **DECISION)
-        self._shared: dict[tuple[Any, ...], Any] = {}
+        self.shared = lru_cache(maxsize=KNOWN_NAMES)(self._share)
 
-    def shared(self, key: tuple[Any, ...]) -> Any:
+    def _share(self, key: tuple[Any, ...]) -> Any:
         """What rows have in common; `key`: _SHARED, and the guard's verdict."""
-        if key not in self._shared:
-            if len(self._shared) >= KNOWN_NAMES:
-                self._shared.clear()
-            self._shared[key] = self.layout.share(dict(zip(DECISION["shared"], key, strict=True)))
-        return self._shared[key]
+        return self.layout.share(dict(zip(DECISION["shared"], key, strict=True)))
 
 
 WAYS = {"postgresql": Way(binary), "sqlite": Way(plain)}

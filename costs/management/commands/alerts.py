@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from costs.alerts import resolve
-from costs.management.organisation import add_organisation, organisation_named
+from costs.management.organisation import add_organisation, check_line, organisation_named
 from costs.models import Alert
 from switchyard.tenancy.models import User
 from switchyard.tenancy.querysets import scope_of
@@ -49,8 +49,7 @@ class Command(BaseCommand):
         organisation = organisation_named(options["organisation"])
         rows = Alert.objects.filter(organisation_id=organisation.pk)
         if options["lob"]:
-            if not organisation.lobs.filter(slug=options["lob"]).exists():
-                raise CommandError(f"There is no line of business {options['lob']!r}.")
+            check_line(organisation, options["lob"])
             rows = rows.filter(lob=options["lob"])
         rows = rows.filter(kind=options["kind"]) if options["kind"] else rows
         return list(rows if options["all"] else rows.filter(resolved_at=None))

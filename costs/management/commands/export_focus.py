@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import ValidationError
 
-from costs.api.base import parse_time
 from costs.api.exports import LONGEST
 from costs.books.fiscal import month_start
 from costs.exports.focus import Export, focus_csv
 from costs.exports.focus_columns import VERSIONS, validate_csv
-from costs.management.organisation import add_organisation, organisation_named
-from switchyard.core.clock import now
+from costs.management.organisation import add_organisation, check_line, organisation_named, period_of
 from switchyard.tenancy.querysets import Scope
 
 
@@ -41,15 +38,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         organisation = organisation_named(options["organisation"])
-        try:
-            end = parse_time("to", options["end"], now())
-            start = parse_time("from", options["start"], month_start(end))
-        except ValidationError as error:
-            raise CommandError(str(error.detail)) from None
+        start, end = period_of(options, month_start)
         if start > end or end - start > LONGEST:
             raise CommandError("The period ends after it begins, within 400 days.")
-        if options["lob"] and not organisation.lobs.filter(slug=options["lob"]).exists():
-            raise CommandError(f"There is no line of business {options['lob']!r}.")
+        if options["lob"]:
+            check_line(organisation, options["lob"])
         scope = Scope(organisation.pk, None, None, frozenset({"finance"}))
         lines = focus_csv(Export(scope, start, end, options["lob"], options["focus_version"]))
         if options["check"]:

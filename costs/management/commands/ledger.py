@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rest_framework.exceptions import ValidationError
 
-from costs.api.base import parse_time
 from costs.books.browsing import LedgerFilter, newest_entries
 from costs.books.fiscal import month_start
 from costs.exports.focus import safe_text
-from costs.management.organisation import add_organisation, organisation_named
+from costs.management.organisation import add_organisation, check_line, organisation_named, period_of
 from costs.models import PURPOSES, LedgerEntry
-from switchyard.core.clock import now
 from switchyard.core.money import format_usd
 from switchyard.tenancy.querysets import Scope
 
@@ -45,15 +42,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         organisation = organisation_named(options["organisation"])
-        try:
-            end = parse_time("to", options["end"], now())
-            start = parse_time("from", options["start"], month_start(end))
-        except ValidationError as error:
-            raise CommandError(str(error.detail)) from None
+        start, end = period_of(options, month_start)
         if start > end:
             raise CommandError("The period ends before it begins.")
-        if options["lob"] and not organisation.lobs.filter(slug=options["lob"]).exists():
-            raise CommandError(f"There is no line of business {options['lob']!r}.")
+        if options["lob"]:
+            check_line(organisation, options["lob"])
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError(f"--limit is {options['limit']}; expected 1 or more.")
         asked = LedgerFilter(start, end, options["lob"] or "", options["account"], options["purpose"])

@@ -12,12 +12,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import ValidationError
 
-from costs.api.base import parse_time
 from costs.api.reports import as_json
 from costs.exports.focus import safe_text
-from costs.management.organisation import add_organisation, organisation_named
+from costs.management.organisation import add_organisation, check_line, organisation_named, period_of
 from costs.reports.catalogue import CATALOGUE
-from switchyard.core.clock import now
 from switchyard.tenancy.querysets import Scope
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")  # a negative amount is no formula
@@ -43,15 +41,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         entry = CATALOGUE[options["name"]]
+        start, end = period_of(options, lambda end: end - timedelta(days=30))
+        if start > end:
+            raise CommandError("The period ends before it begins.")
+        organisation = organisation_named(options["organisation"])
+        if options["lob"]:
+            check_line(organisation, options["lob"])
+        scope = Scope(organisation.pk, None, None, frozenset({"finance"}))
         try:
-            end = parse_time("to", options["end"], now())
-            start = parse_time("from", options["start"], end - timedelta(days=30))
-            if start > end:
-                raise ValueError("The period ends before it begins.")
-            organisation = organisation_named(options["organisation"])
-            if options["lob"] and not organisation.lobs.filter(slug=options["lob"]).exists():
-                raise ValueError(f"There is no line of business {options['lob']!r}.")
-            scope = Scope(organisation.pk, None, None, frozenset({"finance"}))
             report = entry.function(
                 scope=scope, start=start, end=end, group=options["group"] or entry.group, lob=options["lob"],
                 tz=options["tz"], **self._own(entry.parameters, options["set"]),

@@ -12,7 +12,7 @@ from costs.api.exports import as_json
 from costs.books.fiscal import month_start, parse_month
 from costs.exports.statement_csv import statement_csv
 from costs.exports.statements import BASES, statement
-from costs.management.organisation import add_organisation, organisation_named
+from costs.management.organisation import add_organisation, check_line, organisation_named
 from switchyard.core.clock import now
 
 
@@ -28,8 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         organisation = organisation_named(options["organisation"])
-        if not organisation.lobs.filter(slug=options["lob"]).exists():
-            raise CommandError(f"There is no line of business {options['lob']!r}.")
+        check_line(organisation, options["lob"])
         try:
             month = parse_month(options["month"]) if options["month"] else month_start(now())
         except ValueError as error:

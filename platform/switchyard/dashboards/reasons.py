@@ -10,55 +10,49 @@ from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 _ALSO = "; allowed as fallback"
-_SENTENCES: tuple[tuple[str, str | Promise], ...] = (
-    (r"unknown or disabled deployment", gettext_lazy("unknown or disabled deployment")),
-    (r"not for this line of business", gettext_lazy("not for this line of business")),
-    (r"does not do (?P<task>.+)", gettext_lazy("does not do %(task)s")),
-    (r"no price", gettext_lazy("no price")),
-    (r"no node, so no cost", gettext_lazy("no node, so no cost")),
-    (r"invariant: no organisation policy is live", gettext_lazy("invariant: no organisation policy is live")),
-    (
-        r"invariant: residency: rule (?P<rule>.+) tests what the data is and could not be evaluated",
-        gettext_lazy("invariant: residency: rule %(rule)s tests what the data is and could not be evaluated"),
-    ),
-    (
-        r"invariant: (?P<name>.+) \(could not be evaluated\)",
-        gettext_lazy("invariant: %(name)s (could not be evaluated)"),
-    ),
-    (r"invariant: (?P<name>.+)", gettext_lazy("invariant: %(name)s")),
-    (
-        r"quality floor: (?P<rows>\d+) evaluated rows, (?P<needed>\d+) needed",
-        gettext_lazy("quality floor: %(rows)s evaluated rows, %(needed)s needed"),
-    ),
-    (
-        r"quality floor: (?P<found>[\d.]+) is under (?P<floor>[\d.]+)",
-        gettext_lazy("quality floor: %(found)s is under %(floor)s"),
-    ),
-    (
-        r"accuracy objective: it burns the workload's error budget",
-        gettext_lazy("accuracy objective: it burns the workload's error budget"),
-    ),
-    (r"not named by rule (?P<rule>.+)", gettext_lazy("not named by rule %(rule)s")),
-    (r"no rule matched", gettext_lazy("no rule matched")),
-    (r"\((?P<n>\d+) earlier rules\)", gettext_lazy("(%(n)s earlier rules)")),
-    (r"none of them matched", gettext_lazy("none of them matched")),
-    (
-        r"skipped: (?P<error>\w+) in its condition",
-        gettext_lazy("skipped: %(error)s in its condition"),
-    ),
-    (r"another version was published", gettext_lazy("another version was published")),
-    (r"another version is live", gettext_lazy("another version is live")),
-    (r"it is no longer live", gettext_lazy("it is no longer live")),
-    (r"watched for (?P<n>\d+) days without harm", gettext_lazy("watched for %(n)s days without harm")),
-    (
-        r"(?P<what>[^:]+): (?P<new>\S.*?) against (?P<old>.+?), over (?P<n>\d+) requests \(evidence (?P<e>\S+) to 1\)\.",
-        gettext_lazy("%(what)s: %(new)s against %(old)s, over %(n)s requests (evidence %(e)s to 1)."),
-    ),
+# What stands in a sentence's places, where it isn't any text.
+_PLACES = {
+    "n": r"\d+", "rows": r"\d+", "needed": r"\d+", "found": r"[\d.]+", "floor": r"[\d.]+", "error": r"\w+", "what": r"[^:]+",
+    "new": r"\S.*?", "old": r".+?", "e": r"\S+",
+}  # fmt: skip
+_SENTENCES = (
+    gettext_noop("unknown or disabled deployment"),
+    gettext_noop("not for this line of business"),
+    gettext_noop("does not do %(task)s"),
+    gettext_noop("no price"),
+    gettext_noop("no node, so no cost"),
+    gettext_noop("invariant: no organisation policy is live"),
+    gettext_noop("invariant: residency: rule %(rule)s tests what the data is and could not be evaluated"),
+    gettext_noop("invariant: %(name)s (could not be evaluated)"),
+    gettext_noop("invariant: %(name)s"),
+    gettext_noop("quality floor: %(rows)s evaluated rows, %(needed)s needed"),
+    gettext_noop("quality floor: %(found)s is under %(floor)s"),
+    gettext_noop("accuracy objective: it burns the workload's error budget"),
+    gettext_noop("not named by rule %(rule)s"),
+    gettext_noop("no rule matched"),
+    gettext_noop("(%(n)s earlier rules)"),
+    gettext_noop("none of them matched"),
+    gettext_noop("skipped: %(error)s in its condition"),
+    gettext_noop("another version was published"),
+    gettext_noop("another version is live"),
+    gettext_noop("it is no longer live"),
+    gettext_noop("watched for %(n)s days without harm"),
+    gettext_noop("%(what)s: %(new)s against %(old)s, over %(n)s requests (evidence %(e)s to 1)."),
 )
-_COMPILED = tuple((re.compile(pattern, re.DOTALL), words) for pattern, words in _SENTENCES)
+
+
+def _pattern(words: str) -> re.Pattern[str]:
+    """What a sentence looks like with its places filled."""
+    parts = re.split(r"%\((\w+)\)s", words)
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [f"(?P<{name}>{_PLACES.get(name, '.+')})" for name in parts[1::2]]
+    return re.compile("".join(parts), re.DOTALL)
+
+
+_COMPILED = tuple((_pattern(words), words) for words in _SENTENCES)
 REFUSALS: dict[str, str | Promise] = {
     "denied": gettext_lazy("the policy says no"),
     "residency": gettext_lazy("nobody is left who may see the data"),
@@ -78,6 +72,6 @@ def reason_in_words(reason: Any) -> str:
             values = match.groupdict()
             if "what" in values:
                 values["what"] = _(values["what"])  # a guard's name
-            told = str(words) % values if values else str(words)
+            told = _(words) % values if values else _(words)
             return _("%(reason)s; allowed as fallback") % {"reason": told} if also else told
     return text
